@@ -1,0 +1,219 @@
+"""Batches without padding: sequences end to end, and attention that keeps them apart.
+
+A packed batch feeds an unmodified Hugging Face backbone one row of all its tokens,
+``input_ids`` of shape ``(1, tokens)``, with ``position_ids`` that restart at every sequence.
+Everything in an encoder layer works token by token except attention, which is registered
+here under `ATTENTION` and runs group by group: a batch is sorted by length, so sequences of
+equal length lie side by side and are one unmasked ``(count, heads, length, head_dim)`` call.
+
+Backbones with a position scheme of their own or without the attention interface (MPNet, …)
+run padded instead; `runs_packed` tells which, and both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "simcse_packed"
+
+#: Model types whose packed forward was tested equal to the padded one. The value tells
+#: whether positions start at ``pad_token_id + 1`` (RoBERTa's habit) rather than at 0.
+_PACKABLE = {
+    "bert": False,
+    "distilbert": False,
+    "electra": False,
+    "modernbert": False,
+    "roberta": True,
+    "xlm-roberta": True,
+}
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Token sequences end to end, shortest first.
+
+    Attributes:
+        input_ids: int64 ``(tokens,)``, the sequences in ascending order of length.
+        groups: ``(count, length)`` of every run of equally long sequences, in that order.
+        order: int64 ``(sequences,)``: the caller's sequence ``i`` lies at place ``order[i]``.
+    """
+
+    input_ids: Tensor
+    groups: tuple[tuple[int, int], ...]
+    order: Tensor
+
+    @classmethod
+    def from_flat(cls, ids: np.ndarray, lengths: np.ndarray) -> PackedBatch:
+        """Pack sequences given end to end.
+
+        Args:
+            ids: token ids ``(sum(lengths),)``.
+            lengths: tokens of each sequence ``(sequences,)``, all at least 1.
+        """
+        places = np.argsort(lengths, kind="stable")
+        ordered = lengths[places]
+        starts = np.cumsum(lengths) - lengths
+        # token k of the packed row comes from: start of its sequence + its place inside it
+        inside = np.arange(len(ids)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
+        packed = ids[np.repeat(starts[places], ordered) + inside]
+        order = np.empty_like(places)
+        order[places] = np.arange(len(places))
+        groups = tuple((len(list(run)), int(length)) for length, run in groupby(ordered))
+        return cls(torch.from_numpy(packed.astype(np.int64)), groups, torch.from_numpy(order))
+
+    @classmethod
+    def from_sequences(cls, sequences: Sequence[Sequence[int]]) -> PackedBatch:
+        """Pack a list of token id sequences."""
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        return cls.from_flat(np.concatenate([np.asarray(s) for s in sequences]), lengths)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def position_ids(self) -> Tensor:
+        """int64 ``(tokens,)``: 0, 1, 2, … restarting at every sequence."""
+        device = self.input_ids.device
+        return torch.cat(
+            [torch.arange(length, device=device).repeat(count) for count, length in self.groups]
+        )
+
+    def by_length(self, states: Tensor) -> list[Tensor]:
+        """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
+        parts = states.split([count * length for count, length in self.groups])
+        return [
+            part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)
+        ]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
+        """The same batch on another device."""
+        return PackedBatch(
+            self.input_ids.to(device, non_blocking=non_blocking),
+            self.groups,
+            self.order.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> PackedBatch:
+        """The same batch in page-locked memory, for asynchronous copies."""
+        return PackedBatch(self.input_ids.pin_memory(), self.groups, self.order.pin_memory())
+
+    def padded(self, pad_id: int) -> tuple[Tensor, Tensor]:
+        """``input_ids`` and boolean ``attention_mask``, both ``(sequences, longest)``."""
+        longest = self.groups[-1][1]
+        rows = [
+            nn.functional.pad(part, (0, longest - part.shape[1]), value=pad_id)
+            for part in self.by_length(self.input_ids)
+        ]
+        lengths = torch.tensor(
+            [length for count, length in self.groups for _ in range(count)],
+            device=self.input_ids.device,
+        )
+        mask = torch.arange(longest, device=self.input_ids.device) < lengths[:, None]
+        return torch.cat(rows), mask
+
+
+def _grouped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    packed_batch: PackedBatch | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention ``(1, heads, tokens, head_dim)`` inside each sequence of `packed_batch`.
+
+    Without a packed batch this is transformers' own SDPA attention, padding mask and all.
+    """
+    if packed_batch is None:
+        if attention_mask is None:
+            attention_mask = _band(query.shape[2], sliding_window, query.device)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    split = [packed_batch.by_length(x.squeeze(0).transpose(0, 1)) for x in (query, key, value)]
+    outputs = []
+    for q, k, v in zip(*split, strict=True):
+        attended = nn.functional.scaled_dot_product_attention(
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            attn_mask=_band(q.shape[1], sliding_window, q.device),
+            dropout_p=dropout,
+            scale=scaling,
+        )
+        outputs.append(attended.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).unsqueeze(0), None
+
+
+def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """ModernBERT's local attention: keys nearer than `window`; None where that is all keys."""
+    if window is None or length <= window:
+        return None
+    places = torch.arange(length, device=device)
+    return (places[:, None] - places[None, :]).abs() < window
+
+
+def _padding_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
+    """SDPA's mask where there is padding; none for a packed row, which would need tokens²."""
+    if attention_mask is None:
+        return None
+    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
+AttentionInterface.register(ATTENTION, _grouped_attention)
+AttentionMaskInterface.register(ATTENTION, _padding_mask)
+
+
+def runs_packed(backbone: PreTrainedModel) -> bool:
+    """Whether this backbone runs packed (else padded, with equal results)."""
+    return (
+        backbone.config.model_type in _PACKABLE
+        and getattr(backbone.config, "position_embedding_type", "absolute") in ("absolute", "rope")
+        and backbone.config._attn_implementation == ATTENTION
+    )
+
+
+def enable_packing(backbone: PreTrainedModel) -> bool:
+    """Switch a supported backbone to packed attention; tells whether it now runs packed."""
+    if backbone.config.model_type in _PACKABLE:
+        backbone.set_attn_implementation(ATTENTION)
+    return runs_packed(backbone)
+
+
+def hidden_states(
+    backbone: PreTrainedModel, batch: PackedBatch, *, all_layers: bool = False
+) -> tuple[Tensor, ...]:
+    """Run a backbone over a packed batch.
+
+    Returns:
+        The last layer's states ``(tokens, hidden)`` alone, or with `all_layers` those of the
+        embedding layer and every layer after it (``hidden_states[0]`` is the embedding layer).
+    """
+    if runs_packed(backbone):
+        offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
+        output = backbone(
+            input_ids=batch.input_ids.unsqueeze(0),
+            position_ids=(batch.position_ids + offset).unsqueeze(0),
+            packed_batch=batch,
+            output_hidden_states=all_layers,
+        )
+        states = output.hidden_states if all_layers else (output.last_hidden_state,)
+        return tuple(layer.squeeze(0) for layer in states)
+    input_ids, mask = batch.padded(backbone.config.pad_token_id or 0)
+    output = backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=all_layers)
+    states = output.hidden_states if all_layers else (output.last_hidden_state,)
+    return tuple(layer[mask] for layer in states)

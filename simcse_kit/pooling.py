@@ -1,0 +1,58 @@
+"""From token states to one embedding a sequence, on packed batches.
+
+Names follow SimCSE: ``cls`` (its head, if any, comes after), ``cls_before_pooler`` (the same
+token, never a head at inference), ``mean``, ``first_last_mean`` and ``top2_mean``; special
+tokens count as tokens, as there. "First" is the first transformer layer, ``hidden_states[1]``;
+``hidden_states[0]`` is the embedding layer (SimCSE's code since 2022-01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from simcse_kit.errors import InputError
+from simcse_kit.packing import PackedBatch, hidden_states
+
+Pooling = Literal[
+    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token"
+]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+#: The two layers averaged before the mean over tokens.
+LAYER_PAIRS = {"first_last_mean": (1, -1), "top2_mean": (-2, -1)}
+
+# each takes (count, length, hidden) and gives (count, hidden)
+_OVER_TOKENS: dict[str, Callable[[Tensor], Tensor]] = {
+    "cls": lambda states: states[:, 0],
+    "cls_before_pooler": lambda states: states[:, 0],
+    "last_token": lambda states: states[:, -1],
+    "max": lambda states: states.amax(1),
+    "mean": lambda states: states.float().mean(1),
+    "first_last_mean": lambda states: states.float().mean(1),
+    "top2_mean": lambda states: states.float().mean(1),
+}
+
+
+def check_pooling(name: str) -> str:
+    """The name itself, or `InputError` naming the known ones."""
+    if name not in POOLINGS:
+        raise InputError(f"unknown pooling {name!r}; choose one of {', '.join(POOLINGS)}")
+    return name
+
+
+def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
+    """Embeddings float32 ``(sequences, hidden)`` of a packed batch, in the caller's order."""
+    layers = hidden_states(backbone, batch, all_layers=pooling in LAYER_PAIRS)
+    if pooling in LAYER_PAIRS:
+        first, second = LAYER_PAIRS[pooling]
+        states = (layers[first].float() + layers[second].float()) / 2
+    else:
+        states = layers[-1]
+    over_tokens = _OVER_TOKENS[pooling]
+    pooled = torch.cat([over_tokens(group) for group in batch.by_length(states)])
+    return pooled.float()[batch.order]
