@@ -1,0 +1,97 @@
+"""From an exception to the one sentence that the command line prints."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from simcse_kit.errors import InputError
+
+_HUB = {"huggingface_hub", "httpx", "requests"}
+
+
+def explain(error: Exception) -> str | None:
+    """One sentence for what a user can put right; None for a bug of ours.
+
+    Errors of libraries are known by where their class lives, so that nothing heavy is imported
+    only to say what went wrong.
+    """
+    library = type(error).__module__.split(".")[0]
+    reason = _first_line(error)
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, ValidationError):
+        return explain_settings(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            "out of memory; set a smaller per_device_train_batch_size or max_length, "
+            "or gradient_checkpointing=true"
+        )
+    if library in _HUB:
+        return (
+            f"the Hugging Face hub did not answer as hoped ({reason}); check the name, the network "
+            "and `hf auth login`, or give a local folder"
+        )
+    if library.startswith("safetensors"):
+        return f"the model's weights cannot be read or written ({reason}); copy them again"
+    if isinstance(error, OSError):
+        if error.filename is not None and error.strerror:
+            return f"{error.filename}: {error.strerror}"
+        return reason
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def explain_settings(error: ValidationError, origin: Mapping[str, str] | None = None) -> str:
+    """Rewrite pydantic's report as one sentence; `origin` maps a key to where it was written."""
+    complaints = [_complaint(dict(item), origin or {}) for item in error.errors()]
+    shown = "; ".join(dict.fromkeys(complaints[:3]))
+    more = len(complaints) - 3
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _complaint(item: dict[str, Any], origin: Mapping[str, str]) -> str:
+    context: dict[str, Any] = item.get("ctx", {})
+    location = item["loc"]
+    key = str(context.get("key") or (location[0] if location else ""))
+    place = f"{origin[key]}: " if key in origin else ""
+    if "sentence" in context:
+        return f"{place}{context['sentence']}"
+    kind, value = str(item["type"]), item["input"]
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(context["expected"]))
+        return f"{place}{key} {one_of(choices, value)}"
+    expected = {
+        "int": "must be a whole number",
+        "float": "must be a number",
+        "finite": "must be a finite number",
+        "bool": "must be true or false",
+        "value": "must be a number",
+        "string": "must be a name",
+        "path": "must be a path",
+        "list": "must be a list",
+    }.get(kind.split("_")[0])
+    if expected is None:
+        expected = str(item["msg"]).replace("Input should be", "must be")
+    return f"{place}{key} {expected}, not {value!r}" if key else f"{place}{expected}"
+
+
+def one_of(choices: Sequence[str], value: object) -> str:
+    """Say what was wanted, what came instead, and the choice that was probably meant."""
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"must be one of {', '.join(choices)}, not {value!r}{hint}"
+
+
+def key_error(key: str, sentence: str) -> PydanticCustomError:
+    """A complaint about a key, its sentence kept whole for `explain_settings`."""
+    return PydanticCustomError("setting", "{sentence}", {"sentence": sentence, "key": key})
