@@ -1,0 +1,96 @@
+"""A file's bytes as numbered lines of text: compression, encoding, line breaks.
+
+Files are taken in pieces of some megabytes, so that a corpus is never in memory twice. What cannot
+be text is refused with the line it stands on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from simcse_kit.errors import InputError
+
+_PIECE = 1 << 22
+
+
+def is_gzip(path: Path) -> bool:
+    """By the first two bytes, not by the name."""
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(2)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if magic != b"\x1f\x8b" and magic and path.name.lower().endswith(".gz"):
+        raise InputError(f"{path}: is named .gz but holds no gzip data; drop .gz from its name")
+    return magic == b"\x1f\x8b"
+
+
+def byte_pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, unzipped, some megabytes at a time."""
+    opener = gzip.open if is_gzip(path) else open
+    with cast("IO[bytes]", opener(path, "rb")) as stream:
+        try:
+            while piece := stream.read(_PIECE):
+                yield piece
+        except EOFError as error:
+            message = f"{path}: the gzip data ends too early; copy or download the file again"
+            raise InputError(message) from error
+        except (OSError, zlib.error) as error:
+            raise InputError(f"{path}: damaged or unreadable ({error})") from error
+
+
+def text_blocks(path: Path) -> Iterator[tuple[int, str]]:
+    """The text of a file in pieces of whole lines, each with the number of its first line."""
+    line = 1
+    for block in _whole_lines(_utf8(path)):
+        if b"\0" in block:
+            at = line + block.count(b"\n", 0, block.index(b"\0"))
+            raise InputError(f"{path}:{at}: holds a NUL byte, so it is a binary file, not text")
+        try:
+            text = block.decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = line + block.count(b"\n", 0, error.start)
+            raise InputError(
+                f"{path}:{at}: byte 0x{block[error.start]:02x} is not UTF-8; save the file as "
+                f"UTF-8 (for instance: iconv -f latin1 -t utf-8)"
+            ) from error
+        if line == 1 and "\n" not in text:
+            text = text.replace("\r", "\n")
+        yield line, text
+        line += text.count("\n")
+
+
+def _utf8(path: Path) -> Iterator[bytes]:
+    """The file's bytes without a byte-order mark; UTF-16, which Excel writes, becomes UTF-8."""
+    pieces = byte_pieces(path)
+    first = next(pieces, b"")
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        try:
+            yield b"".join([first, *pieces]).decode("utf-16").encode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}: begins as UTF-16 but does not go on so; save the file as UTF-8"
+            ) from error
+        return
+    yield first.removeprefix(b"\xef\xbb\xbf")
+    yield from pieces
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut again, so that every piece but the last ends with a line break."""
+    waiting: list[bytes] = []
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*waiting, piece[:end]])
+            waiting.clear()
+        elif b"\0" in piece:  # binary: do not gather gigabytes in search of a line break
+            yield b"".join([*waiting, piece])
+            return
+        waiting.append(piece[end:])
+    if rest := b"".join(waiting):
+        yield rest

@@ -1,0 +1,331 @@
+"""File formats: a file or a hub dataset becomes a `Table` of raw cells.
+
+What the columns mean is `data`'s affair. Here: compression, encodings, separators, quoting, and
+the line on which every row stands, so that a complaint can name it.
+
+Conventions, format by format (each also gzipped, recognised by content, not by name):
+
+- text: UTF-8 with or without a byte-order mark (UTF-16 when its mark says so); lines end with
+  ``\\n``, ``\\r\\n`` or, in a file without any ``\\n``, ``\\r``. Blank lines are skipped, counted.
+- ``.txt``: a text a line.
+- ``.csv``: commas, cells in double quotes where needed, inner quotes doubled (RFC 4180); anything
+  else is refused, for a stray quote would swallow the lines after it.
+- ``.tsv``: unquoted by default, as SentEval, STS-B and GLUE write it, so ``"`` is a plain
+  character. It is read as quoted (pandas, Excel, R) only where the whole file agrees: every ``"``
+  belongs to a well-formed quoted cell, all rows have one width, and something shows the writer's
+  intent (a doubled quote, tab or line break inside a quoted cell, or a quoted first cell).
+- ``.jsonl``: one JSON object a line. ``.parquet``: any flat columns, read one by one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simcse_kit.errors import InputError
+from simcse_kit.lines import byte_pieces, is_gzip, text_blocks
+
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+MISSING = object()  # the cell of a JSON object that lacks the key (null is None)
+
+_QUOTED_CELL = re.compile(r'(?:(?<=\t)|^)"[^"]*(?:""[^"]*)*"(?=\t|\r?$)', re.MULTILINE)
+
+
+@dataclass
+class Table:
+    """Raw cells, column by column; nothing is known yet about what they mean."""
+
+    source: str
+    width: int
+    cells: Callable[[int], list[Any]]  # the cells of column i; formats with types read lazily
+    names: list[str] | None = None  # None: the first row may be a header
+    lines: array[int] | None = None  # the line each row starts on, where the format has lines
+    blank: int = 0
+
+    def where(self, row: int) -> str:
+        """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
+        if self.lines is None:
+            return f"{self.source}, row {row + 1}"
+        return f"{self.source}:{self.lines[row]}"
+
+    def take_header(self) -> None:
+        """The first row becomes the names."""
+        self.names = [str(self.cells(index).pop(0)).strip() for index in range(self.width)]
+        if self.lines is not None:
+            self.lines.pop(0)
+
+
+def data_suffix(path: Path) -> str:
+    """``.txt`` of ``wiki.TXT.gz``; not necessarily one of `SUFFIXES`."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def read_table(path: Path) -> Table:
+    """Read a file by its extension.
+
+    Raises:
+        InputError: unknown extension, unreadable, damaged or binary file, undecodable bytes,
+            broken quoting, a row with the wrong number of columns, a line that isn't an object.
+    """
+    readers = {
+        ".txt": _read_txt,
+        ".csv": _read_csv,
+        ".tsv": _read_tsv,
+        ".jsonl": _read_jsonl,
+        ".parquet": _read_parquet,
+    }
+    suffix = data_suffix(path)
+    if suffix not in readers:
+        known = ", ".join(SUFFIXES)
+        hint = "; write one JSON object a line and name it .jsonl" if suffix == ".json" else ""
+        raise InputError(f"{path}: '{suffix}' is no known format; use {known}, each also .gz{hint}")
+    return readers[suffix](path)
+
+
+# ---- text formats -------------------------------------------------------------------------------
+
+
+def _read_txt(path: Path) -> Table:
+    texts: list[str] = []
+    numbers: array[int] = array("q")
+    count = 0
+    for line, block in text_blocks(path):
+        pieces = block.removesuffix("\n").split("\n")
+        kept = [piece for piece in map(str.strip, pieces) if piece]
+        if len(kept) == len(pieces):
+            numbers.extend(range(line, line + len(pieces)))
+        else:
+            numbers.extend(line + i for i, piece in enumerate(pieces) if piece.strip())
+        count += len(pieces)
+        texts.extend(kept)
+    columns = [texts]
+    return Table(str(path), 1, columns.__getitem__, ["text"], numbers, count - len(texts))
+
+
+def _read_csv(path: Path) -> Table:
+    # Blanks after a comma are no part of the cell: `a, "b, c"` has two cells.
+    options = {"delimiter": ",", "skipinitialspace": True}
+    table = _separated(path, _quoted_rows(path, _lines(path), options))
+    if table.width == 1:
+        sample = table.cells(0)[:20]
+        for separator, name in (("\t", "tabs"), (";", "semicolons")):
+            if len(sample) > 1 and len({cell.count(separator) for cell in sample} | {0}) == 2:
+                raise InputError(
+                    f"{path}: its cells are separated by {name}, a .csv has commas; "
+                    f"save it with commas, or with tabs as .tsv"
+                )
+    return table
+
+
+def _read_tsv(path: Path) -> Table:
+    if _tsv_is_quoted(path):
+        return _separated(path, _quoted_rows(path, _lines(path), {"delimiter": "\t"}))
+    return _separated(path, _unquoted_rows(path))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    for _, block in text_blocks(path):
+        yield from io.StringIO(block, newline="\n")  # keeps the line breaks, which quotes may hold
+
+
+def _quoted_rows(
+    path: Path, lines: Iterable[str], options: dict[str, Any]
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line each starts on; a row may go over several lines."""
+    reader = csv.reader(lines, strict=True, **options)
+    start = 1
+    try:
+        for row in reader:
+            yield start, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}:{start}: the quoting of the row that starts here is broken ({error}); "
+            'quote a cell that holds a comma, line break or ", and double each " inside it'
+        ) from error
+
+
+def _unquoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for first, block in text_blocks(path):
+        for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
+            yield line, text.removesuffix("\r").split("\t")
+
+
+def _tsv_is_quoted(path: Path) -> bool:
+    """Whether a .tsv was written with quoting; see the rule at the head of this module."""
+    if not any(re.search(r'(^|\t)"', block, re.MULTILINE) for _, block in text_blocks(path)):
+        return False
+    text = "".join(block for _, block in text_blocks(path))
+    if '"' in _QUOTED_CELL.sub("", text):
+        return False
+    inside = (cell[1:-1] for cell in _QUOTED_CELL.findall(text))
+    if not (text.startswith('"') or any(re.search(r'""|[\t\n]', cell) for cell in inside)):
+        return False
+    try:
+        rows = csv.reader(io.StringIO(text, newline="\n"), delimiter="\t", strict=True)
+        return len({len(row) for row in rows if row}) == 1
+    except csv.Error:
+        return False
+
+
+def _separated(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Table:
+    """Columns of equal length from rows, which must all be as wide as the first."""
+    columns: list[list[str]] = []
+    numbers: array[int] = array("q")
+    first: list[str] = []
+    blank = 0
+    for line, row in rows:
+        if not "".join(row).strip():
+            blank += 1
+            continue
+        if len(row) != len(columns):
+            if columns:
+                raise _wrong_width(path, line, row, numbers[0], first)
+            first = row
+            columns = [[] for _ in row]
+        numbers.append(line)
+        for column, cell in zip(columns, row, strict=True):
+            column.append(cell)
+    return Table(str(path), len(columns), columns.__getitem__, None, numbers, blank)
+
+
+def _wrong_width(
+    path: Path, line: int, row: list[str], first_line: int, first: list[str]
+) -> InputError:
+    hint = ""
+    if data_suffix(path) == ".csv" and any("\t" in cell for cell in first):
+        hint = f"; line {first_line} holds tabs: if they separate the cells, name the file .tsv"
+    elif data_suffix(path) == ".csv" and len(first) == 1 and ";" in first[0]:
+        hint = f"; line {first_line} holds semicolons: save the file with commas between the cells"
+    elif data_suffix(path) == ".csv" and len(row) > len(first):
+        hint = "; a cell that holds a comma needs double quotes around it"
+    counts = f"{len(row)} column{'s' if len(row) != 1 else ''} where line {first_line} has"
+    return InputError(f"{path}:{line}: has {counts} {len(first)}{hint}")
+
+
+def _read_jsonl(path: Path) -> Table:
+    columns: dict[str, list[Any]] = {}
+    numbers: array[int] = array("q")
+    blank = 0
+    for first, block in text_blocks(path):
+        for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
+            if not text.strip():
+                blank += 1
+                continue
+            for key, value in _json_object(path, line, text).items():
+                if key not in columns:
+                    columns[key] = [MISSING] * len(numbers)
+                columns[key].append(value)
+            numbers.append(line)
+            for column in columns.values():
+                if len(column) < len(numbers):
+                    column.append(MISSING)
+    values = list(columns.values())
+    return Table(str(path), len(values), values.__getitem__, list(columns), numbers, blank)
+
+
+def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}:{line}: a \\ud… escape is half of a character; write the text as UTF-8"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        hint = "; one object must stand on one line" if text.strip() in ("{", "[", "[{") else ""
+        raise InputError(f"{path}:{line}: is not valid JSON ({error}){hint}") from error
+    if not isinstance(value, dict):
+        kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
+        raise InputError(f'{path}:{line}: is {kind}, not an object like {{"text": "…"}}')
+    return value
+
+
+# ---- typed formats ------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = io.BytesIO(b"".join(byte_pieces(path))) if is_gzip(path) else path
+    try:
+        file = pq.ParquetFile(content)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: is not a readable parquet file ({_brief(error)})") from error
+    names: list[str] = file.schema_arrow.names
+
+    def cells(index: int) -> list[Any]:
+        try:
+            return file.read(columns=[names[index]]).column(0).to_pylist()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            message = f"{path}: column '{names[index]}' cannot be read ({_brief(error)})"
+            raise InputError(message) from error
+
+    return Table(str(path), len(names), cells, names)
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Whether a folder was written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def read_saved_dataset(path: Path, split: str) -> Table:
+    """A folder saved by ``datasets``; ``split`` matters where it holds several."""
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: `datasets` cannot load it ({_brief(error)})") from error
+    if isinstance(saved, datasets.DatasetDict):
+        if split not in saved:
+            raise InputError(f"{path}: has no split '{split}'; it has {', '.join(map(str, saved))}")
+        saved = saved[split]
+    return _dataset_table(str(path), saved)
+
+
+def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
+    """``owner/name`` or ``owner/name:config`` through ``datasets.load_dataset``."""
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repo, _, config = name.partition(":")
+    failures = (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError)
+    try:
+        loaded = datasets.load_dataset(repo, config or None, split=split, revision=revision)
+    except failures as error:
+        raise InputError(
+            f"{name}: no such file here, and the Hugging Face hub gave no such dataset "
+            f"({_brief(error)}); check the name, config, split '{split}' and connection, "
+            f"or give a local file"
+        ) from error
+    return _dataset_table(f"{name} [{split}]", loaded)
+
+
+def _dataset_table(source: str, dataset: Any) -> Table:
+    names: list[str] = dataset.column_names
+
+    def cells(index: int) -> list[Any]:
+        values = list(dataset[names[index]])
+        labels = getattr(dataset.features[names[index]], "names", None)  # of a ClassLabel
+        if labels is None:
+            return values
+        return [labels[v] if isinstance(v, int) and 0 <= v < len(labels) else v for v in values]
+
+    return Table(source, len(names), cells, names)
+
+
+def _brief(error: BaseException) -> str:
+    """The first line of another library's message."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:200]
