@@ -91,9 +91,7 @@ class PackedBatch:
     def by_length(self, states: Tensor) -> list[Tensor]:
         """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
         parts = states.split([count * length for count, length in self.groups])
-        return [
-            part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)
-        ]
+        return [part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""

@@ -9,18 +9,16 @@ tokens count as tokens, as there. "First" is the first transformer layer, ``hidd
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from simcse_kit.config import Pooling
 from simcse_kit.errors import InputError
 from simcse_kit.packing import PackedBatch, hidden_states
 
-Pooling = Literal[
-    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token"
-]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 #: The two layers averaged before the mean over tokens.

@@ -1,4 +1,4 @@
-"""InfoNCE over in-batch negatives, with weighted hard negatives (SimCSE, eq. 1, 5 and 8)."""
+"""InfoNCE over in-batch negatives, with weighted hard negatives (SimCSE, eq. 1 and 5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def info_nce(
     ``k``-th hard negative of row ``j``: every row's hard negatives are negatives of every anchor,
     and the weight α counts the anchor's own (``ln α`` added to its logit).
 
-    Source: Gao, Yao, Chen: SimCSE (EMNLP 2021), eq. 1 (τ), 5 (hard negatives), 8 (α, appendix).
+    Source: Gao, Yao, Chen: SimCSE (EMNLP 2021), eq. 1 (in-batch negatives, τ), eq. 5 (hard
+    negatives) and the appendix on their weight α.
 
     Args:
         anchors: ``(B, D)``, any scale; cosines and loss are computed in fp32 (float64 stays).

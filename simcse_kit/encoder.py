@@ -1,0 +1,352 @@
+"""SentenceEncoder: backbone, pooling and head; texts in, one embedding a text out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from simcse_kit.card import model_card
+from simcse_kit.errors import InputError
+from simcse_kit.packing import PackedBatch, enable_packing
+from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
+from simcse_kit.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.tokens import TokenStore
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+#: Sentences tokenised, sorted and embedded at a time: bounds memory beyond the output.
+_CHUNK = 32_768
+
+
+def resolve_precision(precision: str, device: torch.device | str) -> str:
+    """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it natively.
+
+    That is CUDA of compute capability 8.0 and CPUs with AVX512-BF16 or AMX.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise InputError(f"unknown precision {precision!r}; choose auto, fp32 or bf16")
+    if precision != "auto":
+        return precision
+    device = torch.device(device)
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        native = device.type == "cpu" and any(
+            getattr(torch.cpu, check, lambda: False)() for check in checks
+        )
+    return "bf16" if native else "fp32"
+
+
+class SentenceEncoder(nn.Module):
+    """A Hugging Face encoder that gives one embedding a text.
+
+    Attributes:
+        backbone: the transformers model, without a pooler.
+        tokenizer: its tokenizer.
+        pooling: one of `simcse_kit.pooling.POOLINGS`.
+        head: linear layer and activation kept at inference, or None.
+        normalize: whether `encode` gives unit vectors unless told otherwise.
+        max_length: tokens a text is cut to, special tokens included.
+        precision: ``fp32`` or ``bf16``, what `encode` computes in.
+        name: where it came from, for tables and cards.
+        packed: whether batches run without padding (see `simcse_kit.packing`).
+    """
+
+    def __init__(self, parts: Parts, *, name: str, precision: str = "auto") -> None:
+        super().__init__()
+        self.backbone = parts.backbone
+        self.tokenizer = parts.tokenizer
+        self.pooling = check_pooling(parts.pooling or "")
+        self.head = parts.head
+        self.normalize = parts.normalize
+        self.prompts = parts.prompts
+        self.default_prompt = parts.default_prompt
+        self.name = name
+        self.packed = enable_packing(self.backbone)
+        limit = position_limit(self.backbone)
+        tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
+        bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]
+        self.max_length: int = parts.max_length or min(bounds)
+        self.check_max_length(self.max_length)
+        self.precision = resolve_precision(precision, self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        pooling: str | None = None,
+        head: str | None = None,
+        max_length: int | None = None,
+        device: str | torch.device | None = None,
+        precision: Precision = "auto",
+        dropout: float | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        token: str | bool | None = None,
+    ) -> SentenceEncoder:
+        """Load a hub id, a Hugging Face folder or a sentence-transformers folder.
+
+        Args:
+            pooling: needed for a plain checkpoint, which has no pooling of its own; overrides
+                a sentence-transformers folder's.
+            head: ``none`` drops a folder's dense layer; ``keep`` takes a plain checkpoint's
+                pooler weights as the head (released supervised SimCSE models). Default: what
+                the folder has.
+            max_length: tokens a text is cut to; default: the folder's, else the model's limit.
+            device: default CUDA where there is one, else CPU.
+            precision: ``auto`` is bf16 where the hardware is native to it, else fp32.
+            dropout: overrides every dropout rate of the backbone.
+            revision, trust_remote_code, token: as in transformers.
+
+        Raises:
+            InputError: the model cannot be read, or a plain checkpoint came without a pooling.
+        """
+        name = str(name_or_path)
+        if head not in (None, "none", "keep"):
+            raise InputError(f"unknown head {head!r}; choose none or keep")
+        if pooling is not None:
+            check_pooling(pooling)
+        parts = load_parts(
+            name, head=head, revision=revision, trust_remote_code=trust_remote_code, token=token
+        )
+        if pooling is None and parts.pooling is None:
+            raise InputError(
+                f"model {name!r} is a plain checkpoint with no pooling file; choose a pooling "
+                f"({', '.join(POOLINGS)}), for instance mean, or name a recipe that has one"
+            )
+        parts.pooling = pooling or parts.pooling
+        if head == "none":
+            parts.head = None
+        if parts.head is not None and parts.pooling == "cls_before_pooler":
+            raise InputError("pooling cls_before_pooler takes no head; use cls, or head='none'")
+        parts.max_length = max_length if max_length is not None else parts.max_length
+        encoder = cls(parts, name=name, precision="fp32")
+        if dropout is not None:
+            encoder.set_dropout(dropout)
+        encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        encoder.precision = resolve_precision(precision, encoder.device)
+        return encoder.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        if self.head is not None:
+            return self.head.linear.out_features
+        return self.backbone.config.hidden_size
+
+    def check_max_length(self, max_length: int) -> None:
+        """Raises `InputError` where a text could not be cut to so many tokens."""
+        limit = position_limit(self.backbone)
+        if max_length < 3:
+            raise InputError(f"max_length {max_length} leaves no room for a token; use 3 or more")
+        if limit is not None and max_length > limit:
+            raise InputError(
+                f"max_length {max_length} is over the {limit} tokens {self.name!r} has positions "
+                f"for; use at most {limit}"
+            )
+
+    def dropout_rates(self) -> set[float]:
+        """Every dropout rate in the backbone."""
+        rates = {float(m.p) for m in self.backbone.modules() if isinstance(m, nn.Dropout)}
+        for module in self.backbone.modules():
+            rates |= {v for k, v in vars(module).items() if "dropout" in k and type(v) is float}
+        return rates
+
+    def set_dropout(self, rate: float) -> None:
+        """Give every dropout in the backbone, its attention's included, the same rate."""
+        if not 0 <= rate < 1:
+            raise InputError(f"dropout {rate} is no rate; use 0 or more and less than 1")
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+            for key, value in vars(module).items():  # rates kept as plain numbers (ModernBERT)
+                if "dropout" in key and type(value) is float:
+                    setattr(module, key, rate)
+        for key, value in vars(self.backbone.config).items():
+            if "dropout" in key and "classifier" not in key and isinstance(value, float):
+                setattr(self.backbone.config, key, rate)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embeddings ``(sequences, dimension)`` of a packed batch, in the caller's order."""
+        pooled = pool(self.backbone, batch, self.pooling)
+        return pooled if self.head is None else self.head(pooled)
+
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        normalize: bool | None = None,
+        precision: Precision | None = None,
+        batch_tokens: int | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        show_progress: bool = False,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Embed texts. The result does not depend on what else is in the call.
+
+        Args:
+            normalize: unit vectors; default: as the model's folder says.
+            precision: overrides the encoder's own.
+            batch_tokens: tokens a batch; default fits the device.
+            prompt, prompt_name: text put before each text, or the name of the folder's; the
+                default is the folder's default prompt, as in sentence-transformers.
+            show_progress: a bar on stderr, when that is a terminal.
+            out: float32 array ``(N, dimension)`` to fill, for instance a memory map.
+
+        Returns:
+            float32 ``(N, dimension)``, or ``(dimension,)`` for a single string.
+
+        Raises:
+            InputError: an entry is not a string, or a number in the embeddings is not finite.
+        """
+        single = isinstance(texts, str)
+        rows: Sequence[str] = [texts] if isinstance(texts, str) else texts
+        prefix = self._prompt(prompt, prompt_name)
+        if out is None:
+            out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        elif out.shape != (len(rows), self.dimension):
+            raise InputError(f"out has shape {out.shape}, not {(len(rows), self.dimension)}")
+        chosen = resolve_precision(precision or self.precision, self.device)
+        unit = self.normalize if normalize is None else normalize
+        bar = tqdm(
+            total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True
+        )
+        with self._inference(chosen), bar:
+            for start in range(0, len(rows), _CHUNK):
+                chunk = rows[start : start + _CHUNK]
+                for offset, text in enumerate(chunk):
+                    if not isinstance(text, str):
+                        kind = type(text).__name__
+                        raise InputError(f"text {start + offset} is a {kind}, not a string")
+                if prefix:
+                    chunk = [prefix + text for text in chunk]
+                store = TokenStore.build(chunk, self.tokenizer, self.max_length)
+                for places in self._batches(store.lengths, batch_tokens):
+                    batch = PackedBatch.from_flat(*store.gather(places))
+                    embeddings = self(batch.to(self.device)).float()
+                    if unit:
+                        embeddings = nn.functional.normalize(embeddings, dim=-1)
+                    out[start + places] = embeddings.cpu().numpy()
+                    bar.update(len(places))
+        if not np.isfinite(out).all():
+            bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
+            raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
+        return out[0] if single else out
+
+    def similarity(
+        self, texts: str | Sequence[str], others: str | Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Cosines ``(len(texts), len(others))``; without `others` of the texts among themselves."""
+        left = self.encode([texts] if isinstance(texts, str) else texts, normalize=True)
+        if others is None:
+            right = left
+        else:
+            right = self.encode([others] if isinstance(others, str) else others, normalize=True)
+        return left @ right.T
+
+    def parts(self) -> Parts:
+        """What a folder of this encoder holds."""
+        return Parts(
+            self.backbone,
+            self.tokenizer,
+            self.pooling,
+            self.head if isinstance(self.head, Head) else None,
+            self.normalize,
+            self.max_length,
+            self.prompts,
+            self.default_prompt,
+        )
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        layout: Literal["current", "legacy"] = "current",
+        card: str | None = None,
+    ) -> None:
+        """Write a folder that `SentenceTransformer(folder)` and `AutoModel` load.
+
+        Args:
+            layout: ``legacy`` writes the older key names, which readers before
+                sentence-transformers 5.4 need and newer ones load too.
+            card: the text of README.md; default: a short card.
+        """
+        if layout not in ("current", "legacy"):
+            raise InputError(f"unknown layout {layout!r}; choose current or legacy")
+        try:
+            save_parts(self.parts(), Path(folder), layout=layout, card=card or model_card(self))
+        except OSError as error:
+            raise InputError(f"cannot write the model to {str(folder)!r}: {error}") from error
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        card: str | None = None,
+        commit_message: str = "Add sentence encoder",
+    ) -> str:
+        """Upload the saved folder, card included, to the hub; gives the commit's address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, card=card)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, commit_message=commit_message
+            )
+        return str(commit.commit_url)
+
+    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        if prompt is not None:
+            return prompt
+        name = prompt_name or self.default_prompt
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(self.prompts) or "none"
+            raise InputError(f"no prompt named {name!r}; the model's prompts: {known}")
+        return self.prompts[name]
+
+    def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> Iterator[np.ndarray]:
+        """Row numbers, longest first, in batches of about `batch_tokens` tokens."""
+        budget = batch_tokens or (65_536 if self.device.type == "cuda" else 4_096)
+        places = np.argsort(-lengths, kind="stable")
+        filled = np.cumsum(lengths[places])
+        cuts = np.flatnonzero(np.diff((filled - 1) // budget)) + 1
+        yield from np.split(places, cuts)
+
+    @contextlib.contextmanager
+    def _inference(self, precision: str) -> Iterator[None]:
+        """Eval mode without gradients, in this precision; the training flag is put back."""
+        training = self.training
+        self.eval()
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+            ):
+                yield
+        finally:
+            self.train(training)

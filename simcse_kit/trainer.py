@@ -1,0 +1,237 @@
+"""transformers.Trainer, thinly: our batches, dev evaluation, the best model, exact resume."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from simcse_kit.collapse import BATCH_FIGURES, CollapseAlarm
+from simcse_kit.errors import InputError
+from simcse_kit.packing import PackedBatch
+from simcse_kit.tokens import TokenStore
+
+logger = logging.getLogger(__name__)
+
+
+class RowNumbers(Dataset[int]):
+    """The numbers of the rows: a batch is gathered at once by the collator."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+@dataclass(frozen=True)
+class ViewCollator:
+    """Row numbers to the packed views of those rows.
+
+    Attributes:
+        store: every text's tokens.
+        views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views`).
+        text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
+    """
+
+    store: TokenStore
+    views: Callable[[np.ndarray], np.ndarray]
+    text_ids: np.ndarray | None
+
+    def __call__(self, rows: list[int]) -> dict[str, Any]:
+        texts = self.views(np.asarray(rows, dtype=np.int64))
+        batch: dict[str, Any] = {
+            "batch": PackedBatch.from_flat(*self.store.gather(texts.reshape(-1)))
+        }
+        if self.text_ids is not None:
+            batch["text_ids"] = torch.from_numpy(self.text_ids[texts])
+        return batch
+
+
+class ContrastiveTrainer(Trainer):
+    """Adds to the Trainer what contrastive training needs, and nothing else.
+
+    Args:
+        evaluate_dev: gives the dev figures of the model as it is, keys beginning ``eval_`` with
+            ``eval_spearman`` among them; None without a dev set.
+        save_best: called whenever the dev Spearman is the best so far.
+        alarm: collapse alarm, or None.
+        stop_on_alarm: stop, or only warn.
+        patience: evaluations without a new best after which training stops.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        evaluate_dev: Callable[[], dict[str, float]] | None,
+        save_best: Callable[[int, dict[str, float]], None],
+        alarm: CollapseAlarm | None,
+        stop_on_alarm: bool,
+        patience: int | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)  # stdout is for results
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(QuietProgress)
+        self.evaluate_dev = evaluate_dev
+        self.save_best = save_best
+        self.alarm = alarm
+        self.stop_on_alarm = stop_on_alarm
+        self.patience = patience
+        self.stopped: str | None = None
+        self._figures: list[Tensor] = []
+        self._since = time.perf_counter()
+        self._rows_since = 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        outputs = model(**inputs)
+        self._figures.append(outputs["figures"])
+        self._rows_since += outputs["rows"] * self.args.world_size
+        if self.alarm is not None:
+            figures = dict(zip(BATCH_FIGURES, outputs["figures"].tolist(), strict=True))
+            reason = self.alarm.check(float(outputs["loss"].detach()), figures)
+            self._sound(self.state.global_step + 1, reason)
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def _sound(self, step: int, reason: str | None) -> None:
+        if reason is None:
+            return
+        if self.stop_on_alarm:
+            self.stopped = f"stopped at step {step}: {reason}"
+            self.control.should_training_stop = True
+        else:
+            logger.warning("step %d: %s", step, reason)
+            self.alarm = None  # said once
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the batches' figures since the last log, and the speed."""
+        if "loss" in logs and self._figures:
+            means = torch.stack(self._figures).mean(0).tolist()
+            logs |= dict(zip(BATCH_FIGURES, means, strict=True))
+            elapsed = time.perf_counter() - self._since
+            logs["sentences_per_second"] = self._rows_since / elapsed
+            self._restart_clock()
+        super().log(logs, start_time)
+
+    def _restart_clock(self) -> None:
+        self._figures, self._rows_since, self._since = [], 0, time.perf_counter()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score on the dev set; keep the model where it is the best so far."""
+        assert self.evaluate_dev is not None
+        paused = time.perf_counter()
+        try:
+            metrics = self.evaluate_dev()
+        except InputError as error:  # no Spearman to be had: never the best, never a zero
+            self._sound(self.state.global_step, f"the dev set cannot be scored: {error}")
+            return {}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        score, step = metrics["eval_spearman"], self.state.global_step
+        if self.state.best_metric is None or score > self.state.best_metric:
+            self.state.best_metric, self.state.best_global_step = score, step
+            if self.is_world_process_zero():
+                self.save_best(step, metrics)
+        elif self.patience is not None:
+            waited = (step - (self.state.best_global_step or 0)) // self.args.eval_steps
+            if waited >= self.patience:
+                self.stopped = f"stopped at step {step}: no new best in {waited} evaluations"
+                self.control.should_training_stop = True
+        self._since += time.perf_counter() - paused  # speed is of training alone
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Weights alone: no pickled arguments; tied tensors once."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        safetensors.torch.save_model(model, str(folder / SAFE_WEIGHTS_NAME))
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        model = self.accelerator.unwrap_model(model or self.model, keep_torch_compile=False)
+        safetensors.torch.load_model(model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+
+
+class QuietProgress(ProgressCallback):
+    """The bar on stderr, with the last figures beside it rather than printed to stdout."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and self.training_bar is not None and logs:
+            shown = {"loss": "loss", "eval_spearman": "dev"}
+            figures = {name: f"{logs[key]:.4g}" for key, name in shown.items() if key in logs}
+            self.training_bar.set_postfix(figures)
+
+
+class GracefulInterrupt(TrainerCallback):
+    """Ctrl-C finishes the step, saves a checkpoint and stops; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._previous: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        self.restore()
+        logger.warning("interrupted: finishing this step and saving a checkpoint")
+
+    def restore(self) -> None:
+        """Give Ctrl-C back its former meaning."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.interrupted:
+            control.should_save = True
+            control.should_training_stop = True

@@ -1,0 +1,47 @@
+"""Pooling against Hugging Face states pooled by hand, one sentence at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from simcse_kit.errors import InputError
+from simcse_kit.packing import PackedBatch, enable_packing
+from simcse_kit.pooling import POOLINGS, check_pooling, pool
+
+BY_HAND = {
+    "cls": lambda h: h[-1][0],
+    "cls_before_pooler": lambda h: h[-1][0],
+    "mean": lambda h: h[-1].mean(0),
+    # "first" is the first transformer layer: hidden_states[0] is the embedding layer
+    "first_last_mean": lambda h: ((h[1] + h[-1]) / 2).mean(0),
+    "top2_mean": lambda h: ((h[-2] + h[-1]) / 2).mean(0),
+    "max": lambda h: h[-1].max(0).values,
+    "last_token": lambda h: h[-1][-1],
+}
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_equals_pooling_by_hand(tiny_encoder, family, pooling):
+    model = AutoModel.from_pretrained(tiny_encoder(family), dtype=torch.float32).eval()
+    texts = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16], [7, 7]]
+    expected = []
+    with torch.no_grad():
+        for text in texts:
+            ids = torch.tensor([text])
+            output = model(ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+            expected.append(BY_HAND[pooling]([layer[0] for layer in output.hidden_states]))
+        enable_packing(model)
+        got = pool(model, PackedBatch.from_sequences(texts), pooling)
+    torch.testing.assert_close(got, torch.stack(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_every_pooling_has_an_oracle():
+    assert set(BY_HAND) == set(POOLINGS)
+
+
+def test_an_unknown_pooling_names_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown pooling 'avg'.*mean"):
+        check_pooling("avg")
