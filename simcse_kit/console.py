@@ -1,0 +1,116 @@
+"""How the command line speaks: results on stdout, the rest on stderr, mistakes in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from simcse_kit.atomic import check_can_make, check_can_write, replacing
+from simcse_kit.complaints import explain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DEBUG = "SIMCSE_KIT_DEBUG"
+_WIDE = 200  # columns for a table that goes to a file or a pipe, where nothing is to be cut
+
+
+class OneSentence(TyperGroup):
+    """A group of commands whose errors are explained: 2 a user's, 1 a bug of ours, 130 Ctrl-C."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _explained():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _explained():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        note("interrupted")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        usage = getattr(error, "format_message", None)  # typer's own, about the options
+        sentence = " ".join(usage().split()) if usage else explain(error)
+        if sentence is not None:
+            note(f"error: {sentence}")
+            raise typer.Exit(2) from None
+        reason = " ".join(str(error).split())
+        note(f"error: a bug in simcse-kit: {type(error).__name__}: {reason}")
+        note(f"Set {DEBUG}=1 to see where it is, and please report it.")
+        raise typer.Exit(1) from None
+
+
+def note(text: str) -> None:
+    """Say something that is no result."""
+    typer.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def chatter_on_stderr() -> Iterator[None]:
+    """Keep whatever libraries print while they work out of the results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def turn_down_libraries() -> None:
+    """No advice and warnings of other libraries; no progress bars but on a terminal; our notes.
+
+    To be called before those libraries are imported. What the user's environment says stands.
+    """
+    if not os.environ.get(DEBUG):
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("DATASETS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("simcse_kit").addHandler(notes)
+    logging.getLogger("simcse_kit").setLevel(logging.INFO)
+
+
+def check_outputs(json_file: str | None, plots: Path | None) -> None:
+    """Raise InputError for places that cannot be written, before the work and not after it."""
+    if json_file is not None and json_file != "-":
+        check_can_write(Path(json_file))
+    if plots is not None:
+        check_can_make(plots)
+
+
+def write_json(figures: object, file: str) -> None:
+    """Write figures as JSON; ``-`` is stdout."""
+    text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
+    if file == "-":
+        typer.echo(text)
+        return
+    with replacing(Path(file)) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
+
+
+def show_table(table: Table) -> None:
+    """Print a table on stdout."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(file=sys.stdout, width=width, highlight=False).print(table)

@@ -1,0 +1,70 @@
+"""Embeddings of a list of texts, written to a file in the texts' order.
+
+The embeddings go through a memory map on disk, so memory does not grow with the number of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simcse_kit.atomic import beside, check_can_write, replacing
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder import SentenceEncoder
+
+FORMATS = (".npy", ".parquet")
+_ROW_GROUP = 16_384  # rows; about 50 MB of 768 float32
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError unless the format is known and the file can be written."""
+    if path.suffix not in FORMATS:
+        raise InputError(f"cannot write {path}: the name must end in {' or '.join(FORMATS)}")
+    check_can_write(path)
+
+
+def write_embeddings(
+    encoder: SentenceEncoder, texts: Sequence[str], path: Path, *, show_progress: bool = False
+) -> None:
+    """Embed `texts` into ``.npy`` float32 (N, D), or ``.parquet`` with columns text, embedding.
+
+    The file appears under its name only when it is complete. Raises InputError as `check_output`.
+    """
+    check_output(path)
+    if path.suffix == ".npy":
+        with replacing(path) as aside:
+            _embed(encoder, texts, aside, show_progress)
+        return
+    with beside(path.with_suffix(".npy")) as vectors, replacing(path) as aside:
+        _write_parquet(_embed(encoder, texts, vectors, show_progress), texts, aside)
+
+
+def _embed(
+    encoder: SentenceEncoder, texts: Sequence[str], path: Path, show_progress: bool
+) -> np.ndarray:
+    """Embeddings float32 (N, D) in a memory-mapped .npy file."""
+    shape = (len(texts), encoder.dimension)
+    matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    encoder.encode(texts, out=matrix, show_progress=show_progress)
+    matrix.flush()
+    return matrix
+
+
+def _write_parquet(matrix: np.ndarray, texts: Sequence[str], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    dimension = matrix.shape[1]
+    schema = pa.schema([("text", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(texts), _ROW_GROUP):
+            rows = slice(start, start + _ROW_GROUP)
+            flat = pa.array(np.asarray(matrix[rows]).reshape(-1))
+            vectors = pa.FixedSizeListArray.from_arrays(flat, dimension)
+            text = pa.array(texts[rows], pa.string())
+            writer.write_batch(pa.record_batch([text, vectors], schema=schema))
