@@ -1,0 +1,1 @@
+"""Judge an encoder: STS under its published protocol, retrieval, geometry, and their pictures."""

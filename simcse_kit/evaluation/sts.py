@@ -1,0 +1,336 @@
+"""Judge an encoder on STS tasks under the SimCSE/SentEval protocol.
+
+Cosines of the two embeddings of each pair against gold scores, by rank; no regressor is trained.
+Aggregation over the subsets of STS12–16: "all" is one correlation over the concatenated pairs
+(SimCSE, SBERT), "mean" the plain mean over the subsets, "wmean" weighted by their sizes. The
+three differ by points, so the protocol stands beside every number.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.sts_data import (
+    PUBLISHED,
+    SUBSET_TASKS,
+    SUITE,
+    Counts,
+    PairTask,
+    load_stsb,
+    load_tasks,
+)
+from simcse_kit.geometry import alignment, uniformity
+
+__all__ = [
+    "PUBLISHED",
+    "SUITE",
+    "Aggregation",
+    "Counts",
+    "Geometry",
+    "PairTask",
+    "STSResult",
+    "Score",
+    "TaskScore",
+    "evaluate",
+    "load_stsb",
+    "load_tasks",
+]
+
+logger = logging.getLogger(__name__)
+
+Aggregation = Literal["all", "mean", "wmean"]
+# Cosines that all lie this close together differ by rounding only, and ranks of rounding errors
+# would pass for a score.
+_CONSTANT = 1e-6
+
+
+class Encoder(Protocol):
+    """Anything that can be judged."""
+
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """Called with a list of N sentences; embeddings (N, D) in their order."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Correlations ×100 over `n` pairs."""
+
+    spearman: float
+    pearson: float
+    n: int
+
+
+@dataclass(frozen=True)
+class TaskScore(Score):
+    """A task's score, and that of each of its subsets ({} where they are unknown)."""
+
+    subsets: dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Alignment of the close pairs and uniformity of the sentences of one task.
+
+    `pairs` is the number of pairs with gold > `threshold`, `sentences` that of distinct
+    sentences. Values for another split, threshold or number of sentences are not comparable.
+    """
+
+    alignment: float
+    uniformity: float
+    task: str
+    split: str
+    threshold: float
+    pairs: int
+    sentences: int
+
+
+@dataclass(frozen=True, eq=False)
+class STSResult:
+    """What `evaluate` measured. All scores ×100.
+
+    `average` is the mean Spearman over `average_over`: the full suite where it was asked for,
+    else every task that was. `cosines` holds each task's cosines (N,), for plots and intervals.
+    """
+
+    model: str
+    tasks: dict[str, TaskScore]
+    average: float
+    average_over: tuple[str, ...]
+    geometry: Geometry | None
+    protocol: dict[str, Any]
+    cosines: dict[str, np.ndarray]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`; `cosines` stay out."""
+        return {
+            "model": self.model,
+            "tasks": {name: asdict(score) for name, score in self.tasks.items()},
+            "average": self.average,
+            "geometry": asdict(self.geometry) if self.geometry else None,
+            "protocol": self.protocol,
+        }
+
+
+def evaluate(
+    model: Encoder,
+    tasks: Sequence[PairTask],
+    *,
+    aggregation: Aggregation = "all",
+    geometry: PairTask | None = None,
+    alignment_threshold: float = 4.0,
+    encode_kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> STSResult:
+    """Score `model` on `tasks`, and the geometry of its space on one of them.
+
+    Every distinct sentence is embedded once, in a single call of `model.encode`.
+
+    Args:
+        model: any object with `encode(list[str]) -> array (N, D)`.
+        aggregation: over the subsets of STS12–16; tasks without subsets are one correlation
+            under all three. "mean" and "wmean" need data with subset labels.
+        geometry: the task alignment and uniformity are measured on. None: STS-B test where it
+            is among `tasks`, else the first task that has a pair above the threshold.
+        alignment_threshold: alignment is over pairs with gold strictly above it.
+        encode_kwargs: passed on to `model.encode`.
+        name: what to call the model in the result; its own `name` by default.
+
+    Raises:
+        InputError: constant gold or cosines (no Spearman), non-finite or zero embeddings, a
+            wrong number of rows from `encode`, no pair above the threshold.
+    """
+    _check_request(tasks, aggregation)
+    if geometry is None:
+        geometry = _geometry_task(tasks, alignment_threshold)
+    judged = [*tasks] if geometry is None or geometry in tasks else [*tasks, geometry]
+    row = _distinct(text for task in judged for text in (*task.sentence1, *task.sentence2))
+    embeddings = _embed(model, list(row), dict(encode_kwargs or {}))
+
+    cosines = {task.name: _cosines(task, row, embeddings) for task in tasks}
+    scores = {task.name: _score(task, cosines[task.name], aggregation) for task in tasks}
+    over = SUITE if set(SUITE) <= scores.keys() else tuple(scores)
+    return STSResult(
+        model=name or str(getattr(model, "name", "") or type(model).__name__),
+        tasks=scores,
+        average=float(np.mean([scores[task].spearman for task in over])),
+        average_over=over,
+        geometry=_geometry(geometry, row, embeddings, alignment_threshold) if geometry else None,
+        protocol=_protocol(model, tasks, aggregation, over, dict(encode_kwargs or {})),
+        cosines=cosines,
+    )
+
+
+def _check_request(tasks: Sequence[PairTask], aggregation: str) -> None:
+    if aggregation not in get_args(Aggregation):
+        raise InputError(f"The aggregation is all, mean or wmean, not {aggregation!r}.")
+    names = [task.name for task in tasks]
+    if not names:
+        raise InputError("There is no task to evaluate on: give at least one.")
+    if len(set(names)) < len(names):
+        raise InputError(f"Two tasks have one name ({', '.join(names)}): name each differently.")
+    for task in tasks:
+        if aggregation != "all" and task.name in SUBSET_TASKS and not task.subsets:
+            raise InputError(
+                f"{aggregation!r} is a mean over subsets, and {task.name} from {task.source} has"
+                ' no subset labels: give a SentEval folder with --data-dir, or take "all".'
+            )
+
+
+def _geometry_task(tasks: Sequence[PairTask], threshold: float) -> PairTask | None:
+    stsb_first = sorted(tasks, key=lambda task: task.name != "STSB")
+    for task in stsb_first:
+        if (task.gold > threshold).any():
+            return task
+    logger.warning("no pair has a gold score above %g: geometry is not measured", threshold)
+    return None
+
+
+def _distinct(texts: Iterable[str]) -> dict[str, int]:
+    """Each different text with its row number, in order of appearance."""
+    return {text: row for row, text in enumerate(dict.fromkeys(texts))}
+
+
+def _embed(model: Encoder, texts: list[str], encode_kwargs: dict[str, Any]) -> np.ndarray:
+    """Embeddings (len(texts), D), float32, finite and not zero."""
+    encode = getattr(model, "encode", None)
+    if not callable(encode):
+        raise InputError(
+            f"A {type(model).__name__} cannot be judged: it has no encode(list of str)."
+        )
+    logger.info("embedding %d distinct sentences", len(texts))
+    embeddings = _to_numpy(encode(texts, **encode_kwargs))
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise InputError(
+            f"encode() of {len(texts)} sentences returned an array of shape {embeddings.shape}:"
+            f" ({len(texts)}, D) is expected, one row a sentence in the same order."
+        )
+    lengths = np.linalg.norm(embeddings, axis=1)
+    for bad, what in ((~np.isfinite(lengths), "not finite"), (lengths == 0, "all zero")):
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{int(bad.sum())} embedding(s) are {what}, the first that of {texts[row]!r}:"
+                " a cosine needs a finite vector that is not zero."
+            )
+    return embeddings
+
+
+def _to_numpy(embeddings: Any) -> np.ndarray:
+    """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
+    if hasattr(embeddings, "detach"):
+        return np.asarray(embeddings.detach().float().cpu().numpy())
+    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
+        return np.stack([_to_numpy(embedding) for embedding in embeddings])
+    try:
+        return np.asarray(embeddings, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"encode() returned no array of numbers: {error}.") from error
+
+
+def _cosines(task: PairTask, row: Mapping[str, int], embeddings: np.ndarray) -> np.ndarray:
+    """Cosine of each pair of the task (N,), float64."""
+    sides = []
+    for texts in (task.sentence1, task.sentence2):
+        side = embeddings[[row[text] for text in texts]].astype(np.float64)
+        sides.append(side / np.linalg.norm(side, axis=1, keepdims=True))
+    # Pairs of equal sentences are ties at 1: rounding errors must not put them in some order.
+    return np.einsum("nd,nd->n", *sides).round(12)
+
+
+def _score(task: PairTask, cosines: np.ndarray, aggregation: str) -> TaskScore:
+    subsets = {
+        name: _correlate(cosines[part], task.gold[part], f"{task.name} {name}")
+        for name, part in task.subsets.items()
+    }
+    if aggregation == "all" or not subsets:
+        whole = _correlate(cosines, task.gold, task.name)
+        return TaskScore(**asdict(whole), subsets=subsets)
+    weights = [score.n if aggregation == "wmean" else 1 for score in subsets.values()]
+    spearman = np.average([score.spearman for score in subsets.values()], weights=weights)
+    pearson = np.average([score.pearson for score in subsets.values()], weights=weights)
+    return TaskScore(float(spearman), float(pearson), len(task), subsets)
+
+
+def _correlate(cosines: np.ndarray, gold: np.ndarray, where: str) -> Score:
+    """Spearman (ties by mean rank) and Pearson, ×100; InputError where there is none."""
+    from scipy.stats import pearsonr, spearmanr
+
+    if len(gold) < 3:
+        raise InputError(f"{where} has {len(gold)} pair(s): a correlation needs at least 3.")
+    if np.ptp(gold) == 0:
+        raise InputError(
+            f"Every gold score of {where} is {gold[0]:g}: constant scores have no correlation."
+        )
+    if np.ptp(cosines) < _CONSTANT:
+        raise InputError(
+            f"The model gives every pair of {where} the same cosine ({cosines[0]:.6f}), which has"
+            " no correlation with anything: its space has collapsed."
+        )
+    spearman, pearson = spearmanr(cosines, gold).statistic, pearsonr(cosines, gold).statistic
+    return Score(100 * float(spearman), 100 * float(pearson), len(gold))
+
+
+def _geometry(
+    task: PairTask, row: Mapping[str, int], embeddings: np.ndarray, threshold: float
+) -> Geometry:
+    close = np.flatnonzero(task.gold > threshold)
+    if not len(close):
+        raise InputError(
+            f"{task.name} has no pair with a gold score above {threshold:g} (the highest is"
+            f" {task.gold.max():g}), so alignment is over nothing: lower the threshold."
+        )
+    # Of the task's own sentences, each once: a repeated one is a pair at distance zero.
+    distinct = _distinct([*task.sentence1, *task.sentence2])
+    return Geometry(
+        alignment=alignment(
+            embeddings[[row[task.sentence1[i]] for i in close]],
+            embeddings[[row[task.sentence2[i]] for i in close]],
+        ),
+        uniformity=uniformity(embeddings[[row[text] for text in distinct]]),
+        task=task.name,
+        split=task.split,
+        threshold=threshold,
+        pairs=len(close),
+        sentences=len(distinct),
+    )
+
+
+def _protocol(
+    model: Any,
+    tasks: Sequence[PairTask],
+    aggregation: str,
+    over: tuple[str, ...],
+    encode_kwargs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a reader needs to compare the numbers: how, on what, and with which settings."""
+    protocol: dict[str, Any] = {
+        "similarity": "cosine",
+        "aggregation": aggregation,
+        "average_over": list(over),
+        "splits": {task.name: task.split for task in tasks},
+        "sources": {task.name: task.source for task in tasks},
+        "text": _casing(tasks),
+    }
+    settings = {
+        "precision": encode_kwargs.get("precision") or getattr(model, "precision", None),
+        "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),
+        "pooling": getattr(model, "pooling", None),
+    }
+    plain = {key: value for key, value in settings.items() if isinstance(value, str | int)}
+    return protocol | plain
+
+
+def _casing(tasks: Sequence[PairTask]) -> str:
+    """SentEval's preprocessing lower-cases and tokenises; MTEB's data keep the original text."""
+    # SICK keeps its capitals in both, so it says nothing.
+    named = [task for task in tasks if not task.name.startswith("SICK")]
+    letters = "".join(text for task in named for text in task.sentence1 + task.sentence2)
+    if letters == letters.upper():  # nothing, or a script without case
+        return "as in the source"
+    return "lower-cased" if letters == letters.lower() else "original case"
