@@ -144,9 +144,14 @@ def _table(source: str | Path, split: str, revision: str | None) -> Table:
     else:
         raise _no_such_file(path)
     if not table.width:
-        blank = f" but {table.blank} blank lines" if table.blank else ""
-        raise InputError(f"{source}: holds no rows{blank}; the file is empty")
+        raise _no_rows(table.source, table.blank)
     return table
+
+
+def _no_rows(source: str, blank: int) -> InputError:
+    lines = f"only {blank} blank line{'s' if blank > 1 else ''}"
+    found = lines if blank else "it is empty or a header alone"
+    return InputError(f"{source}: holds no rows, {found}; give it at least one")
 
 
 def _no_such_file(path: Path) -> InputError:
@@ -310,8 +315,6 @@ def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
     labels = _labels(table, places["label"]) if "label" in places else None
     scores = _scores(table, places["score"]) if "score" in places else None
     read = len(next(iter(columns.values())))
-    if not read:
-        raise InputError(f"{table.source}: holds no rows of text under its header")
     blank = table.blank
     if kind == "text":
         columns = {"text": [text for text in columns["text"] if text]}
@@ -319,10 +322,13 @@ def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
     parts: list[Sequence[Any]] = list(columns.values())
     parts += [labels] if labels is not None else []
     parts += [scores.tolist()] if scores is not None else []
-    distinct = len(set(zip(*parts, strict=True))) if len(parts) > 1 else len(set(parts[0]))
+    # hashes of rows, not rows: a million tuples would cost more memory than the answer is worth
+    distinct = (
+        len(set(map(hash, zip(*parts, strict=True)))) if len(parts) > 1 else len(set(parts[0]))
+    )
     rows = Rows(kind, columns, labels, scores, table.source, len(parts[0]) - distinct, blank)
     if not len(rows):
-        raise InputError(f"{table.source}: holds {blank} rows and no text in any of them")
+        raise _no_rows(table.source, blank)
     logger.info(
         "%s: %d rows (%s), %d equal to an earlier one, %d blank skipped",
         *(table.source, len(rows), ", ".join(places), rows.duplicates, rows.blank),
@@ -332,17 +338,18 @@ def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
 
 def _texts(table: Table, name: str, place: int, kind: Kind) -> list[str]:
     """The cells of a text column, stripped; empty ones only where the rows are plain text."""
-    texts: list[str] = []
-    for row, cell in enumerate(table.cells(place)):
-        if isinstance(cell, str):
-            text = cell.strip()
-        elif cell is None:
-            text = ""
-        else:
+    cells = table.cells(place)
+    if kind == "text":
+        cells = ["" if cell is None else cell for cell in cells]
+    try:
+        texts = list(map(str.strip, cells))
+    except TypeError:  # some cell is no text
+        texts = []
+    if texts and (kind == "text" or all(texts)):
+        return texts
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str) or not (cell.strip() or kind == "text"):
             raise _bad_cell(table, row, place, name, cell, "text")
-        if not text and kind != "text":
-            raise _bad_cell(table, row, place, name, "", "text; fill it in or remove the row")
-        texts.append(text)
     return texts
 
 
