@@ -34,7 +34,7 @@ def check_can_write(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
     if not folder.is_dir():
-        what = "is no folder" if os.path.lexists(folder) else "does not exist"
+        what = "is a file" if os.path.lexists(folder) else "does not exist"
         raise InputError(f"cannot write {path}: {folder} {what}; make the folder first")
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write {path}: no permission to write in {folder}")
@@ -46,6 +46,6 @@ def check_can_make(folder: Path) -> None:
         place for place in [folder, *folder.absolute().parents] if os.path.lexists(place)
     )
     if not nearest.is_dir():
-        raise InputError(f"cannot make the folder {folder}: {nearest} is no folder")
+        raise InputError(f"cannot make the folder {folder}: {nearest} is a file")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"cannot make the folder {folder}: no permission to write in {nearest}")

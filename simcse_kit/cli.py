@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simcse_kit import __version__
+from simcse_kit.atomic import check_can_make
 from simcse_kit.config import Pooling, TrainConfig, build_config, recipe_names, recipe_text
 from simcse_kit.console import (
     OneSentence,
@@ -130,13 +131,15 @@ def train(
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
     config = build_config(recipe, settings or [])
+    if config.early_stopping_patience is not None and eval_data is None:
+        raise InputError("early_stopping_patience needs a dev set; give one with --eval-data")
     check_outputs(None, plots)
+    check_can_make(output_dir)
     with chatter_on_stderr():
-        dev = None if eval_data is None else _dev_set(eval_data)
-
-        from simcse_kit.training import train as run
-
         try:
+            from simcse_kit.training import train as run
+
+            dev = None if eval_data is None else _dev_set(eval_data)
             result = run(
                 model,
                 data,
@@ -146,11 +149,11 @@ def train(
                 resume=resume,
                 overwrite=overwrite,
             )
+            if plots is not None:
+                _draw_training(result, dev, plots)
         except KeyboardInterrupt:
             note(_how_to_go_on(output_dir))
             raise typer.Exit(130) from None
-        if plots is not None:
-            _draw_training(result, dev, plots)
     typer.echo(_training_summary(result, dev))
 
 

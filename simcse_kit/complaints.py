@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from simcse_kit.errors import InputError
 
 _HUB = {"huggingface_hub", "httpx", "requests"}
+_TRAINERS = {"transformers", "accelerate"}
 
 
 def explain(error: Exception) -> str | None:
@@ -39,11 +41,25 @@ def explain(error: Exception) -> str | None:
         )
     if library.startswith("safetensors"):
         return f"the model's weights cannot be read or written ({reason}); copy them again"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("simcse_kit"):
+        return f"a package is missing: {reason}"
+    if isinstance(error, ValueError) and _raised_in(error) in _TRAINERS:
+        return f"{_raised_in(error)} refuses these settings: {' '.join(str(error).split())}"
     if isinstance(error, OSError):
         if error.filename is not None and error.strerror:
             return f"{error.filename}: {error.strerror}"
         return reason
     return None
+
+
+def _raised_in(error: Exception) -> str | None:
+    """Which raised it: simcse_kit, or the library that checks the settings handed on to it."""
+    packages = [
+        str(frame.f_globals.get("__name__")).split(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [package for package in packages if package in {"simcse_kit", *_TRAINERS}]
+    return ours[-1] if ours else None
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -174,6 +175,22 @@ class TrainConfig(BaseModel):
             return []
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("report_to")
+    @classmethod
+    def _usable_trackers(cls, value: list[str]) -> list[str]:
+        if value in ([], ["tensorboard"]):
+            return value  # spares the import
+        from transformers.integrations import get_available_reporting_integrations
+        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+        for name in value:
+            if name not in INTEGRATION_TO_CALLBACK and name != "all":
+                known = ["none", "all", *INTEGRATION_TO_CALLBACK]
+                raise key_error("report_to", f"report_to {one_of(known, name)}")
+            if name not in get_available_reporting_integrations() and name != "all":
+                raise key_error("report_to", f"report_to {name} needs that package; install it")
+        return value
+
     @field_validator("lr_scheduler_type", "optim")
     @classmethod
     def _one_of_hugging_faces(cls, value: str, info: Any) -> str:
@@ -253,6 +270,7 @@ class TrainConfig(BaseModel):
             "eval_strategy": "no",
         }
         settings.setdefault("disable_tqdm", not sys.stderr.isatty())
+        settings.setdefault("logging_first_step", True)  # the shortest run has something to draw
         try:
             return TrainingArguments(**(settings | extra))
         except (ValueError, TypeError, ImportError, KeyError) as error:
@@ -310,8 +328,8 @@ def recipe_text(name_or_path: str) -> str:
     )
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a name set twice, where the standard loader silently takes the last."""
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a name set twice instead of taking the last, and reads 3e-5 as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -323,6 +341,12 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1, which PyYAML reads, wants a point in every float: 3.0e-5.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load_recipe(name_or_path: str) -> dict[str, object]:
     """Return the settings of a recipe, by name or from a YAML file.
 
@@ -330,7 +354,7 @@ def load_recipe(name_or_path: str) -> dict[str, object]:
     """
     text = recipe_text(name_or_path)
     try:
-        settings = yaml.load(text, _StrictLoader)
+        settings = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
@@ -371,6 +395,6 @@ def _parse_override(text: str) -> tuple[str, object]:
     if not equals or not key:
         raise InputError(f"--set {text}: write it as key=value, for instance --set max_steps=500")
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.load(value, _Loader)
     except yaml.YAMLError:
         raise InputError(f"--set {text}: the value of {key} is not valid YAML") from None

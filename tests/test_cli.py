@@ -159,6 +159,18 @@ def test_libraries_errors_become_sentences(monkeypatch: pytest.MonkeyPatch) -> N
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
 
 
+def test_what_transformers_refuses_later_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainingArguments
+
+    monkeypatch.setattr(
+        "simcse_kit.cli.recipe_text",
+        lambda _: TrainingArguments("x", logging_strategy="sometimes", use_cpu=True),
+    )
+    result = run("recipes", "sup-bert-base")
+    assert result.exit_code == 2
+    assert "error: transformers refuses these settings: sometimes" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("left", "words"),
     [

@@ -83,8 +83,10 @@ def test_without_a_recipe_the_checkpoint_chooses_pooling_and_dropout() -> None:
         ("head=none", "head", "none"),
         ("warmup_steps=0.1", "warmup_steps", 0.1),
         ("report_to=none", "report_to", []),
-        ("report_to=tensorboard, wandb", "report_to", ["tensorboard", "wandb"]),
-        ("report_to=[mlflow]", "report_to", ["mlflow"]),
+        ("report_to=tensorboard, all", "report_to", ["tensorboard", "all"]),
+        ("max_steps=1e4", "max_steps", 10_000),
+        ("lr_scheduler_kwargs={min_lr: 1e-6}", "lr_scheduler_kwargs", {"min_lr": 1e-6}),
+        ("report_to=[all]", "report_to", ["all"]),
         ("lr_scheduler_type=cosine", "lr_scheduler_type", "cosine"),
         ("optim=adamw_torch", "optim", "adamw_torch"),
         ("cache_dir=some/where", "cache_dir", Path("some/where")),
@@ -127,6 +129,7 @@ def test_override_values(override: str, key: str, value: object) -> None:
         ("lr_scheduler_type=liner", ["lr_scheduler_type must be one of", "'linear'"]),
         ("optim=adan", ["optim must be one of"]),
         ("report_to=3", ["report_to must be a list"]),
+        ("report_to=tensorbord", ["report_to must be one of", "did you mean 'tensorboard'?"]),
         ("logging_first_step=perhaps", ["logging_first_step must be of type bool"]),
         # unknown, misspelt or owned keys
         ("temprature=0.1", ["unknown setting 'temprature'", "did you mean 'temperature'?"]),
@@ -238,6 +241,13 @@ def test_what_transformers_refuses_is_an_input_error(tmp_path: Path) -> None:
     config = build_config(None, ["logging_strategy=sometimes", "use_cpu=true"])
     with pytest.raises(InputError, match="transformers refuses these training settings"):
         config.to_training_arguments(tmp_path)
+
+
+def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import integrations
+
+    monkeypatch.setattr(integrations, "get_available_reporting_integrations", list)
+    assert "report_to wandb needs that package" in complaint("report_to=wandb")
 
 
 def test_importing_and_building_needs_no_torch() -> None:
