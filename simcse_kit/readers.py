@@ -343,7 +343,7 @@ def _dataset_table(source: str, dataset: Any) -> Table:
     names: list[str] = dataset.column_names
 
     def cells(index: int) -> list[Any]:
-        values = list(dataset[names[index]])
+        values = dataset[names[index]][:]  # at once: iterating a column is a hundred times slower
         labels = getattr(dataset.features[names[index]], "names", None)  # of a ClassLabel
         if labels is None:
             return values
