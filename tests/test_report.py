@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from mini_senteval import MINI, BagOfWords, build_tree
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.report import markdown_table, sts_table
-from simcse_kit.evaluation.sts import SUITE, PairTask, STSResult, evaluate, load_tasks
+from simcse_kit.evaluation.sts import SUITE, PairTask, STSResult, evaluate, load_stsb, load_tasks
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> list[PairTask]:
-    return load_tasks(build_tree(tmp_path_factory.mktemp("senteval")), counts=MINI)
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tree(tmp_path_factory.mktemp("senteval"))
+
+
+@pytest.fixture(scope="module")
+def suite(tree: Path) -> list[PairTask]:
+    return load_tasks(tree, counts=MINI)
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +67,9 @@ def test_the_terminal_table_shows_the_same(result: STSResult) -> None:
     assert "bag [of] words" in text
     assert f"{result.average:.2f}" in text
     assert "gold > 4" in text
+
+
+def test_a_task_on_another_split_is_named(suite: list[PairTask], tree: Path) -> None:
+    dev = load_stsb(tree, "dev", counts=MINI)
+    table = markdown_table({"bag": evaluate(BagOfWords(), [*suite[:2], dev])})
+    assert "aggregation, test split (STSB-dev: dev), text lower-cased." in table

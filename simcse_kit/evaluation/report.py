@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,10 +119,9 @@ def _notes(results: Mapping[str, STSResult]) -> list[str]:
 
 def _describe(result: STSResult) -> tuple[str, str, str]:
     protocol = result.protocol
-    splits = dict.fromkeys(protocol["splits"].values())
     score = (
         f'Spearman ×100 of cosines, "{protocol["aggregation"]}" aggregation,'
-        f" {'/'.join(splits)} split, text {protocol['text']}."
+        f" {_splits(protocol['splits'])}, text {protocol['text']}."
     )
     over = result.average_over
     average = ""
@@ -138,3 +138,10 @@ def _describe(result: STSResult) -> tuple[str, str, str]:
             " lower is better."
         )
     return score, average, geometry
+
+
+def _splits(splits: Mapping[str, str]) -> str:
+    """The split of most tasks, and the tasks that are on another."""
+    most = Counter(splits.values()).most_common(1)[0][0]
+    others = [f"{task}: {split}" for task, split in splits.items() if split != most]
+    return f"{most} split" + (f" ({', '.join(others)})" if others else "")
