@@ -185,8 +185,13 @@ def _draw_cosines(result: STSResult, tasks: Sequence[PairTask], folder: Path) ->
     from simcse_kit.evaluation.plots import cosine_densities
 
     for task in tasks:
-        path = folder / f"cosines_{task.name}.png"
-        cosine_densities(result.cosines[task.name], task.gold, path, title=task.name)
+        score = result.tasks[task.name].spearman
+        cosine_densities(
+            result.cosines[task.name],
+            task.gold,
+            folder / f"cosines_{task.name}.png",
+            title=f"{Path(result.model).name} on {task.name}: Spearman {score:.2f}",
+        )
 
 
 def _training_summary(result: TrainResult, dev: PairTask | None) -> str:
