@@ -237,7 +237,7 @@ def test_what_cannot_be_tokenised_is_named(
 
 def test_a_cache_that_cannot_be_written_is_named(tiny_tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"tokens cannot be stored in .*; choose another cache_dir"):
+    with pytest.raises(InputError, match=r"cannot be stored in .*; choose another cache_dir"):
         TokenStore.build(TEXTS, tiny_tokenizer, 8, tmp_path / "file")
 
 
