@@ -187,7 +187,7 @@ def hub_answers(seconds: float = 2.0) -> bool:
 
 def before_after(before: Figures, after: Sequence[Figures]) -> Table:
     """Tabulate each figure before and after; over several seeds as mean ± standard deviation."""
-    table = Table("held-out text", "before", "after", "change", title_justify="left")
+    table = Table("held-out text", "before", "after", "change")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, old in before.items():
@@ -265,16 +265,15 @@ def run(options: argparse.Namespace, say: Console, out: Console) -> None:
         after.append(judge(tuned, held_out))
         folders.append(folder)
 
-    table = before_after(before, after)
-    table.title = (
-        f"{MODEL_NAME}, fine-tuned on {len(corpus.train)} summary-description pairs "
-        f"of {', '.join(TRAIN_PACKAGES)}"
+    out.print(
+        f"{MODEL_NAME}, fine-tuned on {len(corpus.train)} pairs of a summary line and its "
+        f"description, from {', '.join(TRAIN_PACKAGES)}.",
+        f"Judged on {len(held_out)} entries of {', '.join(HELD_OUT_PACKAGES)}, held out whole: "
+        f"each summary is to find its own description. {_seeds(options.seeds)}, scores ×100.",
+        sep="\n",
+        highlight=False,
     )
-    table.caption = (
-        f"{len(held_out)} held-out entries of {', '.join(HELD_OUT_PACKAGES)}: each summary line "
-        f"is to find its own description; {_seeds(options.seeds)}; recall and MRR ×100"
-    )
-    out.print(table)
+    out.print(before_after(before, after))
     record = {
         "model": MODEL_NAME, "variant": options.variant, "seeds": options.seeds,
         "train_pairs": len(corpus.train), "held_out": len(held_out), "before": before,
@@ -316,8 +315,8 @@ def _local_tasks(data_dir: Path | None) -> list[PairTask] | None:
 
 def _seeds(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    return f"mean ± sd of seeds {', '.join(map(str, seeds))}"
+        return f"Seed {seeds[0]}"
+    return f"Mean ± sd of seeds {', '.join(map(str, seeds))}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
