@@ -3,8 +3,7 @@
 A packed batch feeds an unmodified Hugging Face backbone one row of all its tokens,
 ``input_ids`` of shape ``(1, tokens)``, with ``position_ids`` that restart at every sequence.
 Everything in an encoder layer works token by token except attention, which is registered
-here under `ATTENTION` and runs group by group: a batch is sorted by length, so sequences of
-equal length lie side by side and are one unmasked ``(count, heads, length, head_dim)`` call.
+here under `ATTENTION` (see `simcse_kit.attention`); a batch is sorted by length for its sake.
 
 Backbones with a position scheme of their own or without the attention interface (MPNet, …)
 run padded instead; `runs_packed` tells which, and both give the same numbers.
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from simcse_kit.attention import grouped_attention, window_mask
 
 ATTENTION = "simcse_packed"
 
@@ -120,7 +121,7 @@ class PackedBatch:
         return torch.cat(rows), mask
 
 
-def _grouped_attention(
+def _packed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -138,31 +139,21 @@ def _grouped_attention(
     """
     if packed_batch is None:
         if attention_mask is None:
-            attention_mask = _band(query.shape[2], sliding_window, query.device)
+            attention_mask = window_mask(query.shape[2], sliding_window, query.device)
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    split = [packed_batch.by_length(x.squeeze(0).transpose(0, 1)) for x in (query, key, value)]
-    outputs = []
-    for q, k, v in zip(*split, strict=True):
-        attended = nn.functional.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.transpose(1, 2),
-            v.transpose(1, 2),
-            attn_mask=_band(q.shape[1], sliding_window, q.device),
-            dropout_p=dropout,
-            scale=scaling,
-        )
-        outputs.append(attended.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs).unsqueeze(0), None
-
-
-def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """ModernBERT's local attention: keys nearer than `window`; None where that is all keys."""
-    if window is None or length <= window:
-        return None
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places[None, :]).abs() < window
+    query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
+    attended = grouped_attention(
+        query,
+        key,
+        value,
+        packed_batch.groups,
+        dropout=dropout,
+        scaling=scaling,
+        window=sliding_window,
+    )
+    return attended.unsqueeze(0), None
 
 
 def _padding_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
@@ -172,7 +163,7 @@ def _padding_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: An
     return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
 
 
-AttentionInterface.register(ATTENTION, _grouped_attention)
+AttentionInterface.register(ATTENTION, _packed_attention)
 AttentionMaskInterface.register(ATTENTION, _padding_mask)
 
 

@@ -85,6 +85,8 @@ class ContrastiveTrainer(Trainer):
         patience: evaluations without a new best after which training stops.
     """
 
+    control: TrainerControl
+
     def __init__(
         self,
         *args: Any,

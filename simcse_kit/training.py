@@ -21,10 +21,12 @@ from simcse_kit.card import model_card
 from simcse_kit.collapse import CollapseAlarm, batch_geometry
 from simcse_kit.config import TrainConfig
 from simcse_kit.data import Rows, read_rows
+from simcse_kit.dropout import use_fast_dropout
 from simcse_kit.encoder import SentenceEncoder, resolve_precision
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
+from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.masked_lm import MaskedLanguageModel
+from simcse_kit.memory import keep_buffers
 from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
 from simcse_kit.packing import PackedBatch
 from simcse_kit.persistence import Head
@@ -132,6 +134,7 @@ def train(
         InputError: anything given cannot be trained on; nothing was written then.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
     """
+    keep_buffers()
     folder = Path(output_dir)
     checkpoint = _check_folder(folder, resume, overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
@@ -210,13 +213,12 @@ class _Run:
     def score(self) -> dict[str, float]:
         """Dev Spearman ×100, alignment and uniformity of the encoder as it is."""
         assert self.dev is not None
-        result: STSResult = evaluate(self.encoder, [self.dev], geometry=self.dev)
-        scored = result.to_json()
-        return {
-            "eval_spearman": scored["tasks"][self.dev.name]["spearman"],
-            "eval_alignment": scored["geometry"]["alignment"],
-            "eval_uniformity": scored["geometry"]["uniformity"],
-        }
+        result = evaluate(self.encoder, [self.dev])
+        figures = {"eval_spearman": result.tasks[self.dev.name].spearman}
+        if result.geometry is not None:  # None where no pair scores above alignment's threshold
+            figures["eval_alignment"] = result.geometry.alignment
+            figures["eval_uniformity"] = result.geometry.uniformity
+        return figures
 
     def save_best(self, step: int, metrics: dict[str, float]) -> None:
         """The folder itself loads as the best model so far, at any moment of the run."""
@@ -225,10 +227,12 @@ class _Run:
     def save(self, folder: Path, step: int, metrics: dict[str, float] | None) -> None:
         measured = None
         if metrics is not None and self.dev is not None:
+            scores = ", ".join(
+                f"{key.removeprefix('eval_')} {value:.3f}" for key, value in metrics.items()
+            )
             measured = (
-                f"{self.dev.name} ({len(self.dev.gold)} pairs, used to choose the step): Spearman "
-                f"{metrics['eval_spearman']:.2f}, alignment {metrics['eval_alignment']:.3f}, "
-                f"uniformity {metrics['eval_uniformity']:.3f}."
+                f"{self.dev.name}, {len(self.dev)} pairs, used to choose the step: {scores} "
+                "(Spearman ×100)."
             )
         settings = self.config.model_dump(mode="json", exclude_unset=True)
         settings |= {"data": Path(self.source).name, "step": step}
@@ -349,6 +353,7 @@ def _check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) ->
 
 def _build(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
     """Add what is trained beside the backbone, freshly initialised as Hugging Face does."""
+    use_fast_dropout(encoder.backbone)
     width = encoder.dimension
     projection = None
     if config.head == "train_only" or (config.head == "keep" and encoder.head is None):

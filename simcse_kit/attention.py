@@ -1,0 +1,180 @@
+"""Attention inside each sequence of a packed row.
+
+Sequences lie shortest first, so equally long ones are neighbours. Without attention dropout
+(inference) every run of equal lengths is one unmasked call of torch's fused kernel. With
+dropout torch has no fused CPU kernel, and a training batch has many lengths with few sequences
+each; there neighbours are padded to a common width, inside the attention alone, and forward and
+backward are written out below, which saves the copies and the fp32 detour of the composed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simcse_kit.dropout import keep_mask
+
+Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
+
+#: Widths that neighbours are padded to are multiples of this.
+_WIDTH = 8
+
+
+def grouped_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    groups: Groups,
+    *,
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Softmax attention of each sequence on itself (Vaswani et al. 2017, eq. 1).
+
+    Args:
+        query, key, value: ``(tokens, heads, head_dim)``.
+        groups: ``(count, length)`` of the runs of equally long sequences.
+        dropout: rate on the attention weights, 0 outside training.
+        scaling: of the scores; default ``head_dim ** -0.5``.
+        window: keys this far away and farther are not seen (ModernBERT's local attention).
+
+    Returns:
+        ``(tokens, heads, head_dim)``.
+    """
+    if dropout > 0 and query.device.type == "cpu":
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        attended: Tensor = _DropoutAttention.apply(
+            query, key, value, _buckets(groups), dropout, scale, window
+        )
+        return attended
+    sizes = [count * length for count, length in groups]
+    outputs = []
+    for (count, length), *parts in zip(
+        groups, *(x.split(sizes) for x in (query, key, value)), strict=True
+    ):
+        q, k, v = (part.unflatten(0, (count, length)).transpose(1, 2) for part in parts)
+        band = window_mask(length, window, query.device)
+        states = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=band, dropout_p=dropout, scale=scaling
+        )
+        outputs.append(states.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)
+
+
+def window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """bool ``(length, length)``: keys nearer than `window`; None where that is all keys."""
+    if window is None or length <= window:
+        return None
+    places = torch.arange(length, device=device)
+    return (places[:, None] - places[None, :]).abs() < window
+
+
+def _buckets(groups: Groups) -> list[list[tuple[int, int]]]:
+    """Neighbouring groups that are padded to one width: the next multiple of `_WIDTH`."""
+    buckets: list[list[tuple[int, int]]] = []
+    for group in groups:
+        if buckets and -(-buckets[-1][0][1] // _WIDTH) == -(-group[1] // _WIDTH):
+            buckets[-1].append(group)
+        else:
+            buckets.append([group])
+    return buckets
+
+
+class _Layout:
+    """How the tokens of a bucket lie in its padded ``(count, width)`` block."""
+
+    def __init__(self, bucket: list[tuple[int, int]], window: int | None) -> None:
+        self.width = bucket[-1][1]
+        self.count = sum(count for count, _ in bucket)
+        lengths = torch.tensor([length for count, length in bucket for _ in range(count)])
+        inside = torch.arange(self.width) < lengths[:, None]
+        self.tokens = int(lengths.sum())
+        full = len(bucket) == 1
+        self.rows = None if full else inside.flatten().nonzero().squeeze(1)
+        self.bias: Tensor | None = None
+        if not full:
+            self.bias = torch.zeros(self.count, 1, 1, self.width).masked_fill_(
+                ~inside[:, None, None, :], -torch.inf
+            )
+        band = window_mask(self.width, window, lengths.device)
+        if band is not None:
+            # a padded row beyond every key in its window would be all -inf: it sees itself
+            own = torch.eye(self.width, dtype=torch.bool)
+            seen = (inside[:, None, None, :] & band) | own
+            self.bias = torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
+
+    def pad(self, states: Tensor) -> Tensor:
+        """``(tokens, heads, dim)`` to contiguous ``(count · heads, width, dim)``."""
+        heads, dim = states.shape[1:]
+        if self.rows is not None:
+            block = states.new_zeros(self.count * self.width, heads, dim)
+            states = block.index_copy_(0, self.rows, states)
+        states = states.reshape(self.count, self.width, heads, dim).transpose(1, 2)
+        return states.reshape(self.count * heads, self.width, dim)
+
+    def unpad(self, block: Tensor, heads: int) -> Tensor:
+        """The inverse of `pad`."""
+        states = block.unflatten(0, (self.count, heads)).transpose(1, 2).flatten(0, 1)
+        return states if self.rows is None else states.index_select(0, self.rows)
+
+
+class _DropoutAttention(torch.autograd.Function):
+    """``O = (M ∘ softmax(s·QKᵀ)) V`` with a dropout mask M, bucket by bucket.
+
+    Backward, for a gradient dO: ``dV = (M∘P)ᵀ dO``, ``dP = M ∘ (dO Vᵀ)``,
+    ``dS = P ∘ (dP − rowsum(P ∘ dP))``, ``dQ = s·dS K``, ``dK = s·dSᵀ Q``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        buckets: list[list[tuple[int, int]]],
+        rate: float,
+        scale: float,
+        window: int | None,
+    ) -> Tensor:
+        heads = query.shape[1]
+        layouts = [_Layout(bucket, window) for bucket in buckets]
+        sizes = [layout.tokens for layout in layouts]
+        saved, outputs = [], []
+        for layout, q, k, v in zip(
+            layouts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True
+        ):
+            q, k, v = layout.pad(q), layout.pad(k), layout.pad(v)
+            scores = torch.bmm(q, k.transpose(1, 2)).mul_(scale)
+            if layout.bias is not None:
+                scores.unflatten(0, (layout.count, heads)).add_(layout.bias)
+            weights = torch.softmax(scores, dim=-1)
+            mask = keep_mask(weights, rate)
+            outputs.append(layout.unpad(torch.bmm(weights * mask, v), heads))
+            saved += [q, k, v, weights, mask]
+        ctx.save_for_backward(*saved)
+        ctx.layouts, ctx.scale = layouts, scale
+        return torch.cat(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (gradient,) = gradients
+        heads = gradient.shape[1]
+        found: list[list[Tensor]] = [[], [], []]
+        parts = gradient.split([layout.tokens for layout in ctx.layouts])
+        for number, (layout, part) in enumerate(zip(ctx.layouts, parts, strict=True)):
+            q, k, v, weights, mask = ctx.saved_tensors[5 * number : 5 * number + 5]
+            grad = layout.pad(part)
+            d_value = torch.bmm((weights * mask).transpose(1, 2), grad)
+            d_weights = torch.bmm(grad, v.transpose(1, 2)).mul_(mask)
+            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            d_scores.mul_(ctx.scale)
+            d_query = torch.bmm(d_scores, k)
+            d_key = torch.bmm(d_scores.transpose(1, 2), q)
+            for into, block in zip(found, (d_query, d_key, d_value), strict=True):
+                into.append(layout.unpad(block, heads))
+        return (*(torch.cat(blocks) for blocks in found), None, None, None, None)
