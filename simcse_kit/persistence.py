@@ -98,7 +98,7 @@ def load_parts(
         "token": token,
     }
     try:
-        with _quiet():
+        with quietly():
             if _has_file(name, "modules.json", hub):
                 return _load_sentence_transformers(name, hub)
             return _load_plain(name, head, hub)
@@ -113,7 +113,7 @@ def load_parts(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' load report (on the pooler we drop) and its per-file bars."""
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
@@ -282,7 +282,7 @@ def save_parts(parts: Parts, folder: Path, *, layout: str, card: str) -> None:
         card: the text of README.md.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
+    with quietly(), tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
         plain, full = Path(aside, "plain"), Path(aside, "full")
         _sentence_transformer(parts, plain).save_pretrained(str(full), create_model_card=False)
         (full / "README.md").write_text(card, encoding="utf-8")

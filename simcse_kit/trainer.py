@@ -176,7 +176,9 @@ class ContrastiveTrainer(Trainer):
         self._since += time.perf_counter() - paused  # speed is of training alone
         return metrics
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
         """Weights alone: no pickled arguments; tied tensors once."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)

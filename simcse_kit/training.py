@@ -2,88 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from torch import Tensor, nn
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from simcse_kit.atomic import check_can_make
 from simcse_kit.card import model_card
-from simcse_kit.collapse import CollapseAlarm, batch_geometry
+from simcse_kit.collapse import CollapseAlarm
 from simcse_kit.config import TrainConfig
+from simcse_kit.contrastive import ContrastiveModel, build_model, build_views
 from simcse_kit.data import Rows, read_rows
-from simcse_kit.dropout import use_fast_dropout
-from simcse_kit.encoder import SentenceEncoder, resolve_precision
+from simcse_kit.encoder import Precision, SentenceEncoder, resolve_precision
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, evaluate
-from simcse_kit.masked_lm import MaskedLanguageModel
 from simcse_kit.memory import keep_buffers
-from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
-from simcse_kit.packing import PackedBatch
-from simcse_kit.persistence import Head
 from simcse_kit.tokens import TokenStore
 from simcse_kit.trainer import ContrastiveTrainer, GracefulInterrupt, RowNumbers, ViewCollator
-from simcse_kit.views import dropout_twins, given_columns
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "train_config.yaml"
-
-
-class ContrastiveModel(nn.Module):
-    """What is trained: encoder, train-only projection and objective.
-
-    The objective's own parameters and the projection live here, so that the Trainer's
-    checkpoints carry them; only the encoder is saved as the model.
-    """
-
-    def __init__(
-        self,
-        encoder: SentenceEncoder,
-        objective: InfoNCE,
-        *,
-        projection: nn.Module | None = None,
-        masked_lm: MaskedLanguageModel | None = None,
-        masked_lm_weight: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.objective = objective
-        self.projection = projection
-        self.masked_lm = masked_lm
-        self.masked_lm_weight = masked_lm_weight
-
-    def forward(self, batch: PackedBatch, text_ids: Tensor | None = None) -> dict[str, Any]:
-        """One step's loss.
-
-        Args:
-            batch: ``B·V`` sequences, the ``V`` views of a row side by side: anchor, positive,
-                hard negatives.
-            text_ids: int ``(B, V)``, equal for equal texts, to mask false negatives; or None.
-
-        Returns:
-            ``loss`` scalar, ``figures`` as in `batch_geometry`, ``rows`` B.
-        """
-        h = self.encoder(batch)  # (B·V, D): one forward, each copy with its own dropout mask
-        z = h if self.projection is None else self.projection(h)
-        views = 2 if text_ids is None else text_ids.shape[1]
-        z = z.unflatten(0, (-1, views))  # (B, V, D)
-        anchors, positives = z[:, 0], z[:, 1]
-        negatives = z[:, 2:] if views > 2 else None
-        mask = None if text_ids is None else equal_text_mask(text_ids)
-        loss = self.objective(anchors, positives, negatives, mask)
-        if self.masked_lm is not None:
-            loss = loss + self.masked_lm_weight * self.masked_lm(self.encoder.backbone, batch)
-        return {"loss": loss, "figures": batch_geometry(anchors, positives), "rows": len(z)}
 
 
 @dataclass
@@ -139,11 +88,12 @@ def train(
     checkpoint = _check_folder(folder, resume, overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
     _check_rows(rows, config)
+    _check_dev(eval_data, config)
     set_seed(config.seed)  # before the head is initialised
     encoder = _load(model, config)
     _check_encoder(encoder, rows, config)
-    contrastive = _build(encoder, config)
-    views, text_ids = _views(rows, config)
+    contrastive = build_model(encoder, config)
+    views, text_ids = build_views(rows, config)
     store = TokenStore.build(
         rows.texts(),
         encoder.tokenizer,
@@ -151,15 +101,16 @@ def train(
         cache_dir=config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens",
         show_progress=True,
     )
-    _prepare_folder(folder, overwrite, config)
+    collator = ViewCollator(store, views, text_ids)
     run = _Run(folder, encoder, config, eval_data, rows.source)
-    trainer = run.trainer(contrastive, ViewCollator(store, views, text_ids), len(rows), checkpoint)
-    interrupt = GracefulInterrupt()
-    trainer.add_callback(interrupt)
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    finally:
-        interrupt.restore()
+    with _prepared(folder, config, resume, overwrite):
+        trainer = run.trainer(contrastive, collator, len(rows), checkpoint)
+        interrupt = GracefulInterrupt()
+        trainer.add_callback(interrupt)
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        finally:
+            interrupt.restore()
     if interrupt.interrupted:
         raise KeyboardInterrupt(f"saved step {trainer.state.global_step} in {folder}")
     return run.finish(trainer)
@@ -241,23 +192,50 @@ class _Run:
         )
         self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
 
+    def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
+        """The curve of the run; with a dev set also its cosines and the way through the plane."""
+        from simcse_kit.evaluation import plots
+
+        plots.training_curve(history, self.folder / "training_curve.png")
+        if self.dev is None:
+            return
+        cosines = evaluate(chosen, [self.dev]).cosines[self.dev.name]
+        plots.cosine_densities(
+            cosines, self.dev.gold, self.folder / f"cosines_{self.dev.name}.png", self.dev.name
+        )
+        points = {
+            f"step {entry['step']}": (
+                entry["eval_alignment"],
+                entry["eval_uniformity"],
+                entry["eval_spearman"],
+            )
+            for entry in history
+            if "eval_alignment" in entry
+        }
+        if points:
+            plots.alignment_uniformity_plane(points, self.folder / "alignment_uniformity.png")
+
     def finish(self, trainer: ContrastiveTrainer) -> TrainResult:
         """Keep the last step apart, draw the curve, hand back the chosen model."""
-        from simcse_kit.evaluation.plots import training_curve
-
         state, history = trainer.state, trainer.state.log_history
-        chosen = self.encoder
+        if not all(parameter.isfinite().all() for parameter in self.encoder.parameters()):
+            raise InputError(
+                f"{trainer.stopped or 'training ended'}; the weights are not finite, so the last "
+                f"step is not saved; what was saved before is in {str(self.folder)!r}"
+            )
+        chosen, best = self.encoder, state.best_global_step
         if trainer.is_world_process_zero():
             self.save(self.folder / "last", state.global_step, None)
-            if self.dev is None:
+            if best is None:
                 self.save(self.folder, state.global_step, None)
             lines = "".join(json.dumps(entry) + "\n" for entry in history)
             (self.folder / "history.jsonl").write_text(lines)
-            training_curve(history, self.folder / "training_curve.png")
-        if self.dev is not None and state.best_global_step != state.global_step:
+        if best is not None and best != state.global_step:
             chosen = SentenceEncoder.from_pretrained(
                 self.folder, device=self.encoder.device, precision=self.encoder.precision
             )
+        if trainer.is_world_process_zero():
+            self.draw(chosen, history)
         if self.config.push_to_hub:
             chosen.push_to_hub(
                 self.config.hub_model_id or self.folder.name,
@@ -267,8 +245,8 @@ class _Run:
             self.folder,
             chosen.eval(),
             state.global_step,
-            state.best_global_step if self.dev is not None else None,
-            state.best_metric if self.dev is not None else None,
+            best,
+            state.best_metric,
             history,
             trainer.stopped,
         )
@@ -276,8 +254,7 @@ class _Run:
 
 def _check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
     """The checkpoint to resume from; `InputError` where the folder cannot be used."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output folder {str(folder)!r} is a file; give a folder")
+    check_can_make(folder)
     filled = folder.is_dir() and any(folder.iterdir())
     if resume:
         checkpoint = get_last_checkpoint(str(folder)) if filled else None
@@ -297,7 +274,9 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
     return None
 
 
-def _prepare_folder(folder: Path, overwrite: bool, config: TrainConfig) -> None:
+@contextlib.contextmanager
+def _prepared(folder: Path, config: TrainConfig, resume: bool, overwrite: bool) -> Iterator[None]:
+    """The run's folder with its settings; gone again where the run fails before it has a model."""
     try:
         if overwrite and folder.is_dir():
             shutil.rmtree(folder)
@@ -306,6 +285,24 @@ def _prepare_folder(folder: Path, overwrite: bool, config: TrainConfig) -> None:
         (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     except OSError as error:
         raise InputError(f"cannot write to output folder {str(folder)!r}: {error}") from error
+    try:
+        yield
+    except Exception:
+        kept = [*folder.glob("checkpoint-*"), *folder.glob("modules.json")]
+        if not resume and not kept:
+            shutil.rmtree(folder)
+        raise
+
+
+def _check_dev(dev: PairTask | None, config: TrainConfig) -> None:
+    if dev is None:
+        if config.early_stopping_patience is not None:
+            raise InputError("early_stopping_patience needs a dev set; give one with --eval-data")
+    elif len(dev) < 3 or np.ptp(dev.gold) == 0:
+        raise InputError(
+            f"dev set {dev.source}: {len(dev)} pairs with scores from {dev.gold.min():g} to "
+            f"{dev.gold.max():g} rank nothing; give at least three pairs of different scores"
+        )
 
 
 def _check_rows(rows: Rows, config: TrainConfig) -> None:
@@ -324,7 +321,8 @@ def _check_rows(rows: Rows, config: TrainConfig) -> None:
 
 def _load(model: str | Path | SentenceEncoder, config: TrainConfig) -> SentenceEncoder:
     device = "cpu" if config.use_cpu else None
-    precision = {None: "auto", True: "bf16", False: "fp32"}[config.bf16]
+    precisions: dict[bool | None, Precision] = {None: "auto", True: "bf16", False: "fp32"}
+    precision = precisions[config.bf16]
     if isinstance(model, SentenceEncoder):
         if config.pooling is not None:
             model.pooling = config.pooling
@@ -335,7 +333,7 @@ def _load(model: str | Path | SentenceEncoder, config: TrainConfig) -> SentenceE
             model,
             pooling=config.pooling,
             device=device,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
         )
     if config.dropout is not None:
         encoder.set_dropout(config.dropout)
@@ -349,51 +347,3 @@ def _check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) ->
             f"every dropout rate of {encoder.name!r} is 0, so the two views of a text would be "
             "the same and teach nothing; set dropout, for instance --set dropout=0.1"
         )
-
-
-def _build(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
-    """Add what is trained beside the backbone, freshly initialised as Hugging Face does."""
-    use_fast_dropout(encoder.backbone)
-    width = encoder.dimension
-    projection = None
-    if config.head == "train_only" or (config.head == "keep" and encoder.head is None):
-        head = Head(width, width)
-        spread = getattr(encoder.backbone.config, "initializer_range", 0.02)
-        nn.init.normal_(head.linear.weight, std=spread)
-        nn.init.zeros_(head.linear.bias)
-        head.to(encoder.device)
-        if config.head == "keep":
-            encoder.head = head
-        else:
-            projection = head
-    masked_lm = None
-    if config.mlm_weight > 0:
-        masked_lm = MaskedLanguageModel(encoder, config.mlm_probability).to(encoder.device)
-    return ContrastiveModel(
-        encoder,
-        InfoNCE(config.temperature, config.hard_negative_weight),
-        projection=projection,
-        masked_lm=masked_lm,
-        masked_lm_weight=config.mlm_weight,
-    )
-
-
-def _views(rows: Rows, config: TrainConfig) -> tuple[Any, np.ndarray | None]:
-    """The view function of these rows, and the numbers of their texts (equal for equal texts)."""
-    columns = 2 if rows.kind == "text" else len(rows.columns)
-    if rows.kind == "text":
-        views = dropout_twins
-    else:
-        views = partial(given_columns, columns=columns, total=len(rows))
-    if not config.mask_equal_texts and columns == 2:
-        return views, None
-    numbers: dict[str, int] = {}
-    texts = rows.texts()
-    if not config.mask_equal_texts:
-        return views, np.arange(len(texts), dtype=np.int64)
-    text_ids = np.fromiter(
-        (numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts)
-    )
-    if columns == 2 and len(numbers) == len(texts):
-        return views, None
-    return views, text_ids

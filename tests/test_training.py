@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from simcse_kit.collapse import CollapseAlarm, batch_geometry
 from simcse_kit.config import TrainConfig
+from simcse_kit.contrastive import ContrastiveModel, build_model
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
@@ -18,7 +19,7 @@ from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.geometry import alignment, uniformity
 from simcse_kit.masked_lm import MaskedLanguageModel
 from simcse_kit.packing import PackedBatch
-from simcse_kit.training import ContrastiveModel, _build, train
+from simcse_kit.training import train
 
 NOUNS = ["man", "woman", "dog", "cat", "horse", "bird", "child", "player", "doctor", "king"]
 VERBS = ["plays", "runs", "eats", "sleeps", "reads", "writes"]
@@ -409,6 +410,63 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tiny_encod
         assert not (tmp_path / "run").exists()
 
 
+def test_a_dev_set_that_ranks_nothing_is_refused(tiny_encoder, tmp_path):
+    constant = PairTask("dev", ["a"] * 4, ["b"] * 4, np.ones(4), {}, "dev", "dev.tsv")
+    with pytest.raises(InputError, match=r"dev set dev.tsv: 4 pairs with scores from 1 to 1"):
+        train(
+            tiny_encoder("bert"), text_rows(), config(tmp_path), tmp_path / "r", eval_data=constant
+        )
+    with pytest.raises(InputError, match="early_stopping_patience needs a dev set"):
+        settings = config(tmp_path, early_stopping_patience=2)
+        train(tiny_encoder("bert"), text_rows(), settings, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_dev_set_without_close_pairs_still_selects(tiny_encoder, tmp_path):
+    """Scores from 0 to 1: alignment is over nothing, Spearman is not."""
+    texts = sentences(24)
+    dev = PairTask("mine", texts[:12], texts[12:], np.arange(12) / 12, {}, "dev", "mine.tsv")
+    result = train(
+        tiny_encoder("bert"),
+        text_rows(),
+        config(tmp_path, max_steps=2),
+        tmp_path / "r",
+        eval_data=dev,
+    )
+    assert result.best_score is not None
+    assert "eval_alignment" not in result.history[0]
+
+
+def test_settings_the_trainer_refuses_leave_no_folder(tiny_encoder, tmp_path):
+    settings = config(tmp_path, optim="adamw_bnb_8bit")
+    with pytest.raises(Exception, match="bitsandbytes"):
+        train(tiny_encoder("bert"), text_rows(), settings, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny_encoder, tmp_path):
+    settings = config(tmp_path, learning_rate=1e30, max_steps=6, max_grad_norm=0)
+    with pytest.raises(InputError, match="not finite"):
+        train(tiny_encoder("bert"), text_rows(64), settings, tmp_path / "r")
+    assert not (tmp_path / "r" / "modules.json").exists()
+
+
+def test_gradient_checkpointing_gives_the_same_step(tiny_encoder, tmp_path):
+    runs = [
+        train(
+            tiny_encoder("bert"),
+            text_rows(),
+            config(tmp_path, max_steps=2, gradient_checkpointing=on),
+            tmp_path / str(on),
+        )
+        for on in (False, True)
+    ]
+    left, right = (weights(run.encoder) for run in runs)
+    for name, value in left.items():
+        if not name.endswith("key.bias"):
+            torch.testing.assert_close(right[name], value, atol=1e-5, rtol=1e-3, msg=name)
+
+
 def test_folders_in_use(tiny_encoder, tmp_path):
     settings = config(tmp_path, max_steps=2)
     mine = tmp_path / "thesis"
@@ -430,7 +488,7 @@ def test_the_objective_sees_the_projection_and_the_encoder_does_not(tiny_encoder
     encoder = SentenceEncoder.from_pretrained(
         tiny_encoder("bert"), pooling="mean", device="cpu", precision="fp32"
     )
-    model = _build(encoder, config(tmp_path))
+    model = build_model(encoder, config(tmp_path))
     assert isinstance(model, ContrastiveModel) and model.projection is not None
     assert encoder.head is None
     batch = PackedBatch.from_sequences([[5, 6], [5, 6], [7, 8, 9], [7, 8, 9]])

@@ -1,0 +1,122 @@
+"""The model that is trained: encoder, projection head and objective, and what they are fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from simcse_kit.collapse import batch_geometry
+from simcse_kit.config import TrainConfig
+from simcse_kit.data import Rows
+from simcse_kit.dropout import use_fast_dropout
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.masked_lm import MaskedLanguageModel
+from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
+from simcse_kit.packing import PackedBatch
+from simcse_kit.persistence import Head
+from simcse_kit.views import dropout_twins, given_columns
+
+
+class ContrastiveModel(nn.Module):
+    """What is trained: encoder, train-only projection and objective.
+
+    The objective's own parameters and the projection live here, so that the Trainer's
+    checkpoints carry them; only the encoder is saved as the model.
+    """
+
+    def __init__(
+        self,
+        encoder: SentenceEncoder,
+        objective: InfoNCE,
+        *,
+        projection: nn.Module | None = None,
+        masked_lm: MaskedLanguageModel | None = None,
+        masked_lm_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objective = objective
+        self.projection = projection
+        self.masked_lm = masked_lm
+        self.masked_lm_weight = masked_lm_weight
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Any = None) -> None:
+        """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
+        self.encoder.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+
+    def forward(self, batch: PackedBatch, text_ids: Tensor | None = None) -> dict[str, Any]:
+        """One step's loss.
+
+        Args:
+            batch: ``B·V`` sequences, the ``V`` views of a row side by side: anchor, positive,
+                hard negatives.
+            text_ids: int ``(B, V)``, equal for equal texts, to mask false negatives; or None.
+
+        Returns:
+            ``loss`` scalar, ``figures`` as in `batch_geometry`, ``rows`` B.
+        """
+        h = self.encoder(batch)  # (B·V, D): one forward, each copy with its own dropout mask
+        z = h if self.projection is None else self.projection(h)
+        views = 2 if text_ids is None else text_ids.shape[1]
+        z = z.unflatten(0, (-1, views))  # (B, V, D)
+        anchors, positives = z[:, 0], z[:, 1]
+        negatives = z[:, 2:] if views > 2 else None
+        mask = None if text_ids is None else equal_text_mask(text_ids)
+        loss = self.objective(anchors, positives, negatives, mask)
+        if self.masked_lm is not None:
+            loss = loss + self.masked_lm_weight * self.masked_lm(self.encoder.backbone, batch)
+        return {"loss": loss, "figures": batch_geometry(anchors, positives), "rows": len(z)}
+
+
+def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
+    """Add what is trained beside the backbone, freshly initialised as Hugging Face does."""
+    use_fast_dropout(encoder.backbone)
+    width = encoder.dimension
+    projection = None
+    if config.head == "train_only" or (config.head == "keep" and encoder.head is None):
+        head = Head(width, width)
+        spread = getattr(encoder.backbone.config, "initializer_range", 0.02)
+        nn.init.normal_(head.linear.weight, std=spread)
+        nn.init.zeros_(head.linear.bias)
+        head.to(encoder.device)
+        if config.head == "keep":
+            encoder.head = head
+        else:
+            projection = head
+    masked_lm = None
+    if config.mlm_weight > 0:
+        masked_lm = MaskedLanguageModel(encoder, config.mlm_probability).to(encoder.device)
+    return ContrastiveModel(
+        encoder,
+        InfoNCE(config.temperature, config.hard_negative_weight),
+        projection=projection,
+        masked_lm=masked_lm,
+        masked_lm_weight=config.mlm_weight,
+    )
+
+
+def build_views(
+    rows: Rows, config: TrainConfig
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | None]:
+    """The view function of these rows, and the numbers of their texts (equal for equal texts)."""
+    columns = 2 if rows.kind == "text" else len(rows.columns)
+    if rows.kind == "text":
+        views = dropout_twins
+    else:
+        views = partial(given_columns, columns=columns, total=len(rows))
+    if not config.mask_equal_texts and columns == 2:
+        return views, None
+    numbers: dict[str, int] = {}
+    texts = rows.texts()
+    if not config.mask_equal_texts:
+        return views, np.arange(len(texts), dtype=np.int64)
+    text_ids = np.fromiter(
+        (numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts)
+    )
+    if columns == 2 and len(numbers) == len(texts):
+        return views, None
+    return views, text_ids
