@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from simcse_kit.encoder import SentenceEncoder
 
 _TEMPLATE = """---
 library_name: sentence-transformers
@@ -32,8 +28,12 @@ Made with simcse_kit.
 
 
 def model_card(
-    encoder: SentenceEncoder,
+    name: str,
     *,
+    dimension: int,
+    pooling: str,
+    head: bool,
+    max_length: int,
     title: str | None = None,
     measured: str | None = None,
     training: dict[str, object] | None = None,
@@ -41,19 +41,22 @@ def model_card(
     """Markdown with hub metadata.
 
     Args:
-        title: name of the model; default the last part of where it was loaded from.
+        name: where the encoder was loaded from; a hub id is named as the base model.
+        dimension, pooling, head, max_length: as in `SentenceEncoder`; `head` tells whether one
+            is kept at inference.
+        title: name of the model; default the last part of `name`.
         measured: a Markdown table of scores with its caption, or None: then none is claimed.
         training: settings to list, in order.
     """
-    hub_id = encoder.name if not Path(encoder.name).exists() else None
+    hub_id = name if not Path(name).exists() else None
     rows = "\n".join(f"| `{key}` | {value} |" for key, value in (training or {}).items())
     return _TEMPLATE.format(
         base=f"base_model: {hub_id}\n" if hub_id else "",
-        title=title or Path(encoder.name).name,
-        dimension=encoder.dimension,
-        pooling=encoder.pooling,
-        head="no head" if encoder.head is None else "a linear head with activation",
-        max_length=encoder.max_length,
+        title=title or Path(name).name,
+        dimension=dimension,
+        pooling=pooling,
+        head="a linear head with activation" if head else "no head",
+        max_length=max_length,
         measured=f"\n## Measured\n\n{measured}\n" if measured else "",
         training=f"\n## How it was trained\n\n| | |\n|---|---|\n{rows}\n" if rows else "",
     )

@@ -276,6 +276,25 @@ class SentenceEncoder(nn.Module):
             self.default_prompt,
         )
 
+    def model_card(
+        self,
+        *,
+        title: str | None = None,
+        measured: str | None = None,
+        training: dict[str, object] | None = None,
+    ) -> str:
+        """The README.md of a folder of this encoder (see `simcse_kit.card`)."""
+        return model_card(
+            self.name,
+            dimension=self.dimension,
+            pooling=self.pooling,
+            head=self.head is not None,
+            max_length=self.max_length,
+            title=title,
+            measured=measured,
+            training=training,
+        )
+
     def save_pretrained(
         self,
         folder: str | Path,
@@ -293,7 +312,7 @@ class SentenceEncoder(nn.Module):
         if layout not in ("current", "legacy"):
             raise InputError(f"unknown layout {layout!r}; choose current or legacy")
         try:
-            save_parts(self.parts(), Path(folder), layout=layout, card=card or model_card(self))
+            save_parts(self.parts(), Path(folder), layout=layout, card=card or self.model_card())
         except OSError as error:
             raise InputError(f"cannot write the model to {str(folder)!r}: {error}") from error
 

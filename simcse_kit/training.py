@@ -18,7 +18,6 @@ from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from simcse_kit.atomic import check_can_make
-from simcse_kit.card import model_card
 from simcse_kit.collapse import CollapseAlarm
 from simcse_kit.config import TrainConfig
 from simcse_kit.contrastive import ContrastiveModel, build_model, build_views
@@ -187,9 +186,7 @@ class _Run:
             )
         settings = self.config.model_dump(mode="json", exclude_unset=True)
         settings |= {"data": Path(self.source).name, "step": step}
-        card = model_card(
-            self.encoder, title=self.folder.name, measured=measured, training=settings
-        )
+        card = self.encoder.model_card(title=self.folder.name, measured=measured, training=settings)
         self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
 
     def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
