@@ -110,9 +110,9 @@ def train(
             trainer.train(resume_from_checkpoint=checkpoint)
         finally:
             interrupt.restore()
-    if interrupt.interrupted:
-        raise KeyboardInterrupt(f"saved step {trainer.state.global_step} in {folder}")
-    return run.finish(trainer)
+        if interrupt.interrupted:
+            raise KeyboardInterrupt(f"saved step {trainer.state.global_step} in {folder}")
+        return run.finish(trainer)
 
 
 @dataclass
