@@ -61,7 +61,7 @@ SETTINGS: dict[str, Any] = {
     "max_length": 64,
     "learning_rate": 5e-5,
     "per_device_train_batch_size": 64,
-    "num_train_epochs": 2,
+    "num_train_epochs": 1,
     "warmup_steps": 0.1,
     "logging_steps": 20,
     "save_steps": 100_000,
