@@ -200,14 +200,16 @@ class _Run:
         plots.cosine_densities(
             cosines, self.dev.gold, self.folder / f"cosines_{self.dev.name}.png", self.dev.name
         )
-        points = {
+        scored = [entry for entry in history if "eval_alignment" in entry]
+        best = max(scored, key=lambda entry: entry["eval_spearman"], default=None)
+        points = {  # a run may have a hundred evaluations: its start, its best and its end
             f"step {entry['step']}": (
                 entry["eval_alignment"],
                 entry["eval_uniformity"],
                 entry["eval_spearman"],
             )
-            for entry in history
-            if "eval_alignment" in entry
+            for entry in (*scored[:1], best, *scored[-1:])
+            if entry is not None
         }
         if points:
             plots.alignment_uniformity_plane(points, self.folder / "alignment_uniformity.png")
