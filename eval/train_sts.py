@@ -85,11 +85,13 @@ def main() -> None:
                 options.model, options.data, config, runs / f"seed-{seed}", eval_data=dev
             )
             seconds.append(time.perf_counter() - start)
+            row: dict[str, float] = {}
             for which, folder in (
                 ("best", result.output_dir),
                 ("last", result.output_dir / "last"),
             ):
-                row = scores(evaluate(SentenceEncoder.from_pretrained(folder), tasks))
+                if which == "best" or result.best_step != result.steps:
+                    row = scores(evaluate(SentenceEncoder.from_pretrained(folder), tasks))
                 found[which].append({"seed": seed, "best_step": result.best_step or 0} | row)
                 show(f"{which} {seed}", row)
     summary = {
