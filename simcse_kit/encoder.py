@@ -128,6 +128,8 @@ class SentenceEncoder(nn.Module):
                 f"model {name!r} is a plain checkpoint with no pooling file; choose a pooling "
                 f"({', '.join(POOLINGS)}), for instance mean, or name a recipe that has one"
             )
+        if parts.pooling is None:
+            logger.info("%s has no pooling file: pooling %s, as chosen", name, pooling)
         parts.pooling = pooling or parts.pooling
         if head == "none":
             parts.head = None
@@ -322,10 +324,17 @@ class SentenceEncoder(nn.Module):
         *,
         private: bool = True,
         token: str | None = None,
+        measured: str | None = None,
         card: str | None = None,
         commit_message: str = "Add sentence encoder",
     ) -> str:
-        """Upload the saved folder, card included, to the hub; gives the commit's address."""
+        """Upload the saved folder to the hub; gives the commit's address.
+
+        Args:
+            measured: a Markdown table of scores for the card, for instance
+                `simcse_kit.evaluation.report.markdown_table`'s.
+            card: the whole text of README.md instead.
+        """
         import tempfile
 
         from huggingface_hub import HfApi
@@ -333,6 +342,8 @@ class SentenceEncoder(nn.Module):
         api = HfApi(token=token)
         api.create_repo(repo_id, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
+            title = repo_id.rsplit("/", 1)[-1]
+            card = card or self.model_card(title=title, measured=measured)
             self.save_pretrained(folder, card=card)
             commit = api.upload_folder(
                 repo_id=repo_id, folder_path=folder, commit_message=commit_message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,10 +273,13 @@ def test_pushing_uploads_the_saved_folder(tiny_encoder, monkeypatch):
         def upload_folder(self, repo_id, folder_path, commit_message):
             encoder = SentenceEncoder.from_pretrained(folder_path, precision="fp32", device="cpu")
             seen["embedding"] = encoder.encode("one")
+            seen["card"] = (Path(folder_path) / "README.md").read_text()
             return type("Commit", (), {"commit_url": "https://hub/commit"})
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     encoder = load(tiny_encoder("bert"))
-    assert encoder.push_to_hub("me/model") == "https://hub/commit"
+    address = encoder.push_to_hub("me/model", measured="| STS12 | 72.37 |")
+    assert address == "https://hub/commit"
+    assert "| STS12 | 72.37 |" in seen["card"] and "# model\n" in seen["card"]
     assert seen["repo"] == ("me/model", True)
     np.testing.assert_allclose(seen["embedding"], encoder.encode("one"), atol=1e-6)
