@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy", "simcse-kit")
+import simcse_kit
+
+PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
 
 def provenance() -> dict[str, Any]:
@@ -22,7 +24,8 @@ def provenance() -> dict[str, Any]:
         ),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": hardware(),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
+        "versions": {name: version(name) for name in PACKAGES}
+        | {"simcse-kit": simcse_kit.__version__, "python": sys.version.split()[0]},
     }
 
 
