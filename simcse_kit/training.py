@@ -85,9 +85,9 @@ def train(
     keep_buffers()
     folder = Path(output_dir)
     checkpoint = _check_folder(folder, resume, overwrite)
+    _check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
     _check_rows(rows, config)
-    _check_dev(eval_data, config)
     set_seed(config.seed)  # before the head is initialised
     encoder = _load(model, config)
     _check_encoder(encoder, rows, config)
