@@ -164,10 +164,11 @@ class _DropoutAttention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
         heads = gradient.shape[1]
+        saved = ctx.saved_tensors  # once: checkpointing recomputes them when they are asked for
         found: list[list[Tensor]] = [[], [], []]
         parts = gradient.split([layout.tokens for layout in ctx.layouts])
         for number, (layout, part) in enumerate(zip(ctx.layouts, parts, strict=True)):
-            q, k, v, weights, mask = ctx.saved_tensors[5 * number : 5 * number + 5]
+            q, k, v, weights, mask = saved[5 * number : 5 * number + 5]
             grad = layout.pad(part)
             d_value = torch.bmm((weights * mask).transpose(1, 2), grad)
             d_weights = torch.bmm(grad, v.transpose(1, 2)).mul_(mask)

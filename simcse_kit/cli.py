@@ -147,7 +147,7 @@ def train(
             dev = None if eval_data is None else _dev_set(eval_data)
             result = run(
                 model,
-                read_rows(data, columns=_mapping(columns)),
+                data if not columns else read_rows(data, columns=_mapping(columns)),
                 config,
                 output_dir,
                 eval_data=dev,
@@ -162,15 +162,15 @@ def train(
     typer.echo(_training_summary(result, dev))
 
 
-def _mapping(columns: list[str] | None) -> dict[str, str] | None:
+def _mapping(columns: list[str]) -> dict[str, str]:
     """``["anchor=title", …]`` as ``{"anchor": "title", …}``."""
     mapping = {}
-    for text in columns or []:
+    for text in columns:
         ours, equals, theirs = text.partition("=")
         if not equals or not ours or not theirs:
             raise InputError(f"--column {text}: write it as ours=theirs, for instance anchor=title")
         mapping[ours] = theirs
-    return mapping or None
+    return mapping
 
 
 def _dev_set(path: Path) -> PairTask:

@@ -44,9 +44,9 @@ class ContrastiveModel(nn.Module):
         self.masked_lm = masked_lm
         self.masked_lm_weight = masked_lm_weight
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Any = None) -> None:
+    def gradient_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
-        self.encoder.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+        self.encoder.backbone.gradient_checkpointing_enable(**settings)
 
     def forward(self, batch: PackedBatch, text_ids: Tensor | None = None) -> dict[str, Any]:
         """One step's loss.

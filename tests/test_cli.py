@@ -196,6 +196,18 @@ def test_an_interrupted_training_says_how_to_go_on(
     assert words in result.stderr and "'my texts.txt'" in result.stderr
 
 
+def test_columns_are_mapped_for_training() -> None:
+    """``--column`` is read before anything else is looked at."""
+    from simcse_kit.cli import _mapping
+
+    assert _mapping(["anchor=title", "positive=body text"]) == {
+        "anchor": "title",
+        "positive": "body text",
+    }
+    with pytest.raises(InputError, match="write it as ours=theirs"):
+        _mapping(["anchor"])
+
+
 # -- embedding
 
 
