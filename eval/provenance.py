@@ -30,8 +30,8 @@ def provenance() -> dict[str, Any]:
 
 
 def _name(argument: str) -> str:
-    """A path without the folders of this machine."""
-    return Path(argument).name if "/" in argument and Path(argument).exists() else argument
+    """An absolute path without the folders of this machine."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def hardware() -> dict[str, Any]:
