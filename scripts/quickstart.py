@@ -288,6 +288,7 @@ def run(options: argparse.Namespace, say: Console, out: Console) -> None:
 
 def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Console) -> None:
     """Print the STS table of both where there is data for it: `--data-dir`, or the hub."""
+    from simcse_kit.console import show_table
     from simcse_kit.encoder import SentenceEncoder
     from simcse_kit.evaluation.report import sts_table
     from simcse_kit.evaluation.sts import evaluate, load_tasks
@@ -301,7 +302,7 @@ def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Conso
         return
     encoders = {MODEL_NAME: model, "fine-tuned": tuned}
     results = {n: evaluate(SentenceEncoder.from_pretrained(m), tasks) for n, m in encoders.items()}
-    out.print(sts_table(results))
+    show_table(sts_table(results), out.file)
 
 
 def _local_tasks(data_dir: Path | None) -> list[PairTask] | None:

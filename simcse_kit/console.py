@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
@@ -108,9 +108,15 @@ def write_json(figures: object, file: str) -> None:
         aside.write_text(text + "\n", encoding="utf-8")
 
 
-def show_table(table: Table) -> None:
-    """Print a table on stdout."""
+def show_table(table: Table, file: IO[str] | None = None) -> None:
+    """Print a table on stdout, or into `file`.
+
+    A terminal too narrow for it wraps the lines; no figure or name is cut.
+    """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    console = Console(file=file or sys.stdout, highlight=False)
+    needed = console.measure(table, options=console.options.update(width=_WIDE)).maximum
+    if not console.is_terminal or console.width < needed:
+        console = Console(file=file or sys.stdout, highlight=False, width=_WIDE)
+    console.print(table)
