@@ -10,6 +10,8 @@ backward are written out below, which saves the copies and the fp32 detour of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -49,7 +51,7 @@ def grouped_attention(
     if dropout > 0 and query.device.type == "cpu":
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         attended: Tensor = _DropoutAttention.apply(
-            query, key, value, _buckets(groups), dropout, scale, window
+            query, key, value, _layouts(tuple(groups), window), dropout, scale
         )
         return attended
     sizes = [count * length for count, length in groups]
@@ -74,15 +76,14 @@ def window_mask(length: int, window: int | None, device: torch.device) -> Tensor
     return (places[:, None] - places[None, :]).abs() < window
 
 
-def _buckets(groups: Groups) -> list[list[tuple[int, int]]]:
-    """Neighbouring groups that are padded to one width: the next multiple of `_WIDTH`."""
-    buckets: list[list[tuple[int, int]]] = []
-    for group in groups:
-        if buckets and -(-buckets[-1][0][1] // _WIDTH) == -(-group[1] // _WIDTH):
-            buckets[-1].append(group)
-        else:
-            buckets.append([group])
-    return buckets
+@lru_cache(maxsize=4)
+def _layouts(groups: tuple[tuple[int, int], ...], window: int | None) -> tuple[_Layout, ...]:
+    """The padded blocks of a batch: neighbours whose next multiple of `_WIDTH` is the same.
+
+    Every layer of a backbone asks for the same ones, so the last few are kept.
+    """
+    buckets = (list(run) for _, run in groupby(groups, lambda group: -(-group[1] // _WIDTH)))
+    return tuple(_Layout(bucket, window) for bucket in buckets)
 
 
 class _Layout:
@@ -136,13 +137,11 @@ class _DropoutAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        buckets: list[list[tuple[int, int]]],
+        layouts: tuple[_Layout, ...],
         rate: float,
         scale: float,
-        window: int | None,
     ) -> Tensor:
         heads = query.shape[1]
-        layouts = [_Layout(bucket, window) for bucket in buckets]
         sizes = [layout.tokens for layout in layouts]
         saved, outputs = [], []
         for layout, q, k, v in zip(
@@ -178,4 +177,4 @@ class _DropoutAttention(torch.autograd.Function):
             d_key = torch.bmm(d_scores.transpose(1, 2), q)
             for into, block in zip(found, (d_query, d_key, d_value), strict=True):
                 into.append(layout.unpad(block, heads))
-        return (*(torch.cat(blocks) for blocks in found), None, None, None, None)
+        return (*(torch.cat(blocks) for blocks in found), None, None, None)

@@ -292,7 +292,7 @@ def build_config(recipe: str | None = None, overrides: Sequence[str] = ()) -> Tr
         key, value = _parse_override(text)
         settings[key], origin[key] = value, f"--set {text}"
     try:
-        return TrainConfig(**settings)  # type: ignore[arg-type]  # checked by the call
+        return TrainConfig.model_validate(settings)
     except ValidationError as error:
         raise InputError(explain_settings(error, origin)) from None
 

@@ -103,20 +103,19 @@ def build_views(
     rows: Rows, config: TrainConfig
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | None]:
     """The view function of these rows, and the numbers of their texts (equal for equal texts)."""
-    columns = 2 if rows.kind == "text" else len(rows.columns)
     if rows.kind == "text":
-        views = dropout_twins
+        columns, views = 2, dropout_twins
     else:
+        columns = len(rows.columns)
         views = partial(given_columns, columns=columns, total=len(rows))
-    if not config.mask_equal_texts and columns == 2:
-        return views, None
-    numbers: dict[str, int] = {}
     texts = rows.texts()
-    if not config.mask_equal_texts:
-        return views, np.arange(len(texts), dtype=np.int64)
-    text_ids = np.fromiter(
-        (numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts)
-    )
-    if columns == 2 and len(numbers) == len(texts):
-        return views, None
-    return views, text_ids
+    if config.mask_equal_texts:
+        numbers: dict[str, int] = {}
+        text_ids = np.fromiter(
+            (numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts)
+        )
+        all_differ = len(numbers) == len(texts)
+    else:
+        text_ids, all_differ = np.arange(len(texts), dtype=np.int64), True
+    # with two views the numbers serve the mask alone; with more they also tell how many there are
+    return views, None if all_differ and columns == 2 else text_ids
