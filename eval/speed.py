@@ -1,0 +1,301 @@
+"""How fast are training and embedding, against sentence-transformers and against the machine?
+
+    python eval/speed.py --model DIR --data SENTENCES.txt.gz [--work train] [--json OUT]
+
+Ours and the peer's take turns in one run (ours, peer, ours, peer, …) on the same sentences, with
+the same encoder, batch and length; the first pair warms up and is not counted. Shown are sentences
+a second (medians), the ratio (median, min and max over the pairs), the FLOPs of real tokens as a
+share of the matrix rate measured in the same run (MFU), each side's peak memory (of its process,
+or of the GPU), and whether both computed the same: exit code 1 where they did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import speed_ours
+import speed_peers
+from provenance import write
+from simcse_kit.config import Pooling
+from simcse_kit.encoder import resolve_precision
+from simcse_kit.errors import InputError
+from speed_machine import MatrixRate
+from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
+from speed_turns import Setting, Side, Worker
+
+Evidence = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something both sides do.
+
+    Attributes:
+        ours: our side.
+        peers: the other's sides by name; ``bf16`` computes in bf16, the others in fp32.
+        precisions: of ours that are measured unless `--precision` chooses.
+        agree: from both sides' evidence and our precision: figures, with a ``text`` and ``ok``.
+    """
+
+    ours: Callable[[Setting], Side]
+    peers: dict[str, Callable[[Setting], Side]]
+    precisions: tuple[str, ...]
+    agree: Callable[[Evidence, Evidence, str], Evidence]
+
+
+def agree_on_loss(ours: Evidence, peer: Evidence, precision: str) -> Evidence:
+    """The first batch's loss without dropout, on both sides."""
+    difference = abs(ours["loss"] - peer["loss"])
+    tolerance = 1e-4 if precision == "fp32" else 0.02
+    return {
+        "ours_loss": ours["loss"],
+        "peer_loss": peer["loss"],
+        "tolerance": tolerance,
+        "ok": difference <= tolerance,
+        "text": f"loss {ours['loss']:.5f}, {difference:.1e} apart",
+    }
+
+
+WORKS = {
+    "train": Work(
+        speed_ours.Train,
+        {"default": speed_peers.Train, "bf16": speed_peers.Train},
+        ("auto", "fp32"),
+        agree_on_loss,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the table: a work, our precision and a peer."""
+
+    name: str
+    peer: str
+    setting: Setting
+
+    def label(self) -> str:
+        """For progress and errors."""
+        return f"{self.name}, {self.setting.precision}, against {self.peer}"
+
+
+def comparisons(
+    names: Sequence[str], setting: Setting, precision: str | None, peers: Sequence[str] | None
+) -> list[Comparison]:
+    """The rows asked for; ours in fp32 meets only peers in fp32, whatever else is asked."""
+    found: dict[Comparison, None] = {}
+    for name in names:
+        for wanted in (precision,) if precision else WORKS[name].precisions:
+            ours = resolve_precision(wanted, setting.device)
+            for peer in WORKS[name].peers:
+                if peers is None and peer == "bf16" and ours == "fp32":
+                    continue
+                if peers is None or peer in peers:
+                    found[Comparison(name, peer, replace(setting, precision=ours))] = None
+    return list(found)
+
+
+def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]:
+    """Let both sides take turns, and compare what they did."""
+    work = WORKS[comparison.name]
+    precision = "bf16" if comparison.peer == "bf16" else "fp32"
+    sides = (
+        (work.ours, comparison.setting),
+        (work.peers[comparison.peer], replace(comparison.setting, precision=precision)),
+    )
+    taken: list[Pair] = []
+    with (
+        Worker(*sides[0], alone=alone) as ours,
+        Worker(*sides[1], alone=alone) as peer,
+    ):
+        ours.ready()
+        peer.ready()
+        for number in range(1 + pairs):
+            taken.append((ours.turn(), peer.turn()))
+            speeds = [rate(turn) for turn in taken[-1]]
+            print(
+                f"{comparison.label()}: {f'pair {number}' if number else 'warm-up'}: "
+                f"{speeds[0]:,.1f} and {speeds[1]:,.1f} sentences/s, {speeds[0] / speeds[1]:.2f}×",
+                file=sys.stderr,
+                flush=True,
+            )
+        (our_evidence, our_memory), (their_evidence, their_memory) = ours.finish(), peer.finish()
+    flops = our_evidence.get("flops_a_sentence")
+    row: dict[str, Any] = {"work": comparison.name, "against": comparison.peer}
+    row |= summarise(taken[1:], (our_memory, their_memory), flops)
+    row["ours"]["precision"] = comparison.setting.precision
+    row["peer"]["precision"] = precision
+    row["agreement"] = work.agree(our_evidence, their_evidence, comparison.setting.precision)
+    row["facts"] = {key: v for key, v in our_evidence.items() if isinstance(v, bool | float | int)}
+    return row
+
+
+def measure(rows: Sequence[Comparison], pairs: int, alone: bool) -> dict[str, Any]:
+    """Every comparison, between two measurements of the machine; the better of these counts."""
+    setting = rows[0].setting
+    needed = {row.setting.precision for row in rows} | {"fp32"}
+    needed |= {"bf16" for row in rows if row.peer == "bf16"}
+    load = os.getloadavg()[0]
+    with Worker(MatrixRate, replace(setting, rates=tuple(sorted(needed))), alone=alone) as machine:
+        machine.ready()
+        rates = machine.turn().notes
+        results = [alternate(row, pairs, alone) for row in rows]
+        rates = {name: max(flops, rates[name]) for name, flops in machine.turn().notes.items()}
+        evidence, _ = machine.finish()
+    for result in results:
+        add_mfu(result, rates)
+    return {
+        "matrix_flops_per_second": rates,
+        "threads": evidence["threads"],
+        "device": setting.device,
+        "load_average_before": load,  # 0 where the machine was alone with this
+        "processes": "one a side" if alone else "one for all",
+        "rows": results,
+    }
+
+
+def random_bert_base(tokenizer_of: str, folder: Path) -> str:
+    """A BERT-base shape (12 × 768) with random weights, and the tokenizer of another model."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
+    torch.manual_seed(1)
+    # without a pooler, which neither side uses
+    model = BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def pooling_of(model: str, chosen: str | None) -> str | None:
+    """The pooling to ask for: the folder's own where it has one, else mean, as the peer's is."""
+    return chosen or (None if Path(model, "modules.json").is_file() else "mean")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", required=True, help="folder or hub id of the encoder")
+    parser.add_argument(
+        "--work", nargs="+", choices=WORKS, default=list(WORKS), help="what to time"
+    )
+    parser.add_argument("--peers", nargs="+", help="only against these: default, bf16, …")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], help="only ours in this")
+    parser.add_argument("--pairs", type=int, default=5, help="counted pairs of turns")
+    parser.add_argument("--data", type=Path, help="sentences, one a line, .txt or .txt.gz")
+    parser.add_argument("--shape", choices=["bert-base"], help="random weights of this shape")
+    parser.add_argument("--pooling", choices=get_args(Pooling), help=argparse.SUPPRESS)
+    training = parser.add_argument_group("training")
+    training.add_argument("--batch-size", type=int, default=64)
+    training.add_argument("--max-length", type=int, default=32, help="tokens of a sentence")
+    training.add_argument("--steps", type=int, default=8, help="optimizer steps a turn")
+    training.add_argument("--warmup-steps", type=int, default=2, help="before the first turn")
+    training.add_argument("--learning-rate", type=float, default=3e-5)
+    training.add_argument("--set", dest="overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    training.add_argument(
+        "--order",
+        choices=["file", "own"],
+        default="file",
+        help="batches in the file's order on both sides, or as each side samples by itself",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    machine.add_argument("--threads", type=int, help="of the CPU (default: torch's own choice)")
+    machine.add_argument("--matrix-sizes", type=int, nargs="+", help="default: fits the device")
+    machine.add_argument(
+        "--one-process",
+        action="store_true",
+        help="both sides as threads of one process: starts sooner, measures no memory",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", type=Path, help="write the figures here")
+    output.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    return parser
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises `InputError` for what argparse cannot refuse by itself."""
+    for name in ("pairs", "batch_size", "steps", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
+    if options.warmup_steps < 0:
+        raise InputError(f"--warmup-steps must be 0 or more, not {options.warmup_steps}")
+    known = sorted({peer for name in options.work for peer in WORKS[name].peers})
+    for peer in options.peers or []:
+        if peer not in known:
+            raise InputError(
+                f"there is no peer {peer!r} for this work; there are {', '.join(known)}"
+            )
+
+
+def run(options: argparse.Namespace, scratch: Path) -> int:
+    """Measure, print, write; the exit code."""
+    import torch
+
+    check(options)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    model = options.model
+    if options.shape == "bert-base":
+        model = random_bert_base(model, scratch / "bert-base")
+    sizes = options.matrix_sizes or ((8192,) if device.startswith("cuda") else (1024, 2048, 4096))
+    setting = Setting(
+        model=model,
+        data=options.data,
+        pooling=pooling_of(model, options.pooling),
+        device=device,
+        threads=options.threads,
+        batch_size=options.batch_size,
+        max_length=options.max_length,
+        steps=options.steps,
+        warmup_steps=options.warmup_steps,
+        turns=1 + options.pairs,
+        learning_rate=options.learning_rate,
+        file_order=options.order == "file",
+        overrides=tuple(options.overrides),
+        sizes=tuple(sizes),
+    )
+    rows = comparisons(options.work, setting, options.precision, options.peers)
+    if not rows:
+        raise InputError("nothing to compare: no peer of this work is in what --peers names")
+    figures = measure(rows, options.pairs, alone=not options.one_process)
+    print(machine_line(figures["matrix_flops_per_second"], figures["threads"], device) + "\n")
+    print(table([cells(row) for row in figures["rows"]], HEADINGS, options.markdown))
+    if options.json:
+        write(options.json, {"settings": settings_of(options)} | figures)
+    return int(not all(row["agreement"]["ok"] for row in figures["rows"]))
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that the figures depend on, without paths of this machine."""
+    kept = {key: value for key, value in vars(options).items() if key not in ("json", "markdown")}
+    named = {key: Path(kept[key]).name for key in ("model", "data") if kept.get(key) is not None}
+    return kept | named
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the command; 2 and one sentence for what cannot be measured."""
+    options = arguments().parse_args(given)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return run(options, Path(scratch))
+    except InputError as error:
+        print(f"speed.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

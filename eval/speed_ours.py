@@ -1,0 +1,202 @@
+"""Our side of the comparisons of speed: the kit's own public functions, as a user calls them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from simcse_kit.errors import InputError
+from speed_machine import TRAINING, encoder_flops
+from speed_turns import Gate, Setting, Turn
+
+if TYPE_CHECKING:
+    from simcse_kit.config import TrainConfig
+    from simcse_kit.encoder import SentenceEncoder
+
+
+def read_sentences(path: Path | None, count: int) -> list[str]:
+    """The first `count` different non-blank lines of a text file, ``.gz`` or not."""
+    if path is None:
+        raise InputError("this work needs sentences; give a text file with --data")
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as file:
+            lines = (line.strip() for line in file)
+            found: dict[str, None] = {}
+            for line in filter(None, lines):
+                found[line] = None
+                if len(found) == count:
+                    break
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    if len(found) < count:
+        raise InputError(
+            f"{str(path)!r} holds {len(found)} different sentences where {count} are needed; "
+            "give a longer file, or fewer steps, pairs or sentences"
+        )
+    return list(found)
+
+
+def training_sentences(setting: Setting) -> list[str]:
+    """As many as the warm-up and all turns take, so that none is met twice."""
+    batches = setting.warmup_steps + setting.turns * setting.steps
+    return read_sentences(setting.data, batches * setting.batch_size)
+
+
+class StepClock(TrainerCallback):
+    """Holds a Trainer at the end of each turn's last step until it is its turn again.
+
+    A turn is `setting.steps` optimizer steps, from the end of one step to the end of another, so
+    loading the data between them counts and building the Trainer does not.
+    """
+
+    def __init__(self, gate: Gate, setting: Setting, tokenising: float) -> None:
+        self.gate, self.setting = gate, setting
+        self.tokenising = tokenising  # seconds a sentence, spent before the first step
+        self._since = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.setting.warmup_steps == 0:
+            self._wait()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        made = state.global_step - self.setting.warmup_steps
+        if made < 0 or made % self.setting.steps:
+            return
+        if made:
+            steps = self.gate.clock() - self._since
+            sentences = self.setting.steps * self.setting.batch_size
+            seconds = steps + self.tokenising * sentences
+            self.gate.done(Turn(seconds, sentences, {"seconds_a_step": steps / self.setting.steps}))
+        self._wait()
+
+    def _wait(self) -> None:
+        self.gate.wait()
+        self._since = self.gate.clock()
+
+
+def _load(setting: Setting, **settings: Any) -> SentenceEncoder:
+    from simcse_kit.encoder import SentenceEncoder
+
+    return SentenceEncoder.from_pretrained(
+        setting.model,
+        pooling=setting.pooling,
+        device=setting.device,
+        precision="bf16" if setting.precision == "bf16" else "fp32",
+        **settings,
+    )
+
+
+class Train:
+    """Unsupervised training by `simcse_kit.training.train`, stopped before it saves anything.
+
+    The kit tokenises once, ahead of training. That time is measured apart and added to every
+    turn for its sentences, as if each were used in a single epoch: the case worst for the kit.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        from simcse_kit.tokens import TokenStore
+
+        self.setting = setting
+        self.sentences = training_sentences(setting)
+        encoder = _load(setting, dropout=0.0)
+        start = time.perf_counter()
+        assert setting.max_length is not None
+        store = TokenStore.build(self.sentences, encoder.tokenizer, setting.max_length)
+        self.tokenising = (time.perf_counter() - start) / len(self.sentences)
+        flops = 2 * TRAINING * encoder_flops(encoder, store.lengths)
+        self.evidence: dict[str, Any] = {
+            "loss": self._first_loss(encoder),
+            "packed": encoder.packed,
+            "flops_a_sentence": flops / len(store),
+            "tokens_a_sentence": float(store.lengths.mean()),
+            "tokenising_microseconds_a_sentence": 1e6 * self.tokenising,
+        }
+
+    def _config(self, **settings: Any) -> TrainConfig:
+        from simcse_kit.config import build_config
+
+        setting = self.setting
+        steps = setting.warmup_steps + setting.turns * setting.steps
+        given = {
+            "pooling": setting.pooling,
+            "head": "none",  # as the peer's model has none
+            "temperature": 0.05,
+            "max_length": setting.max_length,
+            "per_device_train_batch_size": setting.batch_size,
+            "learning_rate": setting.learning_rate,
+            "max_steps": steps,
+            "seed": setting.seed,
+            "bf16": setting.precision == "bf16",
+            "use_cpu": setting.device == "cpu",
+            "report_to": "none",
+            "logging_strategy": "no",
+            "logging_first_step": False,
+            "disable_tqdm": True,
+            "save_steps": steps + 1,
+        }
+        if setting.file_order:
+            given["train_sampling_strategy"] = "sequential"
+        given |= settings
+        pairs = [f"{key}={json.dumps(value)}" for key, value in given.items()]  # JSON is YAML
+        return build_config(None, [*pairs, *setting.overrides])
+
+    def _first_loss(self, encoder: SentenceEncoder) -> float:
+        """Loss of the first batch without dropout, in training mode and this precision."""
+        import torch
+
+        from simcse_kit.contrastive import build_model, build_views
+        from simcse_kit.tokens import TokenStore
+        from simcse_kit.trainer import ViewCollator
+
+        config, size = self._config(), self.setting.batch_size
+        rows = _rows(self.sentences[:size])
+        views, text_ids = build_views(rows, config)
+        store = TokenStore.build(rows.texts(), encoder.tokenizer, config.max_length)
+        inputs = ViewCollator(store, views, text_ids)(list(range(size)))
+        inputs = {key: value.to(self.setting.device) for key, value in inputs.items()}
+        model = build_model(encoder, config).train()
+        bf16 = self.setting.precision == "bf16"
+        with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
+            return float(model(**inputs)["loss"])
+
+    def take_turns(self, gate: Gate) -> None:
+        """One call of `train`, held between the turns."""
+        from simcse_kit import training
+        from simcse_kit.trainer import ContrastiveTrainer
+
+        clock = StepClock(gate, self.setting, self.tokenising)
+
+        def with_clock(*args: Any, **settings: Any) -> Any:
+            trainer = ContrastiveTrainer(*args, **settings)
+            trainer.add_callback(clock)
+            return trainer
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(training, "ContrastiveTrainer", with_clock),
+        ):
+            # `Stopped`, raised by the clock, ends the call where it would begin to save
+            training.train(
+                _load(self.setting),
+                _rows(self.sentences),
+                self._config(cache_dir=f"{folder}/tokens"),
+                Path(folder, "run"),
+            )
+
+
+def _rows(sentences: list[str]) -> Any:
+    from simcse_kit.data import Rows
+
+    return Rows("text", {"text": sentences}, None, None, "sentences", 0, 0)
