@@ -15,62 +15,35 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import speed_ours
-import speed_peers
+import speed_gradcache
+import speed_onnx
 from provenance import write
 from simcse_kit.config import Pooling
 from simcse_kit.encoder import resolve_precision
 from simcse_kit.errors import InputError
 from speed_machine import MatrixRate
+from speed_ours import CHECKED
 from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
-from speed_turns import Setting, Side, Worker
+from speed_turns import Setting, Worker
+from speed_works import WORKS, Evidence
 
-Evidence = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Work:
-    """Something both sides do.
-
-    Attributes:
-        ours: our side.
-        peers: the other's sides by name; ``bf16`` computes in bf16, the others in fp32.
-        precisions: of ours that are measured unless `--precision` chooses.
-        agree: from both sides' evidence and our precision: figures, with a ``text`` and ``ok``.
-    """
-
-    ours: Callable[[Setting], Side]
-    peers: dict[str, Callable[[Setting], Side]]
-    precisions: tuple[str, ...]
-    agree: Callable[[Evidence, Evidence, str], Evidence]
-
-
-def agree_on_loss(ours: Evidence, peer: Evidence, precision: str) -> Evidence:
-    """The first batch's loss without dropout, on both sides."""
-    difference = abs(ours["loss"] - peer["loss"])
-    tolerance = 1e-4 if precision == "fp32" else 0.02
-    return {
-        "ours_loss": ours["loss"],
-        "peer_loss": peer["loss"],
-        "tolerance": tolerance,
-        "ok": difference <= tolerance,
-        "text": f"loss {ours['loss']:.5f}, {difference:.1e} apart",
-    }
-
-
-WORKS = {
-    "train": Work(
-        speed_ours.Train,
-        {"default": speed_peers.Train, "bf16": speed_peers.Train},
-        ("auto", "fp32"),
-        agree_on_loss,
-    ),
-}
+PEERS = sorted({peer for work in WORKS.values() for peer in work.peers})
+COUNTS = (
+    "pairs",
+    "batch_size",
+    "steps",
+    "threads",
+    "sentences",
+    "peer_batch",
+    "large_batch",
+    "mini_batch_size",
+)
 
 
 @dataclass(frozen=True)
@@ -88,18 +61,38 @@ class Comparison:
 
 def comparisons(
     names: Sequence[str], setting: Setting, precision: str | None, peers: Sequence[str] | None
-) -> list[Comparison]:
-    """The rows asked for; ours in fp32 meets only peers in fp32, whatever else is asked."""
+) -> tuple[list[Comparison], list[str]]:
+    """The rows asked for, and why some are not run.
+
+    Unless peers are named, ours in fp32 meets only the default one, which is in fp32 too.
+    """
     found: dict[Comparison, None] = {}
+    left_out: dict[str, None] = {}
     for name in names:
         for wanted in (precision,) if precision else WORKS[name].precisions:
             ours = resolve_precision(wanted, setting.device)
             for peer in WORKS[name].peers:
-                if peers is None and peer == "bf16" and ours == "fp32":
-                    continue
-                if peers is None or peer in peers:
+                chosen = peer in peers if peers else peer == "default" or wanted != "fp32"
+                if not peers and peer == "bf16" and ours == "fp32":
+                    chosen = False  # auto, where nothing multiplies bf16 natively
+                reason = speed_onnx.why_not(setting.device) if peer == "onnx" else None
+                if chosen and reason is not None:
+                    if peers:
+                        raise InputError(reason)
+                    left_out[reason] = None
+                elif chosen:
                     found[Comparison(name, peer, replace(setting, precision=ours))] = None
-    return list(found)
+    return list(found), list(left_out)
+
+
+@cache
+def reference(name: str, setting: Setting, alone: bool) -> Evidence:
+    """What the default peer, in fp32, gives for the sentences that are checked."""
+    few = replace(setting, precision="fp32", sentences=min(setting.sentences, CHECKED))
+    with Worker(WORKS[name].peers["default"], few, alone=alone) as peer:
+        peer.ready()
+        peer.turn()
+        return peer.finish()[0]
 
 
 def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]:
@@ -132,7 +125,11 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
     row |= summarise(taken[1:], (our_memory, their_memory), flops)
     row["ours"]["precision"] = comparison.setting.precision
     row["peer"]["precision"] = precision
-    row["agreement"] = work.agree(our_evidence, their_evidence, comparison.setting.precision)
+    precisions = (comparison.setting.precision, precision)
+    expected = their_evidence
+    if work.by_reference and comparison.peer != "default":
+        expected = reference(comparison.name, replace(comparison.setting, precision="fp32"), alone)
+    row["agreement"] = work.agree(our_evidence, their_evidence, expected, precisions)
     row["facts"] = {key: v for key, v in our_evidence.items() if isinstance(v, bool | float | int)}
     return row
 
@@ -140,7 +137,7 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
 def measure(rows: Sequence[Comparison], pairs: int, alone: bool) -> dict[str, Any]:
     """Every comparison, between two measurements of the machine; the better of these counts."""
     setting = rows[0].setting
-    needed = {row.setting.precision for row in rows} | {"fp32"}
+    needed = {row.setting.precision for row in rows} | {"fp32"}  # which the default peers are in
     needed |= {"bf16" for row in rows if row.peer == "bf16"}
     load = os.getloadavg()[0]
     with Worker(MatrixRate, replace(setting, rates=tuple(sorted(needed))), alone=alone) as machine:
@@ -190,13 +187,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--work", nargs="+", choices=WORKS, default=list(WORKS), help="what to time"
     )
-    parser.add_argument("--peers", nargs="+", help="only against these: default, bf16, …")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, help="only against these")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], help="only ours in this")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of turns")
     parser.add_argument("--data", type=Path, help="sentences, one a line, .txt or .txt.gz")
     parser.add_argument("--shape", choices=["bert-base"], help="random weights of this shape")
     parser.add_argument("--pooling", choices=get_args(Pooling), help=argparse.SUPPRESS)
-    training = parser.add_argument_group("training")
+    encoding = parser.add_argument_group("encode and sts")
+    encoding.add_argument("--sentences", type=int, default=4000, help="to encode")
+    encoding.add_argument("--encode-length", type=int, default=128, help="tokens of a sentence")
+    encoding.add_argument("--peer-batch", type=int, default=32, help="of the peer's encode")
+    encoding.add_argument("--data-dir", type=Path, help="SentEval folder of the STS suite")
+    training = parser.add_argument_group("train and gradcache")
     training.add_argument("--batch-size", type=int, default=64)
     training.add_argument("--max-length", type=int, default=32, help="tokens of a sentence")
     training.add_argument("--steps", type=int, default=8, help="optimizer steps a turn")
@@ -209,6 +211,8 @@ def arguments() -> argparse.ArgumentParser:
         default="file",
         help="batches in the file's order on both sides, or as each side samples by itself",
     )
+    training.add_argument("--large-batch", type=int, default=4096, help="of gradcache")
+    training.add_argument("--mini-batch-size", type=int, default=64, help="rows it encodes at once")
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     machine.add_argument("--threads", type=int, help="of the CPU (default: torch's own choice)")
@@ -226,18 +230,12 @@ def arguments() -> argparse.ArgumentParser:
 
 def check(options: argparse.Namespace) -> None:
     """Raises `InputError` for what argparse cannot refuse by itself."""
-    for name in ("pairs", "batch_size", "steps", "threads"):
+    for name in COUNTS:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
     if options.warmup_steps < 0:
         raise InputError(f"--warmup-steps must be 0 or more, not {options.warmup_steps}")
-    known = sorted({peer for name in options.work for peer in WORKS[name].peers})
-    for peer in options.peers or []:
-        if peer not in known:
-            raise InputError(
-                f"there is no peer {peer!r} for this work; there are {', '.join(known)}"
-            )
 
 
 def run(options: argparse.Namespace, scratch: Path) -> int:
@@ -255,11 +253,15 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     setting = Setting(
         model=model,
         data=options.data,
+        data_dir=options.data_dir,
         pooling=pooling_of(model, options.pooling),
         device=device,
         threads=options.threads,
         batch_size=options.batch_size,
         max_length=options.max_length,
+        encode_length=options.encode_length,
+        sentences=options.sentences,
+        peer_batch=options.peer_batch,
         steps=options.steps,
         warmup_steps=options.warmup_steps,
         turns=1 + options.pairs,
@@ -268,21 +270,36 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         overrides=tuple(options.overrides),
         sizes=tuple(sizes),
     )
-    rows = comparisons(options.work, setting, options.precision, options.peers)
-    if not rows:
-        raise InputError("nothing to compare: no peer of this work is in what --peers names")
-    figures = measure(rows, options.pairs, alone=not options.one_process)
-    print(machine_line(figures["matrix_flops_per_second"], figures["threads"], device) + "\n")
-    print(table([cells(row) for row in figures["rows"]], HEADINGS, options.markdown))
+    timed = [name for name in options.work if name in WORKS]
+    rows, left_out = comparisons(timed, setting, options.precision, options.peers)
+    for reason in left_out:
+        print(reason, file=sys.stderr)
+    if timed and not rows:
+        raise InputError(f"--work {' '.join(timed)} has no peer {' '.join(options.peers)}")
+    figures: dict[str, Any] = {"settings": settings_of(options), "not_run": left_out}
+    if rows:
+        figures |= measure(rows, options.pairs, alone=not options.one_process)
+        print(machine_line(figures["matrix_flops_per_second"], figures["threads"], device) + "\n")
+        print(table([cells(row) for row in figures["rows"]], HEADINGS, options.markdown))
+    if "gradcache" in options.work:
+        precision = resolve_precision(options.precision or "auto", device)
+        figures["gradcache"] = speed_gradcache.measure(
+            replace(setting, precision=precision), options.large_batch, options.mini_batch_size
+        )
+        print(f"\n{speed_gradcache.sentence(figures['gradcache'])}")
     if options.json:
-        write(options.json, {"settings": settings_of(options)} | figures)
-    return int(not all(row["agreement"]["ok"] for row in figures["rows"]))
+        write(options.json, figures)
+    return int(not all(row["agreement"]["ok"] for row in figures.get("rows", [])))
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options that the figures depend on, without paths of this machine."""
     kept = {key: value for key, value in vars(options).items() if key not in ("json", "markdown")}
-    named = {key: Path(kept[key]).name for key in ("model", "data") if kept.get(key) is not None}
+    named = {
+        key: Path(kept[key]).name
+        for key in ("model", "data", "data_dir")
+        if kept.get(key) is not None
+    }
     return kept | named
 
 

@@ -19,6 +19,10 @@ from speed_turns import Gate, Setting, Turn
 if TYPE_CHECKING:
     from simcse_kit.config import TrainConfig
     from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.evaluation.sts import PairTask
+
+#: Embeddings that are compared between the sides.
+CHECKED = 1000
 
 
 def read_sentences(path: Path | None, count: int) -> list[str]:
@@ -86,7 +90,13 @@ class StepClock(TrainerCallback):
         self._since = self.gate.clock()
 
 
-def _load(setting: Setting, **settings: Any) -> SentenceEncoder:
+def first_batch(setting: Setting, sentences: list[str]) -> list[str]:
+    """What both sides' losses are compared on: not more than memory holds without GradCache."""
+    return sentences[: min(setting.batch_size, 512)]
+
+
+def load(setting: Setting, **settings: Any) -> SentenceEncoder:
+    """The encoder in this side's precision, on its device."""
     from simcse_kit.encoder import SentenceEncoder
 
     return SentenceEncoder.from_pretrained(
@@ -110,7 +120,7 @@ class Train:
 
         self.setting = setting
         self.sentences = training_sentences(setting)
-        encoder = _load(setting, dropout=0.0)
+        encoder = load(setting, dropout=0.0)
         start = time.perf_counter()
         assert setting.max_length is not None
         store = TokenStore.build(self.sentences, encoder.tokenizer, setting.max_length)
@@ -160,11 +170,11 @@ class Train:
         from simcse_kit.tokens import TokenStore
         from simcse_kit.trainer import ViewCollator
 
-        config, size = self._config(), self.setting.batch_size
-        rows = _rows(self.sentences[:size])
+        config = self._config()
+        rows = _rows(first_batch(self.setting, self.sentences))
         views, text_ids = build_views(rows, config)
         store = TokenStore.build(rows.texts(), encoder.tokenizer, config.max_length)
-        inputs = ViewCollator(store, views, text_ids)(list(range(size)))
+        inputs = ViewCollator(store, views, text_ids)(list(range(len(rows))))
         inputs = {key: value.to(self.setting.device) for key, value in inputs.items()}
         model = build_model(encoder, config).train()
         bf16 = self.setting.precision == "bf16"
@@ -189,11 +199,89 @@ class Train:
         ):
             # `Stopped`, raised by the clock, ends the call where it would begin to save
             training.train(
-                _load(self.setting),
+                load(self.setting),
                 _rows(self.sentences),
                 self._config(cache_dir=f"{folder}/tokens"),
                 Path(folder, "run"),
             )
+
+
+class Encode:
+    """`SentenceEncoder.encode` of all sentences, tokenising included."""
+
+    def __init__(self, setting: Setting) -> None:
+        from simcse_kit.tokens import TokenStore
+
+        self.sentences = read_sentences(setting.data, setting.sentences)
+        self.encoder = load(setting, max_length=setting.encode_length)
+        store = TokenStore.build(self.sentences, self.encoder.tokenizer, setting.encode_length)
+        self.evidence: dict[str, Any] = {
+            "packed": self.encoder.packed,
+            "flops_a_sentence": encoder_flops(self.encoder, store.lengths) / len(store),
+            "tokens_a_sentence": float(store.lengths.mean()),
+        }
+
+    def take_turns(self, gate: Gate) -> None:
+        """The same sentences every turn; nothing is kept from one call to the next."""
+        while True:
+            gate.wait()
+            start = gate.clock()
+            embeddings = self.encoder.encode(self.sentences)
+            gate.done(Turn(gate.clock() - start, len(self.sentences)))
+            self.evidence["embeddings"] = embeddings[:CHECKED]
+
+
+class Sts:
+    """`evaluate` on the seven tasks of the STS suite, loaded beforehand."""
+
+    def __init__(self, setting: Setting) -> None:
+        from simcse_kit.tokens import TokenStore
+
+        self.tasks = sts_tasks(setting)
+        self.encoder = load(setting)
+        distinct = list({text for task in self.tasks for text in task.sentence1 + task.sentence2})
+        store = TokenStore.build(distinct, self.encoder.tokenizer, self.encoder.max_length)
+        # A sentence that stands in several pairs needs to be computed once: FLOPs count it once.
+        flops = encoder_flops(self.encoder, store.lengths)
+        self.evidence: dict[str, Any] = {
+            "packed": self.encoder.packed,
+            "max_length": self.encoder.max_length,
+            "distinct_sentences": len(distinct),
+            "flops_a_sentence": flops / sentences_of(self.tasks),
+        }
+
+    def take_turns(self, gate: Gate) -> None:
+        """The whole suite every turn, but for a warm-up on one task."""
+        from simcse_kit.evaluation.sts import evaluate
+
+        while True:
+            gate.wait()
+            tasks = self.tasks if gate.turn else warm_up_task(self.tasks)
+            start = gate.clock()
+            result = evaluate(self.encoder, tasks)
+            gate.done(Turn(gate.clock() - start, sentences_of(tasks)))
+            self.evidence["spearman"] = {
+                name: score.spearman for name, score in result.tasks.items()
+            }
+
+
+def sts_tasks(setting: Setting) -> list[PairTask]:
+    """The suite from a SentEval folder."""
+    from simcse_kit.evaluation import sts
+
+    if setting.data_dir is None:
+        raise InputError("the STS suite needs its data; give a SentEval folder with --data-dir")
+    return sts.load_tasks(setting.data_dir)
+
+
+def warm_up_task(tasks: list[PairTask]) -> list[PairTask]:
+    """The smallest of them."""
+    return [min(tasks, key=len)]
+
+
+def sentences_of(tasks: list[PairTask]) -> int:
+    """Two a pair, the repeated ones too: the unit both sides are counted in."""
+    return 2 * sum(len(task) for task in tasks)
 
 
 def _rows(sentences: list[str]) -> Any:

@@ -5,19 +5,34 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from speed_ours import StepClock, training_sentences
-from speed_turns import Gate, Setting
+from speed_ours import (
+    CHECKED,
+    StepClock,
+    first_batch,
+    read_sentences,
+    sentences_of,
+    sts_tasks,
+    training_sentences,
+    warm_up_task,
+)
+from speed_turns import Gate, Setting, Turn
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-def _load(setting: Setting, **settings: Any) -> SentenceTransformer:
+def _load(setting: Setting, max_length: int | None, *, half: bool = False) -> SentenceTransformer:
+    """The model; `half`: its weights in bf16, which is faster than autocast over fp32 ones."""
+    import torch
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(setting.model, device=setting.device, **settings)
-    if setting.max_length is not None:
-        model.max_seq_length = setting.max_length
+    model = SentenceTransformer(
+        setting.model,
+        device=setting.device,
+        model_kwargs={"dtype": torch.bfloat16 if half else torch.float32},
+    )
+    if max_length is not None:
+        model.max_seq_length = max_length
     return model
 
 
@@ -30,26 +45,26 @@ class Train:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.sentences = training_sentences(setting)
-        self.model = _load(setting)
+        self.model = _load(setting, setting.max_length)
         self.evidence: dict[str, Any] = {"loss": self._first_loss()}
 
     def _first_loss(self) -> float:
-        """Loss of the first batch without dropout."""
+        """Loss of the first batch without dropout; as in the trainer, autocast spares the loss."""
         import torch
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
         from sentence_transformers.util import batch_to_device
 
-        features = [
-            batch_to_device(
-                self.model.preprocess(self.sentences[: self.setting.batch_size]), self.model.device
-            )
-            for _ in range(2)
-        ]
-        loss = MultipleNegativesRankingLoss(self.model.eval(), scale=20.0)
+        model = self.model.eval()
+        loss = MultipleNegativesRankingLoss(model, scale=20.0)
+        features = batch_to_device(
+            model.preprocess(first_batch(self.setting, self.sentences)), model.device
+        )
         bf16 = self.setting.precision == "bf16"
-        with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
-            value = float(loss(features, None))
-        self.model.train()
+        with torch.no_grad():
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                embeddings = model(features)["sentence_embedding"]
+            value = float(loss.compute_loss_from_embeddings([embeddings.float()] * 2, None))
+        model.train()
         return value
 
     def take_turns(self, gate: Gate) -> None:
@@ -95,3 +110,53 @@ class Train:
             )
             trainer.add_callback(StepClock(gate, setting, tokenising=0.0))
             trainer.train()
+
+
+class Encode:
+    """`SentenceTransformer.encode`; in bf16 with weights of that type."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.sentences = read_sentences(setting.data, setting.sentences)
+        half = setting.precision == "bf16"
+        self.model = _load(setting, setting.encode_length, half=half)
+        self.evidence: dict[str, Any] = {}
+
+    def take_turns(self, gate: Gate) -> None:
+        """The same sentences every turn."""
+        while True:
+            gate.wait()
+            start = gate.clock()
+            embeddings = self.model.encode(
+                self.sentences, batch_size=self.setting.peer_batch, show_progress_bar=False
+            )
+            gate.done(Turn(gate.clock() - start, len(self.sentences)))
+            self.evidence["embeddings"] = embeddings[:CHECKED].astype("float32")
+
+
+class Sts:
+    """One `EmbeddingSimilarityEvaluator` a task, with its own defaults, one after another."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.tasks = sts_tasks(setting)
+        self.model = _load(setting, None, half=setting.precision == "bf16")
+        self.evidence: dict[str, Any] = {"max_length": self.model.max_seq_length}
+
+    def take_turns(self, gate: Gate) -> None:
+        """The whole suite every turn, but for a warm-up on one task."""
+        from sentence_transformers.sentence_transformer.evaluation import (
+            EmbeddingSimilarityEvaluator,
+        )
+
+        while True:
+            gate.wait()
+            tasks = self.tasks if gate.turn else warm_up_task(self.tasks)
+            start = gate.clock()
+            scores = {}
+            for task in tasks:
+                evaluator = EmbeddingSimilarityEvaluator(
+                    task.sentence1, task.sentence2, task.gold.tolist(), write_csv=False
+                )
+                scores[task.name] = 100 * float(evaluator(self.model)["spearman_cosine"])
+            gate.done(Turn(gate.clock() - start, sentences_of(tasks)))
+            self.evidence["spearman"] = scores

@@ -37,7 +37,9 @@ class Setting:
     threads: int | None = None
     batch_size: int = 64
     max_length: int | None = 32
+    encode_length: int = 128
     sentences: int = 4000  # to encode
+    peer_batch: int = 32  # of the peers' `encode`
     steps: int = 8  # optimizer steps a turn
     warmup_steps: int = 2
     turns: int = 6
@@ -68,11 +70,13 @@ class Gate:
     def __init__(self, connection: Connection, device: str) -> None:
         self._connection = connection
         self._device = device
+        self.turn = -1  # 0 is the one that warms up
 
     def wait(self) -> None:
         """Block until it is this side's turn; raises `Stopped` when there are no more."""
         if self._connection.recv() != "go":
             raise Stopped
+        self.turn += 1
 
     def clock(self) -> float:
         """Seconds, once the device has finished what was asked of it."""
@@ -101,7 +105,7 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB at the highest: in all, and before the work began (interpreter, libraries, model)."""
+    """MiB: the highest during the work, and what was in use before it (libraries and model)."""
 
     peak: float
     before: float
@@ -123,12 +127,18 @@ class Worker:
         else:
             self._runner = threading.Thread(target=_serve, args=arguments, daemon=True)
         self._runner.start()
+        self._is_ready = False
         if alone:
             theirs.close()  # so that a child that dies is noticed here
+        else:
+            # loading sets torch's default type for the whole process: one at a time
+            self.ready()
 
     def ready(self) -> None:
         """Wait until the side is built; raises `InputError` with what went wrong there."""
-        self._expect("ready")
+        if not self._is_ready:
+            self._expect("ready")
+            self._is_ready = True
 
     def turn(self) -> Turn:
         """Let the side take a turn."""
@@ -186,7 +196,7 @@ def _serve(
 
             torch.set_num_threads(setting.threads)
         side = make(setting)
-        before = peak_memory(setting.device)
+        before = forget_peak(setting.device)
         connection.send(("ready", None))
         with suppress(Stopped):
             side.take_turns(Gate(connection, setting.device))
@@ -209,8 +219,20 @@ def _quiet() -> None:
     no_model_bars()
 
 
+def forget_peak(device: str) -> float:
+    """Start measuring the peak anew, now that all is loaded; gives the MiB that are in use."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):  # elsewhere than on Linux the peak is that of the whole process
+            Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory(device)
+
+
 def peak_memory(device: str) -> float:
-    """MiB this process has held at most: of the GPU's memory there, else resident."""
+    """MiB held at most since `forget_peak`: of the GPU's memory there, else resident."""
     if device.startswith("cuda"):
         import torch
 
