@@ -19,12 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import speed_gradcache
 import speed_onnx
 from provenance import write
-from simcse_kit.config import Pooling
 from simcse_kit.encoder import resolve_precision
 from simcse_kit.errors import InputError
 from speed_machine import MatrixRate
@@ -172,9 +171,9 @@ def random_bert_base(tokenizer_of: str, folder: Path) -> str:
     return str(folder)
 
 
-def pooling_of(model: str, chosen: str | None) -> str | None:
+def pooling_of(model: str) -> str | None:
     """The pooling to ask for: the folder's own where it has one, else mean, as the peer's is."""
-    return chosen or (None if Path(model, "modules.json").is_file() else "mean")
+    return None if Path(model, "modules.json").is_file() else "mean"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -184,15 +183,13 @@ def arguments() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--model", required=True, help="folder or hub id of the encoder")
-    parser.add_argument(
-        "--work", nargs="+", choices=WORKS, default=list(WORKS), help="what to time"
-    )
+    works = [*WORKS, "gradcache"]
+    parser.add_argument("--work", nargs="+", choices=works, default=works, help="what to measure")
     parser.add_argument("--peers", nargs="+", choices=PEERS, help="only against these")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], help="only ours in this")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of turns")
     parser.add_argument("--data", type=Path, help="sentences, one a line, .txt or .txt.gz")
     parser.add_argument("--shape", choices=["bert-base"], help="random weights of this shape")
-    parser.add_argument("--pooling", choices=get_args(Pooling), help=argparse.SUPPRESS)
     encoding = parser.add_argument_group("encode and sts")
     encoding.add_argument("--sentences", type=int, default=4000, help="to encode")
     encoding.add_argument("--encode-length", type=int, default=128, help="tokens of a sentence")
@@ -254,7 +251,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         model=model,
         data=options.data,
         data_dir=options.data_dir,
-        pooling=pooling_of(model, options.pooling),
+        pooling=pooling_of(model),
         device=device,
         threads=options.threads,
         batch_size=options.batch_size,

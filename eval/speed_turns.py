@@ -46,7 +46,7 @@ class Setting:
     learning_rate: float = 3e-5
     seed: int = 1
     file_order: bool = True  # every turn trains on the same sentences on both sides
-    overrides: tuple[str, ...] = ()  # key=value settings of our training
+    overrides: tuple[str, ...] = ()  # key=value, over all of our training's settings
     sizes: tuple[int, ...] = (1024, 2048, 4096)  # of the matrices that are multiplied
     rates: tuple[str, ...] = ("fp32", "bf16")  # precisions whose matrix rate is measured
 
@@ -163,6 +163,8 @@ class Worker:
             ) from None
         if kind == "failed":
             raise InputError(value)
+        if kind == "crashed":
+            raise RuntimeError(f"a side failed:\n{value}")
         if kind != what:
             raise RuntimeError(f"a side said {kind} where {what} was expected")
         return value
@@ -207,7 +209,7 @@ def _serve(
     except (BrokenPipeError, EOFError):
         pass  # the one who asked is gone
     except BaseException:
-        connection.send(("failed", f"a side failed:\n{traceback.format_exc()}"))
+        connection.send(("crashed", traceback.format_exc()))
 
 
 def _quiet() -> None:

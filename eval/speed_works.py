@@ -88,7 +88,8 @@ def agree_on_scores(
     apart = {name: abs(score - peer["spearman"][name]) for name, score in ours["spearman"].items()}
     worst = max(apart.values())
     # the peer's bf16 has its weights in bf16 too, which costs it more than ours loses
-    tolerance = {"fp32": 0.1 if precisions[0] == "bf16" else 0.01, "bf16": 1.0}[precisions[1]]
+    # (fp32: nearly equal cosines may change places, which few pairs do in a trained space)
+    tolerance = {"fp32": 0.1 if precisions[0] == "bf16" else 0.05, "bf16": 1.0}[precisions[1]]
     same_length = ours["max_length"] == peer["max_length"]
     text = f"Spearman at most {worst:.3f} apart"
     if not same_length:
