@@ -119,7 +119,7 @@ def _log_mean(row_logs: Tensor) -> float:
 
 
 def sampled_uniformity(
-    x: Any, *, pairs: int = 1_000_000, t: float = 2.0, seed: int = 0, block: int = 65_536
+    x: Any, *, pairs: int = 1_000_000, t: float = 2.0, seed: int = 0, block: int = 4096
 ) -> Sampled:
     """Uniformity from random pairs i ≠ j of `x` (N, D), for N too large for all pairs.
 
