@@ -28,6 +28,10 @@ BATCH_FIGURES = (
 )
 
 
+#: Cosines computed at a time, so that a batch of thousands needs no room for all its pairs.
+_AT_A_TIME = 1 << 22
+
+
 @torch.no_grad()
 def batch_geometry(anchors: Tensor, positives: Tensor) -> Tensor:
     """`BATCH_FIGURES` of a training batch, float32 ``(5,)`` on its device (no sync).
@@ -44,12 +48,17 @@ def batch_geometry(anchors: Tensor, positives: Tensor) -> Tensor:
         right = F.normalize(positives.float(), dim=-1)
         rows = len(left)
         pairs = rows * (rows - 1)
-        positive = (left * right).sum(-1).mean()
-        cross = left @ right.T
-        negative = (cross.sum() - cross.diagonal().sum()) / pairs
-        gram = (left @ left.T).clamp(max=1.0)
-        potential = (torch.exp(4 * (gram - 1)).sum() - rows) / pairs
-        ratio = rows**2 / gram.square().sum()
+        own = (left * right).sum(-1)
+        crosses, squares, potentials = left.new_zeros(3)
+        for block in left.split(max(1, _AT_A_TIME // rows)):
+            crosses += (block @ right.T).sum()
+            gram = (block @ left.T).clamp_(max=1.0)
+            squares += gram.square().sum()
+            potentials += gram.sub_(1).mul_(4).exp_().sum()
+        positive = own.mean()
+        negative = (crosses - own.sum()) / pairs
+        potential = (potentials - rows) / pairs
+        ratio = rows**2 / squares
         return torch.stack([positive, negative, 2 - 2 * positive, potential.log(), ratio])
 
 

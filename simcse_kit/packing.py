@@ -39,6 +39,11 @@ _PACKABLE = {
 }
 
 
+#: A row is filled up with pad tokens to a multiple of this (of a quarter of it, if short): oneDNN
+#: compiles a kernel for every size of a matrix, and torch.compile and CUDA graphs a graph.
+_FILL = 64
+
+
 @dataclass(frozen=True)
 class PackedBatch:
     """Token sequences end to end, shortest first.
@@ -94,6 +99,18 @@ class PackedBatch:
         parts = states.split([count * length for count, length in self.groups])
         return [part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)]
 
+    def split(self, counts: Sequence[int]) -> list[PackedBatch]:
+        """Parts of so many sequences each, shortest first; a part's sequences in that order."""
+        lengths = [length for count, length in self.groups for _ in range(count)]
+        parts, first, tokens = [], 0, 0
+        for count in counts:
+            part = lengths[first : first + count]
+            ids = self.input_ids[tokens : tokens + sum(part)]
+            groups = tuple((len(list(run)), length) for length, run in groupby(part))
+            parts.append(PackedBatch(ids, groups, torch.arange(count, device=self.order.device)))
+            first, tokens = first + count, tokens + len(ids)
+        return parts
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
         return PackedBatch(
@@ -143,7 +160,8 @@ def _packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
+    tokens, row = len(packed_batch.input_ids), query.shape[2]
+    query, key, value = (x.squeeze(0).transpose(0, 1)[:tokens] for x in (query, key, value))
     attended = grouped_attention(
         query,
         key,
@@ -153,7 +171,7 @@ def _packed_attention(
         scaling=scaling,
         window=sliding_window,
     )
-    return attended.unsqueeze(0), None
+    return nn.functional.pad(attended, (0, 0, 0, 0, 0, row - tokens)).unsqueeze(0), None
 
 
 def _padding_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
@@ -192,17 +210,20 @@ def hidden_states(
         The last layer's states ``(tokens, hidden)`` alone, or with `all_layers` those of the
         embedding layer and every layer after it (``hidden_states[0]`` is the embedding layer).
     """
+    pad_id = backbone.config.pad_token_id or 0
     if runs_packed(backbone):
         offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
+        tokens = len(batch.input_ids)
+        fill = -tokens % (_FILL if tokens > 8 * _FILL else _FILL // 4)
         output = backbone(
-            input_ids=batch.input_ids.unsqueeze(0),
-            position_ids=(batch.position_ids + offset).unsqueeze(0),
+            input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
+            position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
             packed_batch=batch,
             output_hidden_states=all_layers,
         )
         states = output.hidden_states if all_layers else (output.last_hidden_state,)
-        return tuple(layer.squeeze(0) for layer in states)
-    input_ids, mask = batch.padded(backbone.config.pad_token_id or 0)
+        return tuple(layer.squeeze(0)[:tokens] for layer in states)
+    input_ids, mask = batch.padded(pad_id)
     output = backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=all_layers)
     states = output.hidden_states if all_layers else (output.last_hidden_state,)
     return tuple(layer[mask] for layer in states)

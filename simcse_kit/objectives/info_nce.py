@@ -7,6 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+#: Logits held at a time. A larger matrix is taken by rows, each block's logits made again in the
+#: backward pass: the loss is a sum over anchors, and a batch of 4096 would hold several 67 MB.
+_AT_A_TIME = 1 << 22
 
 
 def info_nce(
@@ -52,18 +57,47 @@ def info_nce(
         anchors, candidates = (
             F.normalize(embeddings.to(dtype), dim=-1) for embeddings in (anchors, candidates)
         )
-        logits = anchors @ candidates.T / temperature
-    if negatives is not None and hard_negative_weight != 1.0:
-        per_row = (len(candidates) - rows) // rows
-        own = torch.eye(rows, device=logits.device, dtype=dtype).repeat_interleave(per_row, dim=1)
-        logits = logits + math.log(hard_negative_weight) * F.pad(own, (rows, 0))
+        anchors = anchors / temperature
+        weight = 0.0 if negatives is None else math.log(hard_negative_weight)
+        at_once = max(1, _AT_A_TIME // len(candidates))
+        if rows <= at_once:
+            return _summed(anchors, candidates, weight, false_negatives, 0, rows) / rows
+        total = anchors.new_zeros(())
+        for first in range(0, rows, at_once):
+            block = anchors[first : first + at_once]
+            mask = None if false_negatives is None else false_negatives[first : first + at_once]
+            total = total + checkpoint(
+                _summed, block, candidates, weight, mask, first, rows, use_reentrant=False
+            )
+        return total / rows
+
+
+def _summed(
+    anchors: Tensor,
+    candidates: Tensor,
+    log_weight: float,
+    false_negatives: Tensor | None,
+    first: int,
+    rows: int,
+) -> Tensor:
+    """The terms of `info_nce` summed over a block of anchors.
+
+    Args:
+        anchors: ``(b, D)`` unit vectors over τ, the rows from `first` on of a batch of `rows`.
+        candidates: ``(rows·(1 + K), D)`` unit vectors, in `info_nce`'s order.
+        log_weight: ``ln α``.
+        false_negatives: bool ``(b, rows)`` or ``(b, rows·(1 + K))``.
+    """
+    logits = anchors @ candidates.T  # (b, rows·(1 + K)), changed in place from here on
+    block = torch.arange(len(anchors), device=logits.device)
+    own = block + first
+    if log_weight:
+        negatives = logits[:, rows:].unflatten(1, (rows, -1))
+        negatives.index_put_((block, own), logits.new_tensor(log_weight), accumulate=True)
     if false_negatives is not None:
-        mask = F.pad(false_negatives, (0, len(candidates) - false_negatives.shape[1]))
-        own_positive = F.pad(
-            torch.eye(rows, dtype=torch.bool, device=logits.device), (0, len(candidates) - rows)
-        )
-        logits = logits.masked_fill(mask & ~own_positive, -torch.inf)
-    return F.cross_entropy(logits, torch.arange(rows, device=logits.device))
+        mask = false_negatives.index_put((block, own), false_negatives.new_tensor(False))
+        logits[:, : mask.shape[1]].masked_fill_(mask, -torch.inf)
+    return F.cross_entropy(logits, own, reduction="sum")
 
 
 def equal_text_mask(text_ids: Tensor) -> Tensor:
