@@ -142,6 +142,7 @@ def train(
     with chatter_on_stderr():
         try:
             from simcse_kit.data import read_rows
+            from simcse_kit.distributed import is_main
             from simcse_kit.training import train as run
 
             dev = None if eval_data is None else _dev_set(eval_data)
@@ -154,12 +155,13 @@ def train(
                 resume=resume,
                 overwrite=overwrite,
             )
-            if plots is not None:
+            if plots is not None and is_main():
                 _draw_training(result, dev, plots)
         except KeyboardInterrupt:
             note(_how_to_go_on(output_dir))
             raise typer.Exit(130) from None
-    typer.echo(_training_summary(result, dev))
+    if is_main():  # of the ranks that torchrun started
+        typer.echo(_training_summary(result, dev))
 
 
 def _mapping(columns: list[str]) -> dict[str, str]:

@@ -16,6 +16,30 @@ from simcse_kit.errors import InputError
 _HUB = {"huggingface_hub", "httpx", "requests"}
 _TRAINERS = {"transformers", "accelerate"}
 
+# What other tools call our settings; difflib alone would not find these.
+OTHER_NAMES: dict[str, str] = {
+    "temp": "temperature",
+    "tau": "temperature",
+    "pooler": "pooling",
+    "pooler_type": "pooling",
+    "mlp_only_train": "head",
+    "do_mlm": "mlm_weight",
+    "alpha": "hard_negative_weight",
+    "max_seq_length": "max_length",
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "patience": "early_stopping_patience",
+    "grad_cache": "mini_batch_size (rows encoded at a time)",
+    "gc_chunk_size": "mini_batch_size",
+    "chunk_size": "mini_batch_size",
+    "gather_across_devices": "gather_negatives",
+    "negatives_x_device": "gather_negatives",
+    "warmup_ratio": "warmup_steps (a value under 1 is a share of all steps)",
+}
+
 
 def explain(error: Exception) -> str | None:
     """One sentence for what a user can put right; None for a bug of ours.
@@ -31,8 +55,8 @@ def explain(error: Exception) -> str | None:
         return explain_settings(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return (
-            "out of memory; set a smaller per_device_train_batch_size or max_length, "
-            "or gradient_checkpointing=true"
+            "out of memory; set mini_batch_size (the same training in less memory), or a smaller "
+            "max_length or per_device_train_batch_size, or gradient_checkpointing=true"
         )
     if library in _HUB:
         return (

@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from simcse_kit.complaints import explain_settings, key_error, one_of
+from simcse_kit.complaints import OTHER_NAMES, explain_settings, key_error, one_of
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,25 +60,6 @@ OWNED: dict[str, str] = {
     "auto_find_batch_size": "the batch size is the number of negatives and must not change unseen",
     "local_rank": "the launcher sets it",
     "hub_token": "a token would be written into the run's files; log in with `hf auth login`",
-}
-
-# What other tools call our settings; difflib alone would not find these.
-OTHER_NAMES: dict[str, str] = {
-    "temp": "temperature",
-    "tau": "temperature",
-    "pooler": "pooling",
-    "pooler_type": "pooling",
-    "mlp_only_train": "head",
-    "do_mlm": "mlm_weight",
-    "alpha": "hard_negative_weight",
-    "max_seq_length": "max_length",
-    "lr": "learning_rate",
-    "batch_size": "per_device_train_batch_size",
-    "train_batch_size": "per_device_train_batch_size",
-    "epochs": "num_train_epochs",
-    "steps": "max_steps",
-    "patience": "early_stopping_patience",
-    "warmup_ratio": "warmup_steps (a value under 1 is a share of all steps)",
 }
 
 
@@ -115,6 +96,8 @@ class TrainConfig(BaseModel):
     dropout: Float | None = Field(None, ge=0, lt=1)
     hard_negative_weight: Float = Field(1.0, gt=0)  # alpha: adds ln alpha to the own negative
     mask_equal_texts: bool = True  # equal texts in a batch are no negatives of each other
+    mini_batch_size: Int | None = Field(None, ge=1)  # rows encoded at a time (GradCache); None: all
+    gather_negatives: bool = True  # under torchrun: every rank's rows are negatives of every rank's
     mlm_weight: Float = Field(0.0, ge=0)  # the paper's 0.1 helps transfer, not STS
     mlm_probability: Float = Field(0.15, gt=0, lt=1)
 
@@ -269,6 +252,8 @@ class TrainConfig(BaseModel):
             "dataloader_drop_last": True,
             "eval_strategy": "no",
         }
+        # every weight takes part in every step; looking for others would cost each of them
+        settings.setdefault("ddp_find_unused_parameters", False)
         settings.setdefault("disable_tqdm", not sys.stderr.isatty())
         settings.setdefault("logging_first_step", True)  # the shortest run has something to draw
         try:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from simcse_kit.collapse import batch_geometry
 from simcse_kit.config import TrainConfig
 from simcse_kit.data import Rows
+from simcse_kit.distributed import join_rows
 from simcse_kit.dropout import use_fast_dropout
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.grad_cache import encode_in_chunks
 from simcse_kit.masked_lm import MaskedLanguageModel
 from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
 from simcse_kit.packing import PackedBatch
@@ -26,6 +28,16 @@ class ContrastiveModel(nn.Module):
 
     The objective's own parameters and the projection live here, so that the Trainer's
     checkpoints carry them; only the encoder is saved as the model.
+
+    Args:
+        encoder: gives ``(sequences, D)`` for a packed batch.
+        objective: gives a scalar for anchors, positives, hard negatives and a mask.
+        projection: between the two in training only, or None.
+        masked_lm: auxiliary loss, added `masked_lm_weight` times, or None.
+        mini_batch_size: rows (each with all its views) that are encoded at a time, with the
+            gradient of the whole batch (`simcse_kit.grad_cache`); None: all.
+        gather_negatives: on several ranks, compute the objective on the joined batch
+            (`simcse_kit.distributed`).
     """
 
     def __init__(
@@ -36,6 +48,8 @@ class ContrastiveModel(nn.Module):
         projection: nn.Module | None = None,
         masked_lm: MaskedLanguageModel | None = None,
         masked_lm_weight: float = 0.0,
+        mini_batch_size: int | None = None,
+        gather_negatives: bool = True,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -43,6 +57,8 @@ class ContrastiveModel(nn.Module):
         self.projection = projection
         self.masked_lm = masked_lm
         self.masked_lm_weight = masked_lm_weight
+        self.mini_batch_size = mini_batch_size
+        self.gather_negatives = gather_negatives
 
     def gradient_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
@@ -57,19 +73,27 @@ class ContrastiveModel(nn.Module):
             text_ids: int ``(B, V)``, equal for equal texts, to mask false negatives; or None.
 
         Returns:
-            ``loss`` scalar, ``figures`` as in `batch_geometry`, ``rows`` B.
+            ``loss`` scalar, ``figures`` as in `batch_geometry`, both of the joined batch where
+            ranks gather; ``rows`` B.
         """
-        h = self.encoder(batch)  # (B·V, D): one forward, each copy with its own dropout mask
-        z = h if self.projection is None else self.projection(h)
         views = 2 if text_ids is None else text_ids.shape[1]
-        z = z.unflatten(0, (-1, views))  # (B, V, D)
+        rows = len(batch) // views
+        chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
+        # (B·V, D), each copy with its own dropout mask: one forward, or one a chunk
+        h = encode_in_chunks(self.encoder, batch, chunks)
+        z = h if self.projection is None else self.projection(h)
+        z = z.unflatten(0, (rows, views))  # (B, V, D)
+        if self.gather_negatives:
+            z = join_rows(z)
+            text_ids = None if text_ids is None else join_rows(text_ids)
         anchors, positives = z[:, 0], z[:, 1]
         negatives = z[:, 2:] if views > 2 else None
         mask = None if text_ids is None else equal_text_mask(text_ids)
         loss = self.objective(anchors, positives, negatives, mask)
         if self.masked_lm is not None:
-            loss = loss + self.masked_lm_weight * self.masked_lm(self.encoder.backbone, batch)
-        return {"loss": loss, "figures": batch_geometry(anchors, positives), "rows": len(z)}
+            auxiliary = self.masked_lm(self.encoder.backbone, batch, chunks)
+            loss = loss + self.masked_lm_weight * auxiliary
+        return {"loss": loss, "figures": batch_geometry(anchors, positives), "rows": rows}
 
 
 def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
@@ -96,6 +120,8 @@ def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveMod
         projection=projection,
         masked_lm=masked_lm,
         masked_lm_weight=config.mlm_weight,
+        mini_batch_size=config.mini_batch_size,
+        gather_negatives=config.gather_negatives,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from simcse_kit.distributed import sum_over_ranks, world_size
 from simcse_kit.errors import InputError
+from simcse_kit.grad_cache import chunk_sizes, replayed
 from simcse_kit.packing import PackedBatch, hidden_states
 from simcse_kit.persistence import quietly
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
 
 logger = logging.getLogger(__name__)
+
+#: Stands for a token that is not to be predicted.
+_NOT_ASKED = -100
 
 
 class _GivenStates(nn.Module):
@@ -83,14 +89,30 @@ class MaskedLanguageModel(nn.Module):
         randomly = chosen & (draws[1] >= 0.8) & (draws[2] < 0.5)
         return torch.where(randomly, random_ids, masked), chosen
 
-    def forward(self, backbone: PreTrainedModel, batch: PackedBatch) -> Tensor:
+    def forward(self, backbone: PreTrainedModel, batch: PackedBatch, chunks: int = 1) -> Tensor:
         """Mean cross-entropy in nats of the chosen tokens; 0 where none was chosen.
 
-        The batch given is left as it is: the contrastive pass reads unmasked texts.
+        The batch given is left as it is: the contrastive pass reads unmasked texts. In several
+        `chunks` (see `simcse_kit.grad_cache`), and on several ranks, it is the mean over the
+        chosen tokens of all of them: on a rank, the own tokens' share, such that the mean over
+        ranks is that mean.
         """
         masked, chosen = self.mask(batch.input_ids)
-        (states,) = hidden_states(backbone, replace(batch, input_ids=masked))
-        if not chosen.any():
-            return states.sum() * 0.0
+        read = replace(batch, input_ids=masked)
+        answers = replace(batch, input_ids=torch.where(chosen, batch.input_ids, _NOT_ASKED))
+        summed = partial(self._summed, backbone)
+        if chunks == 1:
+            total = summed(read, answers)
+        else:
+            sizes = chunk_sizes(batch, chunks)
+            parts = zip(read.split(sizes), answers.split(sizes), strict=True)
+            total = torch.stack([replayed(summed, *part) for part in parts]).sum()
+        return total * world_size() / sum_over_ranks(chosen.sum()).clamp(min=1)
+
+    def _summed(self, backbone: PreTrainedModel, read: PackedBatch, answers: PackedBatch) -> Tensor:
+        """Cross-entropy summed over the tokens that have an answer."""
+        (states,) = hidden_states(backbone, read)
+        chosen = answers.input_ids != _NOT_ASKED
+        # no special case where none was chosen: DDP wants a gradient, if of 0, from every weight
         logits = self.head(inputs_embeds=states[chosen].unsqueeze(0)).logits.squeeze(0)
-        return F.cross_entropy(logits.float(), batch.input_ids[chosen])
+        return F.cross_entropy(logits.float(), answers.input_ids[chosen], reduction="sum")

@@ -25,10 +25,12 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from simcse_kit.collapse import BATCH_FIGURES, CollapseAlarm
+from simcse_kit.distributed import any_rank, from_main, is_main, mean_over_ranks, world_size
 from simcse_kit.errors import InputError
 from simcse_kit.packing import PackedBatch
 from simcse_kit.tokens import TokenStore
@@ -119,11 +121,13 @@ class ContrastiveTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         outputs = model(**inputs)
-        self._figures.append(outputs["figures"])
+        told = torch.stack([outputs["loss"].detach().float(), *outputs["figures"]])
+        loss, *figures = mean_over_ranks(told)  # the same on each rank, so that all stop or none
+        self._figures.append(torch.stack(figures))
         self._rows_since += outputs["rows"] * self.args.world_size
         if self.alarm is not None:
-            figures = dict(zip(BATCH_FIGURES, outputs["figures"].tolist(), strict=True))
-            reason = self.alarm.check(float(outputs["loss"].detach()), figures)
+            values = torch.stack(figures).tolist()
+            reason = self.alarm.check(float(loss), dict(zip(BATCH_FIGURES, values, strict=True)))
             self._sound(self.state.global_step + 1, reason)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
@@ -134,7 +138,8 @@ class ContrastiveTrainer(Trainer):
             self.stopped = f"stopped at step {step}: {reason}"
             self.control.should_training_stop = True
         else:
-            logger.warning("step %d: %s", step, reason)
+            if self.is_world_process_zero():
+                logger.warning("step %d: %s", step, reason)
             self.alarm = None  # said once
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -151,13 +156,12 @@ class ContrastiveTrainer(Trainer):
         self._figures, self._rows_since, self._since = [], 0, time.perf_counter()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score on the dev set; keep the model where it is the best so far."""
-        assert self.evaluate_dev is not None
+        """Score on the dev set, on rank 0 for all; keep the model where it is the best so far."""
         paused = time.perf_counter()
-        try:
-            metrics = self.evaluate_dev()
-        except InputError as error:  # no Spearman to be had: never the best, never a zero
-            self._sound(self.state.global_step, f"the dev set cannot be scored: {error}")
+        metrics = from_main(self._score)
+        if "unscored" in metrics:  # no Spearman to be had: never the best, never a zero
+            reason = f"the dev set cannot be scored: {metrics['unscored']}"
+            self._sound(self.state.global_step, reason)
             return {}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
@@ -175,6 +179,13 @@ class ContrastiveTrainer(Trainer):
                 self.control.should_training_stop = True
         self._since += time.perf_counter() - paused  # speed is of training alone
         return metrics
+
+    def _score(self) -> dict[str, Any]:
+        assert self.evaluate_dev is not None
+        try:
+            return self.evaluate_dev()
+        except InputError as error:
+            return {"unscored": str(error)}
 
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
@@ -209,8 +220,28 @@ class QuietProgress(ProgressCallback):
             self.training_bar.set_postfix(figures)
 
 
+class OwnDropout(TrainerCallback):
+    """Gives every rank random numbers of its own, once the weights and the data's order are made.
+
+    Those must come from one seed on all ranks; dropout must not, or the ranks' masks are copies.
+    Rank 0 draws what a single process would.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if args.process_index > 0:
+            mixed = np.random.SeedSequence([args.seed, args.process_index])
+            set_seed(int(mixed.generate_state(1)[0]))
+
+
 class GracefulInterrupt(TrainerCallback):
-    """Ctrl-C finishes the step, saves a checkpoint and stops; a second one stops at once."""
+    """Ctrl-C finishes the step, saves a checkpoint and stops; a second one stops at once.
+
+    On several ranks all stop after the same step, whichever was interrupted. There a second
+    signal is no second wish: the launcher passes on what the terminal sent to all, and kills
+    what has not ended after 30 seconds.
+    """
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -223,9 +254,11 @@ class GracefulInterrupt(TrainerCallback):
             self._previous = signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.interrupted and is_main():
+            logger.warning("interrupted: finishing this step and saving a checkpoint")
         self.interrupted = True
-        self.restore()
-        logger.warning("interrupted: finishing this step and saving a checkpoint")
+        if world_size() == 1:
+            self.restore()
 
     def restore(self) -> None:
         """Give Ctrl-C back its former meaning."""
@@ -236,6 +269,7 @@ class GracefulInterrupt(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self.interrupted = any_rank(self.interrupted)
         if self.interrupted:
             control.should_save = True
             control.should_training_stop = True

@@ -22,12 +22,25 @@ from simcse_kit.collapse import CollapseAlarm
 from simcse_kit.config import TrainConfig
 from simcse_kit.contrastive import ContrastiveModel, build_model, build_views
 from simcse_kit.data import Rows, read_rows
+from simcse_kit.distributed import (
+    is_main,
+    launched_together,
+    one_a_machine_first,
+    wait_for_all,
+    world_size,
+)
 from simcse_kit.encoder import Precision, SentenceEncoder, resolve_precision
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.memory import keep_buffers
 from simcse_kit.tokens import TokenStore
-from simcse_kit.trainer import ContrastiveTrainer, GracefulInterrupt, RowNumbers, ViewCollator
+from simcse_kit.trainer import (
+    ContrastiveTrainer,
+    GracefulInterrupt,
+    OwnDropout,
+    RowNumbers,
+    ViewCollator,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +81,9 @@ def train(
 ) -> TrainResult:
     """Fine-tune an encoder on texts (dropout twins) or on pairs with hard negatives.
 
+    Under torchrun every rank calls this; they train as one process on the joined batch, rank 0
+    alone scores, chooses and writes, and all return the same once it has.
+
     Args:
         model: what `SentenceEncoder.from_pretrained` takes, or an encoder, trained in place.
         data: what `read_rows` takes, or rows. Columns decide: ``text`` trains on dropout twins,
@@ -84,6 +100,9 @@ def train(
     """
     keep_buffers()
     folder = Path(output_dir)
+    if launched_together():  # building the arguments joins this process to the others
+        given = model.device.type if isinstance(model, SentenceEncoder) else None
+        config.to_training_arguments(folder, use_cpu=config.use_cpu or given == "cpu")
     checkpoint = _check_folder(folder, resume, overwrite)
     _check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
@@ -93,19 +112,21 @@ def train(
     _check_encoder(encoder, rows, config)
     contrastive = build_model(encoder, config)
     views, text_ids = build_views(rows, config)
-    store = TokenStore.build(
-        rows.texts(),
-        encoder.tokenizer,
-        config.max_length,
-        cache_dir=config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens",
-        show_progress=True,
-    )
+    with one_a_machine_first():
+        store = TokenStore.build(
+            rows.texts(),
+            encoder.tokenizer,
+            config.max_length,
+            cache_dir=config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens",
+            show_progress=is_main(),
+        )
     collator = ViewCollator(store, views, text_ids)
     run = _Run(folder, encoder, config, eval_data, rows.source)
     with _prepared(folder, config, resume, overwrite):
         trainer = run.trainer(contrastive, collator, len(rows), checkpoint)
         interrupt = GracefulInterrupt()
         trainer.add_callback(interrupt)
+        trainer.add_callback(OwnDropout)
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
         finally:
@@ -235,11 +256,12 @@ class _Run:
             )
         if trainer.is_world_process_zero():
             self.draw(chosen, history)
-        if self.config.push_to_hub:
-            chosen.push_to_hub(
-                self.config.hub_model_id or self.folder.name,
-                card=(self.folder / "README.md").read_text(),
-            )
+            if self.config.push_to_hub:
+                chosen.push_to_hub(
+                    self.config.hub_model_id or self.folder.name,
+                    card=(self.folder / "README.md").read_text(),
+                )
+        wait_for_all()  # the folder is whole when any rank returns
         return TrainResult(
             self.folder,
             chosen.eval(),
@@ -276,6 +298,11 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
 @contextlib.contextmanager
 def _prepared(folder: Path, config: TrainConfig, resume: bool, overwrite: bool) -> Iterator[None]:
     """The run's folder with its settings; gone again where the run fails before it has a model."""
+    wait_for_all()  # until every rank has checked the folder as it was
+    if not is_main():
+        wait_for_all()
+        yield
+        return
     try:
         if overwrite and folder.is_dir():
             shutil.rmtree(folder)
@@ -284,6 +311,7 @@ def _prepared(folder: Path, config: TrainConfig, resume: bool, overwrite: bool) 
         (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     except OSError as error:
         raise InputError(f"cannot write to output folder {str(folder)!r}: {error}") from error
+    wait_for_all()
     try:
         yield
     except Exception:
@@ -311,10 +339,11 @@ def _check_rows(rows: Rows, config: TrainConfig) -> None:
             "contrastively; give a column text, or anchor and positive"
         )
     batch = config.per_device_train_batch_size
-    if len(rows) < batch:
+    if len(rows) < batch * world_size():
+        ranks = f" on each of {world_size()} ranks" if world_size() > 1 else ""
         raise InputError(
-            f"{rows.source}: {len(rows)} rows do not fill one batch of {batch}; give more rows or "
-            "a smaller per_device_train_batch_size"
+            f"{rows.source}: {len(rows)} rows do not fill one batch of {batch}{ranks}; give more "
+            "rows or a smaller per_device_train_batch_size"
         )
 
 

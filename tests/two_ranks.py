@@ -1,0 +1,225 @@
+"""What test_distributed starts on two ranks: ``torchrun --nproc_per_node 2 two_ranks.py FOLDER``.
+
+Also imported by the test, whose single process does the same work for comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from simcse_kit import distributed
+from simcse_kit.config import TrainConfig
+from simcse_kit.contrastive import ContrastiveModel
+from simcse_kit.data import Rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.masked_lm import MaskedLanguageModel
+from simcse_kit.objectives.info_nce import InfoNCE
+from simcse_kit.packing import PackedBatch
+from simcse_kit.persistence import Head
+from simcse_kit.training import TrainResult, train
+
+ROWS = 7  # of the joined batch: 4 on rank 0 and 3 on rank 1
+WORDS = ["dog", "king", "bird", "street", "song", "plays", "reads", "red", "small", "first"]
+
+
+def texts(count: int, seed: int) -> list[str]:
+    pick = np.random.default_rng(seed)
+    return [" ".join(pick.choice(WORDS, int(pick.integers(2, 9)))) for _ in range(count)]
+
+
+def pairs() -> Rows:
+    """With equal texts in them, so that the mask has work to do."""
+    columns = {"anchor": texts(40, 1), "positive": texts(40, 2), "negative": texts(40, 3)}
+    columns["positive"][::2] = columns["positive"][:1] * 20
+    return Rows("pairs", columns, None, None, "pairs", 0, 0)
+
+
+def dev() -> PairTask:
+    return PairTask("STSB-dev", texts(12, 4), texts(12, 5), np.arange(12) % 6.0, {}, "dev", "test")
+
+
+def settings(folder: Path, **own: Any) -> TrainConfig:
+    base: dict[str, Any] = {
+        "pooling": "mean",
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "bf16": False,
+        "report_to": [],
+        "use_cpu": True,
+        "cache_dir": folder / "cache",
+        "logging_steps": 1,
+        "save_steps": 2,
+        "eval_steps": 1,
+        "max_steps": 4,
+    }
+    return TrainConfig(**(base | own))
+
+
+#: Trained on two ranks and, with batches twice as large, in one process: by chunks and accumulated.
+JOINED = {
+    "dropout": 0.0,
+    "mini_batch_size": 3,
+    "gradient_accumulation_steps": 2,
+    "early_stopping_patience": 3,
+}
+
+
+class EveryThird(MaskedLanguageModel):
+    """Chooses tokens by their id and not by chance, so that it does not matter who chooses."""
+
+    def mask(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = input_ids % 3 == 0
+        return torch.where(chosen, self.mask_id, input_ids), chosen
+
+
+class Scaled(InfoNCE):
+    """InfoNCE of a learnt scale: an objective with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, hard_negative_weight=2.0)
+        self.log_scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(
+        self,
+        anchors: Tensor,
+        positives: Tensor,
+        negatives: Tensor | None = None,
+        false_negatives: Tensor | None = None,
+    ) -> Tensor:
+        self.temperature = (-self.log_scale).exp()  # type: ignore[assignment]
+        return super().forward(anchors, positives, negatives, false_negatives)
+
+
+def joint_model(encoder_folder: str) -> ContrastiveModel:
+    encoder = SentenceEncoder.from_pretrained(
+        encoder_folder, pooling="mean", device="cpu", precision="fp32", dropout=0.0
+    )
+    torch.manual_seed(0)
+    lm = EveryThird(encoder)
+    for module in lm.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return ContrastiveModel(
+        encoder,
+        Scaled(),
+        projection=Head(32, 16),
+        masked_lm=lm,
+        masked_lm_weight=0.5,
+        mini_batch_size=2,
+    ).train()
+
+
+def joint_batch(rows: slice) -> tuple[PackedBatch, Tensor]:
+    """Some rows, three views each, of one batch in which texts repeat."""
+    text_ids = np.arange(ROWS * 3).reshape(ROWS, 3)
+    text_ids[6], text_ids[4, 1] = text_ids[1], text_ids[0, 0]
+    lengths = np.random.default_rng(0).integers(2, 20, ROWS * 3)[text_ids[rows]].reshape(-1)
+    ids = [
+        np.random.default_rng(i).integers(5, 90, n)
+        for i, n in zip(text_ids[rows].reshape(-1), lengths, strict=True)
+    ]
+    return PackedBatch.from_flat(np.concatenate(ids), lengths), torch.from_numpy(text_ids[rows])
+
+
+def joint_step(model: nn.Module, rows: slice) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Loss, figures and every gradient after one backward pass; what else the model said."""
+    output = model(*joint_batch(rows))
+    output["loss"].backward()
+    named = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    found = {name.removeprefix("module."): grad.clone() for name, grad in named.items()}
+    model.zero_grad()
+    loss = distributed.mean_over_ranks(output["loss"].detach())
+    return found | {"loss": loss, "figures": output["figures"]}, output
+
+
+def told(result: TrainResult) -> dict[str, Any]:
+    return {
+        "steps": result.steps,
+        "best": [result.best_step, result.best_score],
+        "stopped": result.stopped,
+        "history": result.history,
+        "sum": sum(p.double().sum().item() for p in result.encoder.parameters()),
+    }
+
+
+def _interrupted(encoder: str, folder: Path) -> str:
+    """Ctrl-C on rank 1 alone, in the second step."""
+    from simcse_kit import trainer
+
+    step_end = trainer.GracefulInterrupt.on_step_end
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if state.global_step == 2 and distributed.rank() == 1:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # the launcher's, after the terminal's
+        step_end(self, args, state, control, **rest)
+
+    trainer.GracefulInterrupt.on_step_end = on_step_end  # type: ignore[method-assign]
+    try:
+        own = settings(folder, save_steps=100)
+        train(encoder, pairs(), own, folder / "interrupted")
+    except KeyboardInterrupt as interrupt:
+        return str(interrupt)
+    finally:
+        trainer.GracefulInterrupt.on_step_end = step_end  # type: ignore[method-assign]
+    return "went on"
+
+
+def command_line(encoder: str, folder: Path) -> None:
+    """``simcse-kit train`` on every rank; what it says goes to the launcher's stdout."""
+    from simcse_kit.cli import app
+
+    options = {"pooling": "mean", "per_device_train_batch_size": 4, "max_steps": 2}
+    options |= {"use_cpu": "true", "report_to": "none", "cache_dir": folder / "cache"}
+    words = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    data = folder / f"texts-{distributed.rank()}.txt"
+    data.write_text("\n".join(texts(20, 6)))
+    words += ["--model", encoder, "--data", str(data), "--output-dir", str(folder / "from-cli")]
+    app(["train", *words], standalone_mode=False)
+
+
+def main(folder: Path, encoder: str) -> None:
+    answers: dict[str, Any] = {}
+    joined = train(encoder, pairs(), settings(folder, **JOINED), folder / "two", eval_data=dev())
+    answers["joined"] = told(joined)
+
+    rank = distributed.rank()
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(joint_model(encoder))
+    step, _ = joint_step(model, slice(0, 4) if rank == 0 else slice(4, ROWS))
+    save_file(step, folder / f"step-{rank}.safetensors")
+    model.module.gather_negatives = False
+    alone, output = joint_step(model, slice(0, 4) if rank == 0 else slice(4, ROWS))
+    save_file(alone, folder / f"alone-{rank}.safetensors")
+    answers["rows"] = output["rows"]
+
+    # with dropout, the masked LM and bf16: whole, and resumed from the middle
+    own = settings(folder, mini_batch_size=2, mlm_weight=0.1, bf16=True)
+    whole = train(encoder, pairs(), own, folder / "whole")
+    answers["whole"] = told(whole)
+    if distributed.is_main():
+        shutil.copytree(folder / "whole", folder / "cut")
+        for later in ("checkpoint-4", "last"):
+            shutil.rmtree(folder / "cut" / later)
+    distributed.wait_for_all()
+    again = train(encoder, pairs(), own, folder / "cut", resume=True)
+    answers["resumed"] = told(again)
+    answers["interrupted"] = _interrupted(encoder, folder)
+    command_line(encoder, folder)
+    answers["agreed"] = [distributed.any_rank(rank == 1), distributed.any_rank(False)]
+    (folder / f"rank-{rank}.json").write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
