@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,12 +25,11 @@ from typing import Any
 import speed_gradcache
 import speed_onnx
 from provenance import write
-from simcse_kit.encoder import resolve_precision
 from simcse_kit.errors import InputError
 from speed_machine import MatrixRate
 from speed_ours import CHECKED
 from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
-from speed_turns import Setting, Worker
+from speed_turns import Setting, Worker, quiet
 from speed_works import WORKS, Evidence
 
 PEERS = sorted({peer for work in WORKS.values() for peer in work.peers})
@@ -65,6 +65,8 @@ def comparisons(
 
     Unless peers are named, ours in fp32 meets only the default one, which is in fp32 too.
     """
+    from simcse_kit.encoder import resolve_precision
+
     found: dict[Comparison, None] = {}
     left_out: dict[str, None] = {}
     for name in names:
@@ -103,11 +105,12 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
         (work.peers[comparison.peer], replace(comparison.setting, precision=precision)),
     )
     taken: list[Pair] = []
-    with (
-        Worker(*sides[0], alone=alone) as ours,
-        Worker(*sides[1], alone=alone) as peer,
-    ):
+    with ExitStack() as stack:
+        # one after the other: ours times its tokenising while it is built, and as threads of one
+        # process they would both set torch's default type
+        ours = stack.enter_context(Worker(*sides[0], alone=alone))
         ours.ready()
+        peer = stack.enter_context(Worker(*sides[1], alone=alone))
         peer.ready()
         for number in range(1 + pairs):
             taken.append((ours.turn(), peer.turn()))
@@ -233,13 +236,17 @@ def check(options: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
     if options.warmup_steps < 0:
         raise InputError(f"--warmup-steps must be 0 or more, not {options.warmup_steps}")
+    for name in options.work:
+        if name in WORKS and options.peers and not set(options.peers) & set(WORKS[name].peers):
+            raise InputError(f"--work {name} has no peer {' or '.join(options.peers)}")
 
 
 def run(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, write; the exit code."""
     import torch
 
-    check(options)
+    from simcse_kit.encoder import resolve_precision
+
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -271,8 +278,6 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     rows, left_out = comparisons(timed, setting, options.precision, options.peers)
     for reason in left_out:
         print(reason, file=sys.stderr)
-    if timed and not rows:
-        raise InputError(f"--work {' '.join(timed)} has no peer {' '.join(options.peers)}")
     figures: dict[str, Any] = {"settings": settings_of(options), "not_run": left_out}
     if rows:
         figures |= measure(rows, options.pairs, alone=not options.one_process)
@@ -304,6 +309,8 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run the command; 2 and one sentence for what cannot be measured."""
     options = arguments().parse_args(given)
     try:
+        check(options)  # before the imports, which take seconds
+        quiet()
         with tempfile.TemporaryDirectory() as scratch:
             return run(options, Path(scratch))
     except InputError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +105,9 @@ def _session(setting: Setting, tokenizer: Any) -> Any:
     sample = tokenizer(["one", "one two three"], padding=True, return_tensors="pt")
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=2)
     free = {0: batch, 1: length}
-    with tempfile.TemporaryDirectory() as folder:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, on itself
         path = Path(folder, "model.onnx")
         torch.onnx.export(
             Pooled().eval(),

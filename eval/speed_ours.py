@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
 from simcse_kit.errors import InputError
 from speed_machine import TRAINING, encoder_flops
 from speed_turns import Gate, Setting, Turn
@@ -52,42 +50,6 @@ def training_sentences(setting: Setting) -> list[str]:
     """As many as the warm-up and all turns take, so that none is met twice."""
     batches = setting.warmup_steps + setting.turns * setting.steps
     return read_sentences(setting.data, batches * setting.batch_size)
-
-
-class StepClock(TrainerCallback):
-    """Holds a Trainer at the end of each turn's last step until it is its turn again.
-
-    A turn is `setting.steps` optimizer steps, from the end of one step to the end of another, so
-    loading the data between them counts and building the Trainer does not.
-    """
-
-    def __init__(self, gate: Gate, setting: Setting, tokenising: float) -> None:
-        self.gate, self.setting = gate, setting
-        self.tokenising = tokenising  # seconds a sentence, spent before the first step
-        self._since = 0.0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if self.setting.warmup_steps == 0:
-            self._wait()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        made = state.global_step - self.setting.warmup_steps
-        if made < 0 or made % self.setting.steps:
-            return
-        if made:
-            steps = self.gate.clock() - self._since
-            sentences = self.setting.steps * self.setting.batch_size
-            seconds = steps + self.tokenising * sentences
-            self.gate.done(Turn(seconds, sentences, {"seconds_a_step": steps / self.setting.steps}))
-        self._wait()
-
-    def _wait(self) -> None:
-        self.gate.wait()
-        self._since = self.gate.clock()
 
 
 def first_batch(setting: Setting, sentences: list[str]) -> list[str]:
@@ -185,7 +147,9 @@ class Train:
         """One call of `train`, held between the turns."""
         from simcse_kit import training
         from simcse_kit.trainer import ContrastiveTrainer
+        from speed_clock import StepClock
 
+        gate.wait()
         clock = StepClock(gate, self.setting, self.tokenising)
 
         def with_clock(*args: Any, **settings: Any) -> Any:

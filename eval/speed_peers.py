@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from speed_ours import (
     CHECKED,
-    StepClock,
     first_batch,
     read_sentences,
     sentences_of,
@@ -78,13 +77,17 @@ class Train:
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
         from torch.utils.data import SequentialSampler
 
+        from speed_clock import StepClock
+
         class FileOrder(DefaultBatchSampler):
             """Batches in the order of the rows."""
 
             def __init__(self, dataset: Any, **settings: Any) -> None:
                 super().__init__(SequentialSampler(dataset), **settings)
 
+        gate.wait()
         setting = self.setting
+        self.model.model_card_data.generate_widget_examples = False  # no bar among our lines
         rows = Dataset.from_dict({"anchor": self.sentences, "positive": self.sentences})
         with tempfile.TemporaryDirectory() as folder:
             arguments = SentenceTransformerTrainingArguments(

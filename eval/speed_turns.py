@@ -8,6 +8,7 @@ of this process instead: quick to start, for trying things out, and without figu
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import sys
 import threading
@@ -58,6 +59,12 @@ class Turn:
     seconds: float
     sentences: int
     notes: dict[str, float] = field(default_factory=dict)
+
+
+def quiet() -> None:
+    """No bars of libraries between the lines of a comparison, here and in processes begun here."""
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # those of transformers too
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 
 class Stopped(Exception):
@@ -127,18 +134,12 @@ class Worker:
         else:
             self._runner = threading.Thread(target=_serve, args=arguments, daemon=True)
         self._runner.start()
-        self._is_ready = False
         if alone:
             theirs.close()  # so that a child that dies is noticed here
-        else:
-            # loading sets torch's default type for the whole process: one at a time
-            self.ready()
 
     def ready(self) -> None:
         """Wait until the side is built; raises `InputError` with what went wrong there."""
-        if not self._is_ready:
-            self._expect("ready")
-            self._is_ready = True
+        self._expect("ready")
 
     def turn(self) -> Turn:
         """Let the side take a turn."""
@@ -192,7 +193,6 @@ def _serve(
 ) -> None:
     """What a side's process does from start to end."""
     try:
-        _quiet()
         if setting.threads is not None:
             import torch
 
@@ -210,15 +210,6 @@ def _serve(
         pass  # the one who asked is gone
     except BaseException:
         connection.send(("crashed", traceback.format_exc()))
-
-
-def _quiet() -> None:
-    """No bars of libraries between the lines of the comparison."""
-    from datasets.utils.logging import disable_progress_bar as no_dataset_bars
-    from transformers.utils.logging import disable_progress_bar as no_model_bars
-
-    no_dataset_bars()
-    no_model_bars()
 
 
 def forget_peak(device: str) -> float:
