@@ -239,8 +239,8 @@ class GracefulInterrupt(TrainerCallback):
     """Ctrl-C finishes the step, saves a checkpoint and stops; a second one stops at once.
 
     On several ranks all stop after the same step, whichever was interrupted. There a second
-    signal is no second wish: the launcher passes on what the terminal sent to all, and kills
-    what has not ended after 30 seconds.
+    signal is no second wish: launchers pass on what a terminal may have sent to all, and kill
+    (torchrun after 30 seconds) what does not end.
     """
 
     def __init__(self) -> None:

@@ -30,15 +30,20 @@ def launched(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """What two ranks left (see `two_ranks`), and what they said on stdout."""
     folder = tmp_path_factory.mktemp("two-ranks")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*launcher, "--standalone", two_ranks.__file__, str(folder), encoder],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder, done.stdout
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=500)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # not killed: the launcher ends its ranks
+            raise
+    assert process.returncode == 0, complained[-4000:]
+    return folder, said
 
 
 @pytest.fixture(scope="module")
