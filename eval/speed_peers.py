@@ -87,7 +87,7 @@ class Train:
 
         gate.wait()
         setting = self.setting
-        self.model.model_card_data.generate_widget_examples = False  # no bar among our lines
+        self.model.model_card_data.widget = [{}]  # none is computed, behind a bar, for its card
         rows = Dataset.from_dict({"anchor": self.sentences, "positive": self.sentences})
         with tempfile.TemporaryDirectory() as folder:
             arguments = SentenceTransformerTrainingArguments(
