@@ -1,10 +1,11 @@
 """Attention inside each sequence of a packed row.
 
-Sequences lie shortest first, so equally long ones are neighbours. Without attention dropout
-(inference) every run of equal lengths is one unmasked call of torch's fused kernel. With
-dropout torch has no fused CPU kernel, and a training batch has many lengths with few sequences
-each; there neighbours are padded to a common width, inside the attention alone, and forward and
-backward are written out below, which saves the copies and the fp32 detour of the composed one.
+Sequences lie shortest first, so equally long ones are neighbours. At inference every run of equal
+lengths is one unmasked call of torch's fused kernel. In training on a CPU, where torch has no fused
+kernel with dropout and a batch has many lengths with few sequences each, the project's own compiled
+kernel takes every sequence by itself. Without a compiler neighbours are padded to a common width,
+inside the attention alone, with forward and backward written out, which saves the copies and the
+fp32 detour of the composed one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from simcse_kit.dropout import keep_mask
+from simcse_kit.dropout import draw_seed, keep_mask
+from simcse_kit.kernels import COMPILED_TYPES, kernels
 
 Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
 
@@ -39,7 +42,8 @@ def grouped_attention(
     """Softmax attention of each sequence on itself (Vaswani et al. 2017, eq. 1).
 
     Args:
-        query, key, value: ``(tokens, heads, head_dim)``.
+        query, key, value: ``(tokens, heads, head_dim)``; tokens beyond the sequences fill the
+            row up, attend to nothing and get zeros.
         groups: ``(count, length)`` of the runs of equally long sequences.
         dropout: rate on the attention weights, 0 outside training.
         scaling: of the scores; default ``head_dim ** -0.5``.
@@ -48,12 +52,36 @@ def grouped_attention(
     Returns:
         ``(tokens, heads, head_dim)``.
     """
-    if dropout > 0 and query.device.type == "cpu":
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        attended: Tensor = _DropoutAttention.apply(
-            query, key, value, _layouts(tuple(groups), window), dropout, scale
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attended: Tensor
+    trains = query.device.type == "cpu" and query.requires_grad
+    if trains and query.dtype in COMPILED_TYPES and kernels() is not None:
+        attended = _KernelAttention.apply(
+            query, key, value, _lengths(tuple(groups)), dropout, scale, window
         )
         return attended
+    tokens = sum(count * length for count, length in groups)
+    fill = len(query) - tokens
+    query, key, value = (states[:tokens] for states in (query, key, value))
+    if dropout > 0 and query.device.type == "cpu":
+        attended = _DropoutAttention.apply(
+            query, key, value, _layouts(tuple(groups), window), dropout, scale
+        )
+    else:
+        attended = _by_length(query, key, value, groups, dropout, scale, window)
+    return F.pad(attended, (0, 0, 0, 0, 0, fill)) if fill else attended
+
+
+def _by_length(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    groups: Groups,
+    dropout: float,
+    scale: float,
+    window: int | None,
+) -> Tensor:
+    """One call of torch's fused kernel for every run of equal lengths."""
     sizes = [count * length for count, length in groups]
     outputs = []
     for (count, length), *parts in zip(
@@ -62,7 +90,7 @@ def grouped_attention(
         q, k, v = (part.unflatten(0, (count, length)).transpose(1, 2) for part in parts)
         band = window_mask(length, window, query.device)
         states = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=band, dropout_p=dropout, scale=scaling
+            q, k, v, attn_mask=band, dropout_p=dropout, scale=scale
         )
         outputs.append(states.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
@@ -122,6 +150,46 @@ class _Layout:
         """The inverse of `pad`."""
         states = block.unflatten(0, (self.count, heads)).transpose(1, 2).flatten(0, 1)
         return states if self.rows is None else states.index_select(0, self.rows)
+
+
+@lru_cache(maxsize=4)
+def _lengths(groups: tuple[tuple[int, int], ...]) -> Tensor:
+    """int64 ``(sequences,)``."""
+    return torch.tensor([length for count, length in groups for _ in range(count)])
+
+
+class _KernelAttention(torch.autograd.Function):
+    """Attention with dropout and its gradients by the compiled kernel (see `kernels`)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        lengths: Tensor,
+        rate: float,
+        scale: float,
+        window: int | None,
+    ) -> Tensor:
+        seed = draw_seed() if rate > 0 else None
+        reach = int(lengths[-1]) if window is None else window
+        attended, weights = kernels().attention(
+            query, key, value, lengths, seed, rate, scale, reach
+        )
+        ctx.save_for_backward(query, key, value, weights, lengths)
+        ctx.rate, ctx.scale = rate, scale
+        states: Tensor = attended
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        query, key, value, weights, lengths = ctx.saved_tensors
+        found = kernels().attention_backward(
+            gradient.contiguous(), query, key, value, weights, lengths, ctx.rate, ctx.scale
+        )
+        return (*found, None, None, None, None)
 
 
 class _DropoutAttention(torch.autograd.Function):

@@ -17,14 +17,18 @@ from torch import Tensor, nn
 _STEPS = 1 << 16
 
 
+def draw_seed() -> int:
+    """The seed of one mask, 62 bits from torch's CPU generator."""
+    return int(torch.randint(1 << 62, ()))
+
+
 def keep_mask(like: Tensor, rate: float) -> Tensor:
     """Mask of the shape and type of `like`: 0 where dropped, 1/(1 − rate) where kept."""
     if like.device.type != "cpu":
         keep = torch.empty_like(like).bernoulli_(1 - rate)
         return keep.div_(1 - rate)
     dropped = round(rate * _STEPS)
-    seed = int(torch.randint(1 << 62, ()))
-    words = np.random.SFC64(seed).random_raw(-(-like.numel() // 4))
+    words = np.random.SFC64(draw_seed()).random_raw(-(-like.numel() // 4))
     bits = torch.from_numpy(words.view(np.int16)[: like.numel()]).view(like.shape)
     kept = (bits >= dropped - _STEPS // 2).to(like.dtype)
     return kept.mul_(_STEPS / (_STEPS - dropped))

@@ -160,8 +160,7 @@ def _packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    tokens, row = len(packed_batch.input_ids), query.shape[2]
-    query, key, value = (x.squeeze(0).transpose(0, 1)[:tokens] for x in (query, key, value))
+    query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
     attended = grouped_attention(
         query,
         key,
@@ -171,7 +170,7 @@ def _packed_attention(
         scaling=scaling,
         window=sliding_window,
     )
-    return nn.functional.pad(attended, (0, 0, 0, 0, 0, row - tokens)).unsqueeze(0), None
+    return attended.unsqueeze(0), None
 
 
 def _padding_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:

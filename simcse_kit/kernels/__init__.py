@@ -1,0 +1,113 @@
+"""Compiled CPU kernels of training: built once on the machine that runs them, never required.
+
+Packed attention with dropout, and what an encoder layer does between its matrix products, have
+no fused CPU form in torch. The C++ beside this file has; torch's own extension loader compiles
+it at the first training on a CPU (a quarter of a minute) and keeps the result in its cache.
+Without a C++ compiler, or with ``SIMCSE_KIT_KERNELS=0``, the same results come from torch's
+operators, more slowly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+#: What the kernels take; anything else goes through torch's operators.
+COMPILED_TYPES = (torch.float32, torch.bfloat16)
+
+_HERE = Path(__file__).parent
+_SOURCES = ("attention.cpp", "layer.cpp")
+_FLAGS = (
+    "-O3",
+    "-march=native",
+    "-mprefer-vector-width=512",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Any:
+    """The namespace ``torch.ops.simcse_kit`` with the kernels in it, or None without them.
+
+    Its operators, on dense fp32 or bf16 CPU tensors, computing in fp32:
+
+    - ``attention(query, key, value, lengths, seed, rate, scale, window)``: states
+      ``(tokens, heads, dim)`` of sequences of these `lengths`, in ascending order; gives the
+      attended states and the softmax weights, a row a key, negative where dropped.
+    - ``attention_backward(grad, query, key, value, weights, lengths, rate, scale)``.
+    - ``dropout_add_norm(x, residual, seed, rate, weight, bias, eps)``: layer norm of
+      ``dropout(x) + residual``, both ``(tokens, width)``; gives also that sum and its moments.
+    - ``dropout_add_norm_backward(grad, total, stats, seed, rate, weight)``.
+    - ``transposed(x, to_float)`` of a bf16 matrix, ``column_sums(x)`` of any.
+
+    A `seed` of None drops nothing; the same seed drops the same elements.
+    """
+    if os.environ.get("SIMCSE_KIT_KERNELS", "1") == "0":
+        logger.info("compiled kernels are switched off")
+        return None
+    if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    _offer_ninja()
+    if not (shutil.which(os.environ.get("CXX", "c++")) and shutil.which("ninja")):
+        logger.warning(
+            "no C++ compiler with ninja found: training on the CPU runs without compiled kernels, "
+            "more slowly"
+        )
+        return None
+    try:
+        return _loaded()
+    except (OSError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        logger.warning("the CPU kernels do not compile here (%s): training is slower", first)
+        return None
+
+
+def _offer_ninja() -> None:
+    """Put the ninja of this environment on the path, last, so that torch finds one."""
+    folder = str(Path(sys.executable).parent)
+    if folder not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), folder)))
+
+
+def _loaded() -> Any:
+    from torch.utils.cpp_extension import _get_build_directory, load
+
+    name = f"simcse_kit_{_fingerprint()}"
+    if not list(Path(_get_build_directory(name, False)).glob("*.so")):
+        logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
+    load(
+        name,
+        [str(_HERE / source) for source in _SOURCES],
+        extra_cflags=list(_FLAGS),
+        extra_ldflags=["-fopenmp"],
+        is_python_module=False,
+    )
+    return torch.ops.simcse_kit
+
+
+def _fingerprint() -> str:
+    """Changes with the sources, the flags, torch and the processor (``-march=native``)."""
+    digest = hashlib.sha256(repr((_FLAGS, torch.__version__)).encode())
+    for path in sorted(_HERE.iterdir()):
+        if path.suffix in (".cpp", ".h"):
+            digest.update(path.read_bytes())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    processor = [line for line in lines if line.startswith(("model name", "flags"))][:2]
+    digest.update("\n".join(processor).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,226 @@
+// What an encoder layer does between its matrix products, each in one pass over memory:
+// dropout + residual + layer norm, and the transposed copies and column sums that weight
+// gradients want.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include "vectors.h"
+
+namespace simcse {
+namespace {
+
+constexpr int64_t kRows = 16;  // a thread's smallest share
+
+// Mean and 1/sd of a row.
+std::pair<float, float> moments(const float* row, int64_t width, float eps) {
+  Lanes sums = {}, squares = {};
+  for (int64_t j = 0; j < width; j += kLanes) sums += load(row + j, width - j);
+  const float mean = sum(sums) / width;
+  for (int64_t j = 0; j < width; j += kLanes) {
+    const Lanes off = load(row + j, width - j) - mean;
+    squares += off * off;
+  }
+  // lanes beyond the row were read as 0, so each added mean² to the squares
+  const float square = sum(squares) - (padded(width) - width) * mean * mean;
+  return {mean, 1 / std::sqrt(square / width + eps)};
+}
+
+// y = norm(dropout(x) + residual). Also gives what the backward needs: the sum, and its moments
+// (rows, 2).
+std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
+    const at::Tensor& x, const at::Tensor& residual, std::optional<int64_t> seed, double rate,
+    const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  const int64_t rows = x.size(0), width = x.size(1);
+  TORCH_CHECK(x.is_contiguous() && residual.is_contiguous() && x.sizes() == residual.sizes() &&
+                  x.scalar_type() == residual.scalar_type(),
+              "dropout_add_norm: x and residual must be contiguous and alike");
+  at::Tensor y = at::empty_like(x), total = at::empty_like(x);
+  at::Tensor stats = at::empty({rows, 2}, x.options().dtype(at::kFloat));
+  const Dropout dropout(seed, rate);
+  const float *gain = weight.const_data_ptr<float>(), *shift = bias.const_data_ptr<float>();
+  float* saved = stats.mutable_data_ptr<float>();
+  SIMCSE_DISPATCH(x.scalar_type(), "dropout_add_norm", [&] {
+    const scalar_t *in = x.const_data_ptr<scalar_t>(), *skip = residual.const_data_ptr<scalar_t>();
+    scalar_t *out = y.mutable_data_ptr<scalar_t>(), *sums = total.mutable_data_ptr<scalar_t>();
+    at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+      std::vector<float> row(width);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = i * width;
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t count = width - j;
+          Lanes value = load(in + at + j, count);
+          if (dropout.on) value *= dropout.mask(at + j);
+          value += load(skip + at + j, count);
+          store(row.data() + j, value, count);
+          store(sums + at + j, value, count);
+        }
+        const auto [mean, inverse] = moments(row.data(), width, static_cast<float>(eps));
+        saved[2 * i] = mean;
+        saved[2 * i + 1] = inverse;
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t count = width - j;
+          const Lanes normal = (load(row.data() + j, count) - mean) * inverse;
+          store(out + at + j, normal * load(gain + j, count) + load(shift + j, count), count);
+        }
+      }
+    });
+  });
+  return {y, total, stats};
+}
+
+// Gradients of x, residual, weight and bias.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
+    const at::Tensor& grad, const at::Tensor& total, const at::Tensor& stats,
+    std::optional<int64_t> seed, double rate, const at::Tensor& weight) {
+  const int64_t rows = total.size(0), width = total.size(1), threads = at::get_num_threads();
+  TORCH_CHECK(grad.is_contiguous() && grad.sizes() == total.sizes(),
+              "dropout_add_norm_backward: grad must be contiguous and like the output");
+  const Dropout dropout(seed, rate);
+  at::Tensor dx = at::empty_like(total), dskip = dropout.on ? at::empty_like(total) : dx;
+  at::Tensor parts = at::zeros({2, threads, width}, total.options().dtype(at::kFloat));
+  const float *gain = weight.const_data_ptr<float>(), *saved = stats.const_data_ptr<float>();
+  float* partial = parts.mutable_data_ptr<float>();
+  SIMCSE_DISPATCH(total.scalar_type(), "dropout_add_norm_backward", [&] {
+    const scalar_t *in = grad.const_data_ptr<scalar_t>(), *sums = total.const_data_ptr<scalar_t>();
+    scalar_t *out = dx.mutable_data_ptr<scalar_t>(), *skip = dskip.mutable_data_ptr<scalar_t>();
+    at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+      float* dgain = partial + at::get_thread_num() * width;
+      float* dshift = dgain + threads * width;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = i * width;
+        const float mean = saved[2 * i], inverse = saved[2 * i + 1];
+        Lanes slopes = {}, along = {};
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t count = width - j;
+          const Lanes d = load(in + at + j, count), slope = d * load(gain + j, count);
+          const Lanes normal = (load(sums + at + j, count) - mean) * inverse;
+          store(dgain + j, load(dgain + j, count) + d * normal, count);
+          store(dshift + j, load(dshift + j, count) + d, count);
+          slopes += slope;
+          along += slope * normal;  // beyond the row the slope is 0
+        }
+        const float level = sum(slopes) / width, tilt = sum(along) / width;
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t count = width - j;
+          const Lanes slope = load(in + at + j, count) * load(gain + j, count);
+          const Lanes normal = (load(sums + at + j, count) - mean) * inverse;
+          const Lanes through = inverse * (slope - level - normal * tilt);
+          store(skip + at + j, through, count);
+          if (dropout.on) store(out + at + j, dropout.mask(at + j) * through, count);
+        }
+      }
+    });
+  });
+  at::Tensor summed = parts.sum(1);
+  return {dx, dskip, summed.select(0, 0), summed.select(0, 1)};
+}
+
+// Swap, between rows `a` and `b` of a square of numbers, the lanes that differ in bit S.
+template <int S, size_t... I>
+void exchange(HalfLanes& a, HalfLanes& b, std::index_sequence<I...>) {
+  const HalfLanes low = __builtin_shufflevector(a, b, ((I & S) ? 16 + I - S : I)...);
+  b = __builtin_shufflevector(a, b, ((I & S) ? 16 + I : I + S)...);
+  a = low;
+}
+
+template <int S>
+void exchange_all(HalfLanes (&rows)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
+    if ((i & S) == 0) exchange<S>(rows[i], rows[i + S], std::make_index_sequence<kLanes>());
+}
+
+// bf16 (rows, columns) to (columns, rows), as bf16 or as float. A thread takes bands of rows: it
+// reads them while they are in its cache and writes whole cache lines of every column.
+template <typename To>
+void transpose_bands(const c10::BFloat16* from, int64_t rows, int64_t columns, To* to) {
+  constexpr int64_t band = 4 * kLanes;
+  at::parallel_for(0, (rows + band - 1) / band, 1, [&](int64_t begin, int64_t end) {
+    HalfLanes square[kLanes];
+    c10::BFloat16 edge[kLanes][kLanes] = {};
+    for (int64_t first = begin * band; first < std::min(rows, end * band); first += band)
+      for (int64_t c = 0; c < columns; c += kLanes)
+        for (int64_t r = first; r < std::min(rows, first + band); r += kLanes) {
+          const int64_t height = std::min(kLanes, rows - r), width = std::min(kLanes, columns - c);
+          for (int64_t i = 0; i < height; ++i) {
+            const c10::BFloat16* row = from + (r + i) * columns + c;
+            if (width < kLanes) row = std::copy(row, row + width, edge[i]) - width;
+            std::memcpy(&square[i], row, sizeof square[i]);
+          }
+          exchange_all<8>(square);
+          exchange_all<4>(square);
+          exchange_all<2>(square);
+          exchange_all<1>(square);
+          for (int64_t j = 0; j < width; ++j) {
+            const auto* row = reinterpret_cast<const c10::BFloat16*>(&square[j]);
+            if constexpr (std::is_same_v<To, float>)
+              store(to + (c + j) * rows + r, load(row), height);
+            else if (height == kLanes)
+              std::memcpy(to + (c + j) * rows + r, row, sizeof square[j]);
+            else
+              std::memcpy(to + (c + j) * rows + r, row, height * sizeof *row);
+          }
+        }
+  });
+}
+
+at::Tensor transposed(const at::Tensor& x, bool to_float) {
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous(), "transposed: x must be a contiguous matrix");
+  const auto type = to_float ? at::kFloat : at::kBFloat16;
+  at::Tensor y = at::empty({x.size(1), x.size(0)}, x.options().dtype(type));
+  const auto* from = x.const_data_ptr<c10::BFloat16>();
+  if (to_float)
+    transpose_bands(from, x.size(0), x.size(1), y.mutable_data_ptr<float>());
+  else
+    transpose_bands(from, x.size(0), x.size(1), y.mutable_data_ptr<c10::BFloat16>());
+  return y;
+}
+
+// Float sums of the columns (a bias's gradient).
+at::Tensor column_sums(const at::Tensor& x) {
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous(), "column_sums: x must be contiguous");
+  const int64_t rows = x.size(0), width = x.size(1), threads = at::get_num_threads();
+  at::Tensor parts = at::zeros({threads, width}, x.options().dtype(at::kFloat));
+  float* partial = parts.mutable_data_ptr<float>();
+  SIMCSE_DISPATCH(x.scalar_type(), "column_sums", [&] {
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+      float* sums = partial + at::get_thread_num() * width;
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t j = 0; j < width; j += kLanes)
+          store(sums + j, load(sums + j, width - j) + load(in + i * width + j, width - j),
+                width - j);
+    });
+  });
+  return parts.sum(0);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
+  m.def(
+      "dropout_add_norm(Tensor x, Tensor residual, int? seed, float rate, Tensor weight, "
+      " Tensor bias, float eps) -> (Tensor, Tensor, Tensor)");
+  m.impl("dropout_add_norm", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm));
+  m.def(
+      "dropout_add_norm_backward(Tensor grad, Tensor total, Tensor stats, int? seed, float "
+      "rate, Tensor weight) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
+  m.def("transposed(Tensor x, bool to_float) -> Tensor");
+  m.impl("transposed", c10::DispatchKey::CPU, TORCH_FN(transposed));
+  m.def("column_sums(Tensor x) -> Tensor");
+  m.impl("column_sums", c10::DispatchKey::CPU, TORCH_FN(column_sums));
+}
+
+}  // namespace simcse

@@ -1,0 +1,234 @@
+"""Compiled kernels and the layers over them, against float64 definitions and torch's own layers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel
+
+from simcse_kit import attention, fast_layers, kernels
+from simcse_kit.fast_layers import FastLinear, use_fast_layers, weight_gradient
+
+ops = kernels.kernels()
+compiled = pytest.mark.skipif(ops is None, reason="no C++ compiler here: torch's operators run")
+
+TYPES = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
+LENGTHS = torch.tensor([1, 2, 5, 16, 17, 27, 33])
+
+
+def by_definition(query, key, value, masks, window):
+    """Softmax attention with dropout of each sequence; masks ``(heads, query, key)``."""
+    outputs, start = [], 0
+    for mask in masks:
+        n = mask.shape[-1]
+        q, k, v = (x[start : start + n].transpose(0, 1) for x in (query, key, value))
+        scores = q @ k.transpose(1, 2) * 0.3
+        places = torch.arange(n)
+        scores = scores.masked_fill((places[:, None] - places).abs() >= window, -torch.inf)
+        outputs.append(((scores.softmax(-1) * mask) @ v).transpose(0, 1))
+        start += n
+    return torch.cat(outputs)
+
+
+@compiled
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("window", [4, 100])
+@pytest.mark.parametrize("dim", [8, 32, 40])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_attention(dtype, dim, window, rate):
+    torch.manual_seed(0)
+    heads, tokens, fill = 3, int(LENGTHS.sum()), 5
+    joint = torch.randn(tokens + fill, 3 * heads * dim).to(dtype)  # strided, as projected together
+    states = [part.unflatten(1, (heads, dim)) for part in joint.split(heads * dim, dim=1)]
+    out, weights = ops.attention(*states, LENGTHS, 7 if rate else None, rate, 0.3, window)
+    assert not out[tokens:].any()
+    masks, start = [], 0
+    for n in LENGTHS.tolist():  # stored a row a key, negative where dropped
+        stored = weights[start : start + heads * n * n].view(heads, n, n).transpose(1, 2)
+        masks.append((stored >= 0).double() / (1 - rate))
+        start += heads * n * n
+    exact = [x[:tokens].double().requires_grad_() for x in states]
+    expected = by_definition(*exact, masks, window)
+    torch.testing.assert_close(out[:tokens].double(), expected, atol=TYPES[dtype], rtol=1e-2)
+    grad = torch.randn(tokens + fill, heads, dim).to(dtype)
+    expected.backward(grad[:tokens].double())
+    found = ops.attention_backward(grad, *states, weights, LENGTHS, rate, 0.3)
+    for got, x in zip(found, exact, strict=True):
+        torch.testing.assert_close(got[:tokens].double(), x.grad, atol=2 * TYPES[dtype], rtol=1e-2)
+        assert not got[tokens:].any()
+
+
+@compiled
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_masks_have_the_distribution_of_dropout(rate):
+    ones, zeros = torch.ones(1000, 1000), torch.zeros(1000, 1000)
+    gain, shift = torch.ones(1000), torch.zeros(1000)
+
+    def mask(seed):
+        return ops.dropout_add_norm(ones, zeros, seed, rate, gain, shift, 1e-5)[1]
+
+    first = mask(1 << 40)
+    assert sorted(set(first.unique().tolist())) == pytest.approx([0, 1 / (1 - rate)])
+    kept = (first > 0).double()
+    sd = (rate * (1 - rate) / 1e6) ** 0.5
+    assert kept.mean().item() == pytest.approx(1 - rate, abs=4 * sd)
+    for sums in (kept.sum(0), kept.sum(1)):  # rows and columns as independent as a fair draw's
+        assert sums.var().item() == pytest.approx(1000 * rate * (1 - rate), rel=0.2)
+    assert torch.equal(first, mask(1 << 40))
+    for other in (1, 2, (1 << 40) + 1, 1 << 61):  # seeds alike in either half: independent masks
+        both = (kept * (mask(other) > 0)).mean().item()
+        assert both == pytest.approx((1 - rate) ** 2, abs=5 * sd)
+    neighbours = (kept[:, 1:] * kept[:, :-1]).mean().item()
+    assert neighbours == pytest.approx((1 - rate) ** 2, abs=5 * sd)
+
+
+@compiled
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+@pytest.mark.parametrize("width", [8, 48, 50])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_dropout_add_norm(dtype, width, rate):
+    torch.manual_seed(1)
+    x, residual, grad = (torch.randn(70, width).to(dtype) for _ in range(3))
+    gain, shift = torch.randn(width), torch.randn(width)
+    seed = 3 if rate else None
+    out, total, stats = ops.dropout_add_norm(x, residual, seed, rate, gain, shift, 1e-5)
+    ones, zeros = torch.ones(70, width), torch.zeros(70, width)
+    mask = ops.dropout_add_norm(ones, zeros, seed, rate, gain, shift, 1e-5)[1]
+    exact = [t.double().requires_grad_() for t in (x, residual, gain, shift)]
+    expected = F.layer_norm(exact[0] * mask + exact[1], (width,), exact[2], exact[3], 1e-5)
+    torch.testing.assert_close(out.double(), expected, atol=TYPES[dtype], rtol=1e-2)
+    expected.backward(grad.double())
+    found = ops.dropout_add_norm_backward(grad, total, stats, seed, rate, gain)
+    for got, t in zip(found, exact, strict=True):
+        torch.testing.assert_close(got.double(), t.grad, atol=10 * TYPES[dtype], rtol=2e-2)
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (65, 33), (130, 384), (7, 50)])
+def test_transposed_and_column_sums(shape):
+    matrix = torch.randn(shape).bfloat16()
+    assert torch.equal(ops.transposed(matrix, False), matrix.t())
+    assert torch.equal(ops.transposed(matrix, True), matrix.t().float())
+    for states in (matrix, matrix.float()):
+        torch.testing.assert_close(ops.column_sums(states), states.double().sum(0).float())
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12)])
+def test_weight_gradient(shape):
+    back, states = torch.randn(70, shape[0]).bfloat16(), torch.randn(70, shape[1]).bfloat16()
+    expected = back.double().t() @ states.double()
+    got = weight_gradient(back, states)
+    assert got.dtype == torch.float32 and got.shape == shape
+    torch.testing.assert_close(got.double(), expected, atol=0.05, rtol=0.01)
+
+
+class Attention(nn.Module):
+    """Query, key and value as Hugging Face's attention modules name them."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(24, size) for size in (24, 24, 24))
+
+    def forward(self, x, other=None):
+        other = x if other is None else other
+        return self.query(x), self.key(other), self.value(other)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_linear_layers_equal_torchs_in_bf16(other):
+    torch.manual_seed(2)
+    plain = Attention()
+    fast = copy.deepcopy(plain)
+    use_fast_layers(fast)
+    assert isinstance(fast.query, FastLinear) and isinstance(fast.query, nn.Linear)
+    assert fast.state_dict().keys() == plain.state_dict().keys()
+    inputs = torch.randn(2, 9, 24), torch.randn(2, 9, 24) if other else None
+    found = []
+    for model in (fast, plain):
+        model.zero_grad()
+        x = inputs[0].clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = model(x, inputs[1])
+        sum((n + 1) * out.float().square().sum() for n, out in enumerate(outputs)).backward()
+        found.append([*outputs, x.grad, *(p.grad for p in model.parameters())])
+    for got, expected in zip(*found, strict=True):
+        assert got.dtype == expected.dtype
+        scale = expected.float().abs().max().item()
+        torch.testing.assert_close(got, expected, atol=0.02 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "modernbert"])
+def test_encoders_equal_their_originals(tiny_encoder, family):
+    """Output and gradients, dropout off, against Hugging Face's own layers in fp32.
+
+    In fp32 they are equal; in bf16 the error is of the size that torch's autocast makes.
+    """
+    plain = AutoModel.from_pretrained(tiny_encoder(family), attn_implementation="eager").train()
+    for module in plain.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    fast = copy.deepcopy(plain)
+    use_fast_layers(fast)
+    ids = torch.randint(10, 60, (3, 11), generator=torch.Generator().manual_seed(3))
+
+    def run(model, bf16):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            states = model(input_ids=ids).last_hidden_state
+        (states.float() * torch.linspace(-1, 1, states.shape[-1])).sum().backward()
+        grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        return states.detach().float().flatten(), torch.cat(grads)
+
+    for got, autocast, exact in zip(
+        run(fast, True), run(plain, True), run(plain, False), strict=True
+    ):
+        assert (got - exact).norm() <= 2 * (autocast - exact).norm()
+    for got, exact in zip(run(fast, False), run(plain, False), strict=True):
+        assert (got - exact).norm() <= 1e-5 * exact.norm()
+
+
+def test_without_a_compiler_torch_takes_over(monkeypatch, tiny_encoder):
+    backbone = AutoModel.from_pretrained(tiny_encoder("bert")).train()
+    use_fast_layers(backbone)
+    monkeypatch.setattr(attention, "kernels", lambda: None)
+    monkeypatch.setattr(fast_layers, "kernels", lambda: None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        states = backbone(input_ids=torch.randint(10, 60, (3, 11))).last_hidden_state
+    states.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in backbone.encoder.parameters())
+
+
+def test_switched_off_by_the_environment(monkeypatch):
+    monkeypatch.setenv("SIMCSE_KIT_KERNELS", "0")
+    assert kernels.kernels.__wrapped__() is None
+
+
+@pytest.mark.parametrize("missing", ["c++", "ninja"])
+def test_a_missing_tool_is_said_once(monkeypatch, caplog, missing):
+    monkeypatch.setattr(
+        kernels.shutil, "which", lambda name: None if name == missing else f"/bin/{name}"
+    )
+    monkeypatch.delenv("CXX", raising=False)
+    assert kernels.kernels.__wrapped__() is None
+    if kernels.sys.platform.startswith("linux") and kernels.platform.machine() == "x86_64":
+        (record,) = caplog.records
+        assert "no C++ compiler with ninja found" in record.message
+
+
+def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("Error building extension\nmany\nlines")
+
+    monkeypatch.setattr(kernels, "_loaded", fail)
+    monkeypatch.setattr(kernels.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(kernels.sys, "platform", "linux")
+    monkeypatch.setattr(kernels.platform, "machine", lambda: "x86_64")
+    assert kernels.kernels.__wrapped__() is None
+    (record,) = caplog.records
+    assert "Error building extension" in record.message and "many" not in record.message
