@@ -1,11 +1,11 @@
 """Attention inside each sequence of a packed row.
 
-Sequences lie shortest first, so equally long ones are neighbours. At inference every run of equal
-lengths is one unmasked call of torch's fused kernel. In training on a CPU, where torch has no fused
-kernel with dropout and a batch has many lengths with few sequences each, the project's own compiled
-kernel takes every sequence by itself. Without a compiler neighbours are padded to a common width,
-inside the attention alone, with forward and backward written out, which saves the copies and the
-fp32 detour of the composed one.
+Sequences lie shortest first, so equally long ones are neighbours, and every run of equal lengths
+can be one unmasked call of torch's fused kernel. On a CPU that kernel knows no dropout, and a batch
+has many lengths with few sequences each; there the project's own compiled kernel takes every short
+sequence by itself. For training without a compiler, neighbours are padded to a common width, inside
+the attention alone, with forward and backward written out, which saves the copies and the fp32
+detour of the composed one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from simcse_kit.dropout import draw_seed, keep_mask
-from simcse_kit.kernels import COMPILED_TYPES, kernels
+from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
 
 Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
 
 #: Widths that neighbours are padded to are multiples of this.
 _WIDTH = 8
+
+#: Inference takes the compiled kernel up to this length; torch's has the better products beyond.
+_SHORT = 96
 
 
 def grouped_attention(
@@ -54,12 +57,18 @@ def grouped_attention(
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attended: Tensor
-    trains = query.device.type == "cpu" and query.requires_grad
-    if trains and query.dtype in COMPILED_TYPES and kernels() is not None:
-        attended = _KernelAttention.apply(
-            query, key, value, _lengths(tuple(groups)), dropout, scale, window
-        )
-        return attended
+    if query.device.type == "cpu" and query.dtype in COMPILED_TYPES:
+        if query.requires_grad and kernels() is not None:
+            attended = _KernelAttention.apply(
+                query, key, value, _lengths(tuple(groups)), dropout, scale, window
+            )
+            return attended
+        if dropout == 0 and groups[-1][1] <= _SHORT and (ops := built_kernels()) is not None:
+            lengths, reach = _lengths(tuple(groups)), window or groups[-1][1]
+            attended, _ = ops.attention(
+                query, key, value, lengths, None, 0.0, scale, reach, keep_weights=False
+            )
+            return attended
     tokens = sum(count * length for count, length in groups)
     fill = len(query) - tokens
     query, key, value = (states[:tokens] for states in (query, key, value))

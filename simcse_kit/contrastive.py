@@ -13,8 +13,8 @@ from simcse_kit.collapse import batch_geometry
 from simcse_kit.config import TrainConfig
 from simcse_kit.data import Rows
 from simcse_kit.distributed import join_rows
+from simcse_kit.dropout import use_fast_dropout
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.fast_layers import use_fast_layers
 from simcse_kit.grad_cache import encode_in_chunks
 from simcse_kit.masked_lm import MaskedLanguageModel
 from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
@@ -98,7 +98,7 @@ class ContrastiveModel(nn.Module):
 
 def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
     """Add what is trained beside the backbone, freshly initialised as Hugging Face does."""
-    use_fast_layers(encoder.backbone)
+    use_fast_dropout(encoder.backbone)
     width = encoder.dimension
     projection = None
     if config.head == "train_only" or (config.head == "keep" and encoder.head is None):

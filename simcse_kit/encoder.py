@@ -15,6 +15,9 @@ from tqdm.auto import tqdm
 
 from simcse_kit.card import model_card
 from simcse_kit.errors import InputError
+from simcse_kit.fast_layers import held_weights, use_fast_layers
+from simcse_kit.kernels import kernels
+from simcse_kit.memory import keep_buffers
 from simcse_kit.packing import PackedBatch, enable_packing
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
 from simcse_kit.pooling import POOLINGS, check_pooling, pool
@@ -26,6 +29,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 #: Sentences tokenised, sorted and embedded at a time: bounds memory beyond the output.
 _CHUNK = 32_768
+
+#: Texts in one call from which on waiting for the compiler (once on a machine) pays on a CPU.
+_WORTH_COMPILING = 20_000
 
 
 def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp32", "bf16"]:
@@ -76,6 +82,7 @@ class SentenceEncoder(nn.Module):
         self.default_prompt = parts.default_prompt
         self.name = name
         self.packed = enable_packing(self.backbone)
+        use_fast_layers(self.backbone)
         limit = position_limit(self.backbone)
         tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]
@@ -229,6 +236,10 @@ class SentenceEncoder(nn.Module):
             raise InputError(f"out has shape {out.shape}, not {(len(rows), self.dimension)}")
         chosen = resolve_precision(precision or self.precision, self.device)
         unit = self.normalize if normalize is None else normalize
+        if self.device.type == "cpu":
+            keep_buffers()
+            if len(rows) >= _WORTH_COMPILING:
+                kernels()
         bar = tqdm(
             total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True
         )
@@ -363,7 +374,7 @@ class SentenceEncoder(nn.Module):
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> Iterator[np.ndarray]:
         """Row numbers, longest first, in batches of about `batch_tokens` tokens."""
-        budget = batch_tokens or (65_536 if self.device.type == "cuda" else 4_096)
+        budget = batch_tokens or (65_536 if self.device.type == "cuda" else 16_384)
         places = np.argsort(-lengths, kind="stable")
         filled = np.cumsum(lengths[places])
         cuts = np.flatnonzero(np.diff((filled - 1) // budget)) + 1
@@ -378,6 +389,7 @@ class SentenceEncoder(nn.Module):
             with (
                 torch.inference_mode(),
                 torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+                held_weights(),
             ):
                 yield
         finally:

@@ -1,50 +1,55 @@
-"""An encoder's own layers, computed faster while training on a CPU: same names, same weights.
+"""An encoder's own layers, computed faster on a CPU: same names, same weights.
 
 `use_fast_layers` changes the class of modules in place. What they compute stays what it was;
-checkpoints, names and types (`isinstance`) are untouched, and outside CPU training every one of
-them does what its original does.
+checkpoints, names and types (`isinstance`) are untouched, and elsewhere than on a CPU every one
+of them does what its original does.
 
-- Linear layers in bf16: the bias inside the product, and weight gradients from an explicitly
-  transposed operand, which halves the time of the products the CPU is slowest at.
-- BERT's ``norm(dropout(dense(x)) + residual)`` in one pass, and in bf16 from there on: under
-  autocast torch would carry this stream in fp32 and cast it at every linear layer.
+- Linear layers in bf16: the bias inside the product, one product for query, key and value, and
+  weight gradients from an explicitly transposed operand, which halves the time of the products the
+  CPU is slowest at. `held_weights` keeps the bf16 weights between batches of inference.
+- BERT's ``norm(dropout(dense(x)) + residual)`` in one pass. In training in bf16 from there on
+  (under autocast torch would carry this stream in fp32 and cast it at every linear layer); in
+  inference, which has no noise to hide in, in fp32 as autocast would.
+- BERT's ``gelu(dense(x))`` in one pass in bf16 inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from transformers.activations import GELUActivation
 
-from simcse_kit.dropout import draw_seed, use_fast_dropout
-from simcse_kit.kernels import COMPILED_TYPES, kernels
+from simcse_kit.dropout import draw_seed
+from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
 
 #: Modules with ``dense``, ``dropout`` and ``LayerNorm`` whose forward is
 #: ``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``.
-_RESIDUAL_NORMS = tuple(
-    family + part
-    for family in ("Bert", "Roberta", "XLMRoberta", "Electra")
-    for part in ("SelfOutput", "Output")
-)
+_FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
+_RESIDUAL_NORMS = tuple(family + part for family in _FAMILIES for part in ("SelfOutput", "Output"))
+#: Modules with ``dense`` and ``intermediate_act_fn``, one after the other.
+_INTERMEDIATES = tuple(f"{family}Intermediate" for family in _FAMILIES)
 
 #: Names of the linear layers of an attention module that read the same input.
 _PROJECTIONS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
 
 
 def use_fast_layers(backbone: nn.Module) -> None:
-    """Replace a backbone's dropout, linear and residual-norm layers in place, for training."""
-    use_fast_dropout(backbone)
+    """Replace a backbone's linear, residual-norm and intermediate layers in place."""
     for module in backbone.modules():
-        if type(module) is nn.Linear:
+        kind = type(module)
+        if kind is nn.Linear:
             module.__class__ = FastLinear
-        elif type(module).__name__ in _RESIDUAL_NORMS:
-            module.__class__ = type(
-                type(module).__name__, (_ResidualNorm, type(module)), {"__module__": __name__}
-            )
+        elif kind.__name__ in _RESIDUAL_NORMS and not isinstance(module, _ResidualNorm):
+            module.__class__ = type(kind.__name__, (_ResidualNorm, kind), {"__module__": __name__})
+        elif kind.__name__ in _INTERMEDIATES and not isinstance(module, _Intermediate):
+            module.__class__ = type(kind.__name__, (_Intermediate, kind), {"__module__": __name__})
     for module in backbone.modules():
         for names in _PROJECTIONS:
             layers = [getattr(module, name, None) for name in names]
@@ -54,8 +59,38 @@ def use_fast_layers(backbone: nn.Module) -> None:
                     layer.siblings = together
 
 
-def _trains_on_cpu(states: Tensor) -> bool:
-    return states.device.type == "cpu" and torch.is_grad_enabled()
+_held: ContextVar[dict[tuple[int, ...], Tensor] | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held_weights() -> Iterator[None]:
+    """Keep the bf16 copies of weights made within, for inference, where weights stand still."""
+    token = _held.set({})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def _narrowed(parameters: Sequence[Tensor]) -> Tensor:
+    """Weights or biases stacked, in bf16."""
+    held = _held.get()
+    key = tuple(map(id, parameters))
+    if held is not None and key in held:
+        return held[key]
+    narrow = torch.cat([each.to(torch.bfloat16) for each in parameters])
+    if held is not None:
+        held[key] = narrow
+    return narrow
+
+
+def _in_bf16(states: Tensor) -> bool:
+    """Whether a layer on a CPU is to compute in bf16 now."""
+    return (
+        states.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
 
 
 class FastLinear(nn.Linear):
@@ -65,16 +100,22 @@ class FastLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(…, in_features)`` to ``(…, out_features)``, bf16 under CPU autocast."""
-        if (
-            _trains_on_cpu(input)
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        ):
-            if self.siblings is not None:
-                return self.siblings.product(self, input)
-            (product,) = _Bf16Linears.apply(input, 1, self.weight, self.bias)
-            return cast(Tensor, product)
-        return super().forward(input)
+        if not _in_bf16(input):
+            return super().forward(input)
+        if self.siblings is not None:
+            return self.siblings.product(self, input)
+        return _products(input, [self])[0]
+
+
+def _products(input: Tensor, layers: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
+    """What these layers make of the same input, by one product in bf16."""
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    if torch.is_grad_enabled():
+        return cast(tuple[Tensor, ...], _Bf16Linears.apply(input, len(layers), *weights, *biases))
+    states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
+    bias = None if biases[0] is None else _narrowed(biases)
+    product = _product(states, _narrowed(weights), bias).view(*input.shape[:-1], -1)
+    return product.split([layer.out_features for layer in layers], dim=-1)
 
 
 class _Siblings:
@@ -91,11 +132,7 @@ class _Siblings:
 
     def product(self, layer: FastLinear, input: Tensor) -> Tensor:
         if input is not self.input or layer not in self.waiting:
-            parameters = [
-                *(layer.weight for layer in self.layers),
-                *(layer.bias for layer in self.layers),
-            ]
-            products = _Bf16Linears.apply(input, len(self.layers), *parameters)
+            products = _products(input, self.layers)
             self.input = input
             self.waiting = dict(zip(self.layers, products, strict=True))
         product = self.waiting.pop(layer)
@@ -115,8 +152,7 @@ class _Bf16Linears(torch.autograd.Function):
         weights = cast(tuple[Tensor, ...], parameters[:count])
         biases = [bias for bias in parameters[count:] if bias is not None]
         states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
-        weight = torch.cat([each.to(torch.bfloat16) for each in weights])
-        bias = torch.cat(biases).to(torch.bfloat16) if biases else None
+        weight, bias = _narrowed(weights), _narrowed(biases) if biases else None
         ctx.save_for_backward(states, weight)
         ctx.input_type, ctx.count, ctx.has_bias = input.dtype, count, bool(biases)
         ctx.sizes = [len(each) for each in weights]
@@ -157,12 +193,17 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
     return first.as_strided((len(first), width), (width, 1), first.storage_offset())
 
 
-def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``F.linear``, with oneDNN adding the bias where torch's own call adds it in a second pass."""
+def _product(
+    states: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none"
+) -> Tensor:
+    """``F.linear`` (and GELU); oneDNN does in the product what torch does in a second pass."""
     if bias is not None and torch.backends.mkldnn.is_available():
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
+        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, weight, bias, activation, [], "none"
+        )
         return fused
-    return F.linear(states, weight, bias)
+    product = F.linear(states, weight, bias)
+    return F.gelu(product) if activation == "gelu" else product
 
 
 def weight_gradient(back: Tensor, states: Tensor) -> Tensor:
@@ -189,11 +230,16 @@ class _ResidualNorm(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``."""
-        fast = _trains_on_cpu(hidden_states) and hidden_states.dtype in COMPILED_TYPES
-        if not fast or kernels() is None or self.LayerNorm.weight.dtype != torch.float32:
+        training = torch.is_grad_enabled()
+        kinds = (hidden_states.dtype, input_tensor.dtype, self.LayerNorm.weight.dtype)
+        fast = hidden_states.device.type == "cpu" and all(kind in COMPILED_TYPES for kind in kinds)
+        ops = (kernels() if training else built_kernels()) if fast else None
+        if ops is None or kinds[2] != torch.float32 or (self.training and not training):
             unchanged: Tensor = super().forward(hidden_states, input_tensor)
             return unchanged
         states = self.dense(hidden_states)
+        if not training:
+            return self._inferred(ops, states, input_tensor)
         rate = self.dropout.p if self.training else 0.0
         normed: Tensor = _DropoutAddNorm.apply(
             states,
@@ -204,6 +250,33 @@ class _ResidualNorm(nn.Module):
             self.LayerNorm.eps,
         )
         return normed
+
+    def _inferred(self, ops: Any, states: Tensor, residual: Tensor) -> Tensor:
+        normed: Tensor = ops.add_norm(
+            states.reshape(-1, states.shape[-1]).contiguous(),
+            residual.reshape(-1, states.shape[-1]).contiguous(),
+            self.LayerNorm.weight,
+            self.LayerNorm.bias,
+            self.LayerNorm.eps,
+        )
+        return normed.view(states.shape)
+
+
+class _Intermediate(nn.Module):
+    """Mixed in before BERT's ``Intermediate`` (and its copies)."""
+
+    dense: nn.Linear
+    intermediate_act_fn: nn.Module
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """``act(dense(hidden_states))``."""
+        exact = isinstance(self.intermediate_act_fn, GELUActivation)
+        if torch.is_grad_enabled() or not exact or not _in_bf16(hidden_states):
+            unchanged: Tensor = super().forward(hidden_states)
+            return unchanged
+        states = hidden_states.to(torch.bfloat16).reshape(-1, hidden_states.shape[-1])
+        weight, bias = _narrowed([self.dense.weight]), _narrowed([self.dense.bias])
+        return _product(states, weight, bias, "gelu").view(*hidden_states.shape[:-1], -1)
 
 
 class _DropoutAddNorm(torch.autograd.Function):

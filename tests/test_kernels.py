@@ -232,3 +232,62 @@ def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog):
     assert kernels.kernels.__wrapped__() is None
     (record,) = caplog.records
     assert "Error building extension" in record.message and "many" not in record.message
+
+
+@compiled
+@pytest.mark.parametrize("stream", TYPES)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_add_norm_keeps_the_streams_type(dtype, stream):
+    x, residual = torch.randn(33, 50).to(dtype), torch.randn(33, 50).to(stream)
+    gain, shift = torch.randn(50), torch.randn(50)
+    out = ops.add_norm(x, residual, gain, shift, 1e-5)
+    assert out.dtype == stream
+    expected = F.layer_norm(x.double() + residual.double(), (50,), gain.double(), shift.double())
+    torch.testing.assert_close(out.double(), expected, atol=TYPES[stream], rtol=1e-2)
+
+
+@compiled
+def test_attention_without_weights_is_the_same():
+    states = [torch.randn(int(LENGTHS.sum()), 2, 8) for _ in range(3)]
+    kept = ops.attention(*states, LENGTHS, None, 0.0, 0.3, 100)
+    bare = ops.attention(*states, LENGTHS, None, 0.0, 0.3, 100, keep_weights=False)
+    assert torch.equal(kept[0], bare[0]) and bare[1].numel() == 0
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "modernbert"])
+def test_inference_equals_the_originals(tiny_encoder, family):
+    """fp32 exactly so; bf16 as near fp32 as torch's autocast comes."""
+    plain = AutoModel.from_pretrained(tiny_encoder(family), attn_implementation="sdpa").eval()
+    fast = copy.deepcopy(plain)
+    use_fast_layers(fast)
+    ids = torch.randint(10, 60, (3, 11), generator=torch.Generator().manual_seed(3))
+
+    def run(model, bf16):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
+            fast_layers.held_weights(),
+        ):
+            first = model(input_ids=ids).last_hidden_state.float()
+            assert torch.equal(first, model(input_ids=ids).last_hidden_state.float())
+        return first
+
+    exact = run(plain, False)
+    torch.testing.assert_close(run(fast, False), exact, atol=1e-5, rtol=1e-5)
+    assert (run(fast, True) - exact).norm() <= 2 * (run(plain, True) - exact).norm()
+
+
+def test_weights_are_held_no_longer_than_asked(tiny_encoder):
+    layer = FastLinear(4, 4)
+    x = torch.ones(1, 4)
+    for _ in range(2):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            fast_layers.held_weights(),
+        ):
+            got = layer(x)
+        expected = layer.weight.sum(1) + layer.bias
+        torch.testing.assert_close(got[0].float(), expected, atol=0.05, rtol=0.02)
+        with torch.no_grad():
+            layer.weight.add_(1.0)

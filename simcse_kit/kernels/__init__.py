@@ -44,13 +44,16 @@ def kernels() -> Any:
 
     Its operators, on dense fp32 or bf16 CPU tensors, computing in fp32:
 
-    - ``attention(query, key, value, lengths, seed, rate, scale, window)``: states
+    - ``attention(query, key, value, lengths, seed, rate, scale, window, keep_weights)``: states
       ``(tokens, heads, dim)`` of sequences of these `lengths`, in ascending order; gives the
-      attended states and the softmax weights, a row a key, negative where dropped.
+      attended states and the softmax weights, a row a key, negative where dropped. Without
+      `keep_weights` (inference) nothing is dropped and none are given.
     - ``attention_backward(grad, query, key, value, weights, lengths, rate, scale)``.
     - ``dropout_add_norm(x, residual, seed, rate, weight, bias, eps)``: layer norm of
       ``dropout(x) + residual``, both ``(tokens, width)``; gives also that sum and its moments.
     - ``dropout_add_norm_backward(grad, total, stats, seed, rate, weight)``.
+    - ``add_norm(x, residual, weight, bias, eps)``: for inference; the result is of the residual's
+      type, and ``x`` may be bf16 beside an fp32 residual.
     - ``transposed(x, to_float)`` of a bf16 matrix, ``column_sums(x)`` of any.
 
     A `seed` of None drops nothing; the same seed drops the same elements.
@@ -75,6 +78,24 @@ def kernels() -> Any:
         return None
 
 
+def built_kernels() -> Any:
+    """`kernels`, unless that would mean waiting for the compiler now."""
+    return kernels() if _is_built() else None
+
+
+def _is_built() -> bool:
+    from torch.utils.cpp_extension import _get_build_directory
+
+    global _built
+    if not _built:
+        folder = Path(_get_build_directory(f"simcse_kit_{_fingerprint()}", False))
+        _built = (folder / f"{folder.name}.so").is_file()
+    return _built
+
+
+_built = False
+
+
 def _offer_ninja() -> None:
     """Put the ninja of this environment on the path, last, so that torch finds one."""
     folder = str(Path(sys.executable).parent)
@@ -83,10 +104,10 @@ def _offer_ninja() -> None:
 
 
 def _loaded() -> Any:
-    from torch.utils.cpp_extension import _get_build_directory, load
+    from torch.utils.cpp_extension import load
 
     name = f"simcse_kit_{_fingerprint()}"
-    if not list(Path(_get_build_directory(name, False)).glob("*.so")):
+    if not _is_built():
         logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
     load(
         name,
@@ -98,6 +119,7 @@ def _loaded() -> Any:
     return torch.ops.simcse_kit
 
 
+@lru_cache(maxsize=1)
 def _fingerprint() -> str:
     """Changes with the sources, the flags, torch and the processor (``-march=native``)."""
     digest = hashlib.sha256(repr((_FLAGS, torch.__version__)).encode())

@@ -188,14 +188,14 @@ void clear_beyond(at::Tensor& states, int64_t tokens) {
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& query, const at::Tensor& key,
                                              const at::Tensor& value, const at::Tensor& lengths,
                                              std::optional<int64_t> seed, double rate,
-                                             double scale, int64_t window) {
+                                             double scale, int64_t window, bool keep_weights) {
   const int64_t heads = query.size(1), dim = query.size(2), ld = padded(dim);
   const Layout layout(lengths, heads);
   for (const at::Tensor* states : {&query, &key, &value}) check(*states, layout);
   const Dropout dropout(seed, rate);
   at::Tensor out = at::empty({query.size(0), heads, dim}, query.options());
   clear_beyond(out, layout.tokens);
-  at::Tensor weights = at::empty({layout.weights}, query.options());
+  at::Tensor weights = at::empty({keep_weights ? layout.weights : 0}, query.options());
   SIMCSE_DISPATCH(query.scalar_type(), "attention", [&] {
     scalar_t* stored = weights.mutable_data_ptr<scalar_t>();
     layout.each(dim, [&](int64_t number, int64_t head, Workspace& space) {
@@ -210,7 +210,8 @@ std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& query, const at::
       transpose(q, ld, n, dim, qt, wide);
       multiply(k, ld, 1, qt, wide, n, wide, dim, s, wide);
       for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide, scale, window);
-      for (int64_t j = 0; j < n; ++j) drop(s + j * wide, n, dropout, place + j * n, stored);
+      for (int64_t j = 0; keep_weights && j < n; ++j)
+        drop(s + j * wide, n, dropout, place + j * n, stored);
       multiply(s, 1, wide, v, ld, n, ld, n, o, ld);
       write(o, ld, n, dim, 1.0f, block<scalar_t>(out, token, head));
     });
@@ -282,7 +283,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
 TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
   m.def(
       "attention(Tensor query, Tensor key, Tensor value, Tensor lengths, int? seed, float rate, "
-      "float scale, int window) -> (Tensor, Tensor)");
+      "float scale, int window, bool keep_weights=True) -> (Tensor, Tensor)");
   m.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attention));
   m.def(
       "attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor weights, "

@@ -80,6 +80,43 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
   return {y, total, stats};
 }
 
+template <typename X, typename Y>
+void add_norm_rows(const X* x, const Y* skip, const float* gain, const float* shift, float eps,
+                   int64_t rows, int64_t width, Y* y) {
+  at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+    std::vector<float> row(width);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i * width;
+      for (int64_t j = 0; j < width; j += kLanes)
+        store(row.data() + j, load(x + at + j, width - j) + load(skip + at + j, width - j),
+              width - j);
+      const auto [mean, inverse] = moments(row.data(), width, eps);
+      for (int64_t j = 0; j < width; j += kLanes) {
+        const int64_t count = width - j;
+        const Lanes normal = (load(row.data() + j, count) - mean) * inverse;
+        store(y + at + j, normal * load(gain + j, count) + load(shift + j, count), count);
+      }
+    }
+  });
+}
+
+// norm(x + residual) for inference: the residual stream keeps its own type, x may be narrower.
+at::Tensor add_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                    const at::Tensor& bias, double eps) {
+  TORCH_CHECK(x.is_contiguous() && residual.is_contiguous() && x.sizes() == residual.sizes(),
+              "add_norm: x and residual must be contiguous and of one shape");
+  at::Tensor y = at::empty_like(residual);
+  SIMCSE_DISPATCH(x.scalar_type(), "add_norm", [&] {
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    SIMCSE_DISPATCH(residual.scalar_type(), "add_norm", [&] {
+      add_norm_rows(in, residual.const_data_ptr<scalar_t>(), weight.const_data_ptr<float>(),
+                    bias.const_data_ptr<float>(), static_cast<float>(eps), x.size(0), x.size(1),
+                    y.mutable_data_ptr<scalar_t>());
+    });
+  });
+  return y;
+}
+
 // Gradients of x, residual, weight and bias.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
     const at::Tensor& grad, const at::Tensor& total, const at::Tensor& stats,
@@ -217,6 +254,8 @@ TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
       "dropout_add_norm_backward(Tensor grad, Tensor total, Tensor stats, int? seed, float "
       "rate, Tensor weight) -> (Tensor, Tensor, Tensor, Tensor)");
   m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
+  m.def("add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps) -> Tensor");
+  m.impl("add_norm", c10::DispatchKey::CPU, TORCH_FN(add_norm));
   m.def("transposed(Tensor x, bool to_float) -> Tensor");
   m.impl("transposed", c10::DispatchKey::CPU, TORCH_FN(transposed));
   m.def("column_sums(Tensor x) -> Tensor");
