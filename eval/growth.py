@@ -230,7 +230,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--repeats must be 1 or more, not {options.repeats}")
     if "encode" in options.what and options.model is None:
         raise InputError("encode needs --model, or leave it out with --what uniformity imports")
-    from simcse_kit.encoder import resolve_precision
+    from simcse_kit.precision import resolve_precision
 
     plain = options.model is None or not Path(options.model, "modules.json").is_file()
     setting = Setting(

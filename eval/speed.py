@@ -65,7 +65,7 @@ def comparisons(
 
     Unless peers are named, ours in fp32 meets only the default one, which is in fp32 too.
     """
-    from simcse_kit.encoder import resolve_precision
+    from simcse_kit.precision import resolve_precision
 
     found: dict[Comparison, None] = {}
     left_out: dict[str, None] = {}
@@ -245,7 +245,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, write; the exit code."""
     import torch
 
-    from simcse_kit.encoder import resolve_precision
+    from simcse_kit.precision import resolve_precision
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if options.threads is not None:

@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from provenance import write
-from simcse_kit.encoder import Precision, SentenceEncoder
+from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import evaluate, load_tasks
+from simcse_kit.precision import Precision
 
 PUBLISHED = {
     "STS12": 72.37,

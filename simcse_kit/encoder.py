@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -21,39 +22,26 @@ from simcse_kit.memory import keep_buffers
 from simcse_kit.packing import PackedBatch, enable_packing
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
 from simcse_kit.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.precision import Precision, resolve_precision
 from simcse_kit.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16"]
-
 #: Sentences tokenised, sorted and embedded at a time: bounds memory beyond the output.
 _CHUNK = 32_768
+
+#: Batches whose embeddings wait on a CUDA device before the CPU takes them over.
+_IN_FLIGHT = 32
 
 #: Texts in one call from which on waiting for the compiler (once on a machine) pays on a CPU.
 _WORTH_COMPILING = 20_000
 
 
-def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp32", "bf16"]:
-    """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware multiplies it natively.
-
-    That is CUDA of compute capability 8.0 and CPUs with AVX512-BF16 or AMX.
-    """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"unknown precision {precision!r}; choose auto, fp32 or bf16")
-    if precision == "fp32":
-        return "fp32"
-    if precision == "bf16":
-        return "bf16"
-    device = torch.device(device)
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        native = device.type == "cpu" and any(
-            getattr(torch.cpu, check, lambda: False)() for check in checks
-        )
-    return "bf16" if native else "fp32"
+def _settle(waiting: list[tuple[np.ndarray, Tensor]], out: np.ndarray) -> None:
+    """Write the embeddings that wait on the device to their rows."""
+    for places, embeddings in waiting:
+        out[places] = embeddings.cpu().numpy()
+    waiting.clear()
 
 
 class SentenceEncoder(nn.Module):
@@ -244,22 +232,15 @@ class SentenceEncoder(nn.Module):
             total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True
         )
         with self._inference(chosen), bar:
-            for start in range(0, len(rows), _CHUNK):
-                chunk = rows[start : start + _CHUNK]
-                for offset, text in enumerate(chunk):
-                    if not isinstance(text, str):
-                        kind = type(text).__name__
-                        raise InputError(f"text {start + offset} is a {kind}, not a string")
-                if prefix:
-                    chunk = [prefix + text for text in chunk]
-                store = TokenStore.build(chunk, self.tokenizer, self.max_length)
+            for start, store in self._tokenised(rows, prefix):
+                waiting: list[tuple[np.ndarray, Tensor]] = []
                 for places in self._batches(store.lengths, batch_tokens):
                     batch = PackedBatch.from_flat(*store.gather(places))
-                    embeddings = self(batch.to(self.device)).float()
-                    if unit:
-                        embeddings = nn.functional.normalize(embeddings, dim=-1)
-                    out[start + places] = embeddings.cpu().numpy()
+                    waiting.append((places, self._embed(batch, unit)))
+                    if self.device.type != "cuda" or len(waiting) == _IN_FLIGHT:
+                        _settle(waiting, out[start:])
                     bar.update(len(places))
+                _settle(waiting, out[start:])
         if not np.isfinite(out).all():
             bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
             raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
@@ -360,6 +341,35 @@ class SentenceEncoder(nn.Module):
                 repo_id=repo_id, folder_path=folder, commit_message=commit_message
             )
         return str(commit.commit_url)
+
+    def _tokenised(self, rows: Sequence[str], prefix: str) -> Iterator[tuple[int, TokenStore]]:
+        """Each chunk's first row and its tokens; the next is tokenised while one is embedded."""
+
+        def tokenise(start: int) -> tuple[int, TokenStore]:
+            chunk = rows[start : start + _CHUNK]
+            for offset, text in enumerate(chunk):
+                if not isinstance(text, str):
+                    kind = type(text).__name__
+                    raise InputError(f"text {start + offset} is a {kind}, not a string")
+            texts = [prefix + text for text in chunk] if prefix else chunk
+            return start, TokenStore.build(texts, self.tokenizer, self.max_length)
+
+        if len(rows) <= _CHUNK:
+            yield from map(tokenise, range(0, len(rows), _CHUNK))
+            return
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            following = ahead.submit(tokenise, 0)
+            for start in range(_CHUNK, len(rows) + _CHUNK, _CHUNK):
+                current = following.result()
+                if start < len(rows):
+                    following = ahead.submit(tokenise, start)
+                yield current
+
+    def _embed(self, batch: PackedBatch, unit: bool) -> Tensor:
+        if self.device.type == "cuda":  # the copy does not hold up the batches before it
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        embeddings: Tensor = self(batch).float()
+        return nn.functional.normalize(embeddings, dim=-1) if unit else embeddings
 
     def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:

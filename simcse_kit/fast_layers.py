@@ -122,22 +122,23 @@ class _Siblings:
     """Linear layers that read the same input (query, key, value): one product serves them all.
 
     The first that is asked computes for all; the others find theirs waiting, if they are asked
-    with that very tensor.
+    with that very tensor. Input and products are one attribute, so that threads that share a
+    model cannot take each other's.
     """
 
     def __init__(self, layers: Sequence[FastLinear]) -> None:
         self.layers = tuple(layers)
-        self.input: Tensor | None = None
-        self.waiting: dict[FastLinear, Tensor] = {}
+        self.waiting: tuple[Tensor | None, dict[FastLinear, Tensor]] = (None, {})
 
     def product(self, layer: FastLinear, input: Tensor) -> Tensor:
-        if input is not self.input or layer not in self.waiting:
+        of, waiting = self.waiting
+        if of is not input or layer not in waiting:
             products = _products(input, self.layers)
-            self.input = input
-            self.waiting = dict(zip(self.layers, products, strict=True))
-        product = self.waiting.pop(layer)
-        if not self.waiting:
-            self.input = None
+            waiting = dict(zip(self.layers, products, strict=True))
+            self.waiting = input, waiting
+        product = waiting.pop(layer)
+        if not waiting:
+            self.waiting = None, {}
         return product
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -65,6 +65,10 @@ class ViewCollator:
     views: Callable[[np.ndarray], np.ndarray]
     text_ids: np.ndarray | None
 
+    def lengths(self, rows: int) -> np.ndarray:
+        """Tokens of all views of each row, int64 ``(rows,)``."""
+        return self.store.lengths[self.views(np.arange(rows))].sum(axis=1)
+
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         texts = self.views(np.asarray(rows, dtype=np.int64))
         batch: dict[str, Any] = {
@@ -85,6 +89,7 @@ class ContrastiveTrainer(Trainer):
         alarm: collapse alarm, or None.
         stop_on_alarm: stop, or only warn.
         patience: evaluations without a new best after which training stops.
+        order: makes the sampler of the training rows from (rows a batch, seed); None: shuffled.
     """
 
     control: TrainerControl
@@ -97,8 +102,10 @@ class ContrastiveTrainer(Trainer):
         alarm: CollapseAlarm | None,
         stop_on_alarm: bool,
         patience: int | None,
+        order: Callable[[int, int], Sampler[int]] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.order = order
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # stdout is for results
         if self.pop_callback(ProgressCallback) is not None:
@@ -112,6 +119,12 @@ class ContrastiveTrainer(Trainer):
         self._figures: list[Tensor] = []
         self._since = time.perf_counter()
         self._rows_since = 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.order is None:
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        return self.order(self.args.train_batch_size, seed)
 
     def compute_loss(
         self,

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from simcse_kit.distributed import (
     wait_for_all,
     world_size,
 )
-from simcse_kit.encoder import Precision, SentenceEncoder, resolve_precision
+from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.memory import keep_buffers
+from simcse_kit.precision import Precision, resolve_precision
+from simcse_kit.sampling import WindowedByLength
 from simcse_kit.tokens import TokenStore
 from simcse_kit.trainer import (
     ContrastiveTrainer,
@@ -179,7 +181,15 @@ class _Run:
             alarm=None if config.collapse == "off" else CollapseAlarm(),
             stop_on_alarm=config.collapse == "stop",
             patience=config.early_stopping_patience,
+            order=self._order(collator, rows),
         )
+
+    def _order(self, collator: ViewCollator, rows: int) -> Callable[[int, int], Any] | None:
+        window = self.config.group_window
+        if window == 1:
+            return None
+        lengths = collator.lengths(rows)
+        return lambda batch, seed: WindowedByLength(lengths, batch, window, seed)
 
     def score(self) -> dict[str, float]:
         """Dev Spearman ×100, alignment and uniformity of the encoder as it is."""

@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from simcse_kit.encoder import SentenceEncoder, resolve_precision
+from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.persistence import Head
 from simcse_kit.pooling import POOLINGS
+from simcse_kit.precision import resolve_precision
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 TEXTS = [
@@ -283,3 +284,17 @@ def test_pushing_uploads_the_saved_folder(tiny_encoder, monkeypatch):
     assert "| STS12 | 72.37 |" in seen["card"] and "# model\n" in seen["card"]
     assert seen["repo"] == ("me/model", True)
     np.testing.assert_allclose(seen["embedding"], encoder.encode("one"), atol=1e-6)
+
+
+def test_chunks_tokenised_ahead_give_what_one_chunk_gives(tiny_encoder, monkeypatch):
+    encoder = SentenceEncoder.from_pretrained(
+        tiny_encoder("bert"), pooling="mean", device="cpu", precision="fp32"
+    )
+    texts = [f"{'red ' * (n % 5)}dog {n}" for n in range(10)]
+    whole = encoder.encode(texts)
+    monkeypatch.setattr("simcse_kit.encoder._CHUNK", 3)
+    np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
+    prompted = encoder.encode(texts, prompt="a ")
+    np.testing.assert_allclose(prompted, encoder.encode(["a " + t for t in texts]), atol=1e-6)
+    with pytest.raises(InputError, match="text 7 is a int, not a string"):
+        encoder.encode([*texts[:7], 7, *texts[8:]])

@@ -193,6 +193,14 @@ def test_encoders_equal_their_originals(tiny_encoder, family):
         assert (got - exact).norm() <= 1e-5 * exact.norm()
 
 
+def test_applied_twice_is_applied_once(tiny_encoder):
+    backbone = AutoModel.from_pretrained(tiny_encoder("bert"))
+    use_fast_layers(backbone)
+    kinds = [type(module) for module in backbone.modules()]
+    use_fast_layers(backbone)
+    assert [type(module) for module in backbone.modules()] == kinds
+
+
 def test_without_a_compiler_torch_takes_over(monkeypatch, tiny_encoder):
     backbone = AutoModel.from_pretrained(tiny_encoder("bert")).train()
     use_fast_layers(backbone)
@@ -291,3 +299,21 @@ def test_weights_are_held_no_longer_than_asked(tiny_encoder):
         torch.testing.assert_close(got[0].float(), expected, atol=0.05, rtol=0.02)
         with torch.no_grad():
             layer.weight.add_(1.0)
+
+
+def test_threads_that_share_a_model_do_not_mix(tiny_encoder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    backbone = AutoModel.from_pretrained(tiny_encoder("bert")).eval()
+    use_fast_layers(backbone)
+
+    def run(seed):
+        ids = torch.randint(10, 60, (1, 30), generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            return backbone(input_ids=ids).last_hidden_state
+
+    alone = [run(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            for got, expected in zip(pool.map(run, range(8)), alone, strict=True):
+                assert torch.equal(got, expected)

@@ -131,8 +131,17 @@ def test_twins_differ_by_dropout_in_training_and_agree_in_evaluation(tiny_encode
     torch.testing.assert_close(first, second)
 
 
-def test_resuming_gives_the_parameters_of_the_uninterrupted_run(tiny_encoder, tmp_path):
-    settings = config(tmp_path, num_train_epochs=2, mlm_weight=0.1, mask_equal_texts=True)
+@pytest.mark.parametrize("group_window", [1, 2])
+def test_resuming_gives_the_parameters_of_the_uninterrupted_run(
+    tiny_encoder, tmp_path, group_window
+):
+    settings = config(
+        tmp_path,
+        num_train_epochs=2,
+        mlm_weight=0.1,
+        mask_equal_texts=True,
+        group_window=group_window,
+    )
     data, dev = text_rows(32), dev_task()
     whole = train(tiny_encoder("bert"), data, settings, tmp_path / "whole", eval_data=dev)
     assert whole.steps == 8

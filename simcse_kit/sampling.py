@@ -1,0 +1,51 @@
+"""The order of training rows: batches of like length, out of a shuffled window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class WindowedByLength(Sampler[int]):
+    """Rows in random order, grouped by length inside windows of several batches.
+
+    Every epoch shuffles all rows and cuts them into windows of ``window`` batches. Inside a window
+    rows are sorted by length, so that its batches hold sequences of like length, and these come in
+    random order. The larger the window, the less padding a backbone that needs it computes, and
+    the less random a batch: its negatives are then of the anchor's length.
+
+    The order depends on the seed and the epoch alone, so a resumed run goes on where it stopped.
+
+    Args:
+        lengths: tokens of each row, ``(rows,)``.
+        batch_size: rows a batch.
+        window: batches a window, at least 2.
+        seed: of all epochs.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, window: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.window = window
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        full = len(order) // self.batch_size * self.batch_size
+        for start in range(0, full, self.window * self.batch_size):
+            rows = order[start : min(full, start + self.window * self.batch_size)]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches = rows.reshape(-1, self.batch_size)
+            yield from generator.permutation(batches).ravel().tolist()
+        yield from order[full:].tolist()  # the incomplete batch, of random rows
