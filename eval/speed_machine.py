@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def encoder_flops(encoder: SentenceEncoder, lengths: np.ndarray) -> float:
 
 
 class MatrixRate:
-    """A side whose turn measures how fast this machine multiplies large matrices."""
+    """A side whose turn measures how fast this machine goes on multiplying large matrices."""
 
     def __init__(self, setting: Setting) -> None:
         import torch
@@ -60,7 +61,11 @@ class MatrixRate:
             gate.done(Turn(gate.clock() - start, 0, rates))
 
     def _rate(self, gate: Gate, precision: str, n: int) -> float:
-        """The best of several products of two n × n matrices, at most about a second in all."""
+        """What products of two n × n matrices sustain: the median reading of three seconds.
+
+        The first third is left out: a CPU starts faster than it can go on, and a training step
+        or a long `encode` lives on what it can go on with.
+        """
         import torch
 
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -68,12 +73,11 @@ class MatrixRate:
         torch.mm(a, b, out=out)  # packs, plans and warms up
         # several products a reading, so that a GPU's launch and a clock's grain weigh nothing
         repeats = 10 if self.setting.device.startswith("cuda") else 2
-        best, end = 0.0, time.perf_counter() + 1
-        for _ in range(20):
+        readings: list[float] = []
+        end = time.perf_counter() + 3
+        while time.perf_counter() < end and len(readings) < 2000:
             start = gate.clock()
             for _ in range(repeats):
                 torch.mm(a, b, out=out)
-            best = max(best, repeats * 2 * n**3 / (gate.clock() - start))
-            if time.perf_counter() > end:
-                break
-        return best
+            readings.append(repeats * 2 * n**3 / (gate.clock() - start))
+        return statistics.median(readings[len(readings) // 3 :])
