@@ -1,0 +1,255 @@
+"""Do 95 % intervals hold the truth in 95 % of test sets, and do tests err in 5 %? By simulation.
+
+    python eval/interval_coverage.py [--simulations 1000] [--draws 999] [--json FILE]
+
+Test sets are drawn anew from a model in which the true Spearman is known: gold scores in steps of
+0.2 from 0 to 5, as of STS, from a normal variable, and cosines that correlate with it. Exit code 1
+when a coverage is not 95 % ± 1.5, or a false-positive rate not 5 % ± 1.5 (for recipes of three and
+five seeds: above that).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from provenance import write
+from simcse_kit.evaluation.bootstrap import Bootstrap, Figure, PairScores, bootstrap
+from simcse_kit.evaluation.seeds import compare_recipes, summarise_seeds
+from simcse_kit.evaluation.statistics import Interval, compare, estimate
+
+# The suite's tasks, each at a quarter of its pairs: smaller sets are the harder ones.
+QUARTER = (777, 375, 937, 750, 296, 345, 1232)
+Rates = dict[str, float]
+
+
+def true_spearman(rho: float) -> float:
+    """Population Spearman ×100 of cosines and gold whose underlying normals correlate with `rho`.
+
+    The correlation of the mid-distribution functions; given y, that of the cosine is
+    Φ(ρy / √(2 − ρ²)) on average.
+    """
+    share = (np.arange(100_000) + 0.5) / 100_000
+    y = ndtri(share)
+    _, level, size = np.unique(_gold(y), return_inverse=True, return_counts=True)
+    ranks = ((np.cumsum(size) - size / 2) / len(y))[level]
+    covariance = np.mean(ndtr(rho * y / np.sqrt(2 - rho**2)) * ranks) - 0.25
+    return float(100 * covariance / np.sqrt((np.mean(ranks**2) - 0.25) / 12))
+
+
+def coverage(rho: float, n: int, simulations: int, draws: int) -> Rates:
+    """How often the interval of a Spearman holds the true one, and how often it lies to a side."""
+    truth = true_spearman(rho)
+    found = []
+    for number in range(simulations):
+        rng = np.random.default_rng([n, round(1000 * rho), number])
+        y = rng.normal(size=n)
+        scores = _cosines(y, [rho], rng.normal(size=(1, n)))
+        figure = bootstrap({"task": PairScores(_gold(y), scores)}, draws=draws, seed=number)
+        found.append(estimate(figure.figure()).interval)
+    return _coverage(found, truth)
+
+
+def shared_coverage(rho: float, stars: int, size: int, simulations: int, draws: int) -> Rates:
+    """The same for pairs in stars, `size` pairs with one sentence in common, that are alike.
+
+    Nine tenths of gold and of the error are the sentences', half of it the common one's.
+    """
+    truth = true_spearman(rho)
+    n = stars * size
+    hub, leaf = np.repeat(np.arange(stars), size), stars + np.arange(n)
+    plain, clustered = [], []
+    for number in range(simulations):
+        rng = np.random.default_rng([n, size, number])
+
+        def normal(rng: np.random.Generator = rng) -> np.ndarray:
+            of_sentence = rng.normal(size=stars + n)
+            own = rng.normal(size=n)
+            return np.sqrt(0.45) * (of_sentence[hub] + of_sentence[leaf]) + np.sqrt(0.1) * own
+
+        y = normal()
+        scores = _cosines(y, [rho], normal()[None])
+        task = PairScores(_gold(y), scores, np.stack([hub, leaf], axis=1))
+        resampled = bootstrap({"task": task}, draws=draws, seed=number)
+        plain.append(estimate(resampled.figure()).interval)
+        clustered.append(estimate(resampled.figure(clustered=True)).interval)
+    return {
+        "pairs independent": _coverage(plain, truth)["covered"],
+        "clustered": _coverage(clustered, truth)["covered"],
+    }
+
+
+def false_positives(
+    rho: float, common: float, sizes: Sequence[int], simulations: int, draws: int
+) -> Rates:
+    """How often two equally good models differ at p ≤ 0.05 in their average over the tasks.
+
+    `common` is the share of their errors that they have in common.
+    """
+    significant = 0
+    for number in range(simulations):
+        rng = np.random.default_rng([sum(sizes), round(1000 * rho), round(1000 * common), number])
+        tasks = {}
+        for task, n in enumerate(sizes):
+            y = rng.normal(size=n)
+            errors = _errors(rng, n, [common, 1 - common], [[0, 0], [0, 1]])
+            tasks[str(task)] = PairScores(_gold(y), _cosines(y, [rho, rho], errors))
+        figure = bootstrap(tasks, draws=draws, seed=number).figure()
+        significant += compare(figure, 1, 0).p_value <= 0.05
+    return {"significant": 100 * significant / simulations}
+
+
+def recipes(
+    seeds: int, training: float, shares: Sequence[float], simulations: int, draws: int
+) -> Rates:
+    """Two equally good recipes of `seeds` seeds each: false positives, and coverage of the mean.
+
+    Args:
+        training: standard deviation of a seed's underlying correlation.
+        shares: of the errors, common to all, to a recipe's seeds, and a seed's own.
+    """
+    rho, n, models = 0.75, 500, 2 * seeds
+    first, second = range(seeds), range(seeds, models)
+    of_recipe = [number // seeds for number in range(models)]
+    # Expected over trainings: the middles of 50 equally likely ranges of the seed's correlation.
+    nodes = rho + training * ndtri((np.arange(50) + 0.5) / 50)
+    truth = float(np.mean([true_spearman(node) for node in nodes]))
+    positive = {"significant": 0, "seeds alone": 0, "pairs alone": 0}
+    means = []
+    for number in range(simulations):
+        rng = np.random.default_rng([models, round(1e4 * training), number])
+        y = rng.normal(size=n)
+        errors = _errors(rng, n, shares, [[0] * models, of_recipe, list(range(models))])
+        scores = _cosines(y, rng.normal(rho, training, models), errors)
+        figure = bootstrap(
+            {"task": PairScores(_gold(y), scores)}, draws=draws, seed=number
+        ).figure()
+        positive["significant"] += compare_recipes(figure, first, second).p_value <= 0.05
+        alone = Figure(figure.observed, np.empty((0, models)))
+        positive["seeds alone"] += compare_recipes(alone, first, second).p_value <= 0.05
+        of_means = Figure(_means(figure.observed, seeds), _means(figure.draws, seeds))
+        positive["pairs alone"] += compare(of_means, 0, 1).p_value <= 0.05
+        means.append(summarise_seeds(figure, first).interval)
+    rates = {name: 100 * count / simulations for name, count in positive.items()}
+    return rates | {"mean covered": _coverage(means, truth)["covered"]}
+
+
+def simulate_suite(draws: int) -> float:
+    """Seconds of processor time for the paired bootstrap over seven tasks of the suite's sizes."""
+    rng = np.random.default_rng(0)
+    tasks = {}
+    for number, n in enumerate((3108, 1500, 3750, 3000, 1186, 1379, 4927)):
+        y = rng.normal(size=n)
+        tasks[str(number)] = PairScores(_gold(y), _cosines(y, [0.8, 0.8], rng.normal(size=(2, n))))
+    start = time.process_time()
+    resampled: Bootstrap = bootstrap(tasks, draws=draws)
+    compare(resampled.figure(), 0, 1)
+    return time.process_time() - start
+
+
+def _gold(y: np.ndarray) -> np.ndarray:
+    return np.asarray(np.round(25 * ndtr(y)) / 5)
+
+
+def _cosines(y: np.ndarray, rhos: Sequence[float] | np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """(M, N) scores that correlate with y (N,) as the rhos (M,) say."""
+    rho = np.asarray(rhos)[:, None]
+    return np.asarray(rho * y + np.sqrt(1 - rho**2) * errors)
+
+
+def _errors(
+    rng: np.random.Generator, n: int, shares: Sequence[float], groups: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """(M, N) unit normals: of each variance share, the models of one group have the same."""
+    errors = np.zeros((len(groups[0]), n))
+    for share, group in zip(shares, groups, strict=True):
+        errors += np.sqrt(share) * rng.normal(size=(max(group) + 1, n))[list(group)]
+    return errors
+
+
+def _means(values: np.ndarray, seeds: int) -> np.ndarray:
+    """(…, 2K) figures of two recipes' seeds to (…, 2) means."""
+    return np.asarray(values.reshape(*values.shape[:-1], 2, seeds).mean(axis=-1))
+
+
+def _coverage(intervals: Sequence[Interval], truth: float) -> Rates:
+    low = np.array([interval.low for interval in intervals])
+    high = np.array([interval.high for interval in intervals])
+    return {
+        "covered": float(100 * np.mean((low <= truth) & (truth <= high))),
+        "all above it": float(100 * np.mean(low > truth)),
+        "all below it": float(100 * np.mean(high < truth)),
+        "mean width": float(np.mean(high - low)),
+    }
+
+
+def cases(simulations: int, draws: int) -> dict[str, Callable[[], Rates]]:
+    """What is simulated, by name."""
+    each = {"simulations": simulations, "draws": draws}
+    found: dict[str, Callable[[], Rates]] = {}
+    for n in (200, 1500):
+        for rho in (0.3, 0.75, 0.9):
+            found[f"interval, rho {rho}, {n} pairs"] = partial(coverage, rho, n, **each)
+    for size in (2, 10):
+        name = f"interval, {1000 // size} stars of {size} pairs"
+        found[name] = partial(shared_coverage, 0.75, 1000 // size, size, **each)
+    for rho, common, sizes in (
+        (0.75, 0.5, (200,)),
+        (0.75, 0.9, (1500,)),
+        (0.9, 0.8, (1500,)),
+        (0.75, 0.8, QUARTER),
+    ):
+        name = f"two models, rho {rho}, errors {common} common, pairs {sizes}"
+        found[name] = partial(false_positives, rho, common, sizes, **each)
+    for seeds in (3, 5):
+        for training, shares in (
+            (0.006, (0.9, 0.0, 0.1)),
+            (0.006, (0.8, 0.1, 0.1)),
+            (0.02, (0.9, 0.05, 0.05)),
+            (0.0, (0.85, 0.1, 0.05)),
+        ):
+            name = f"two recipes of {seeds} seeds, sd {training}, shares {shares}"
+            found[name] = partial(recipes, seeds, training, shares, **each)
+    return found
+
+
+def holds(rates: Rates, tolerance: float = 1.5) -> bool:
+    """Whether the rates of a case are what they should be."""
+    covered = [rates[name] for name in ("covered", "clustered", "mean covered") if name in rates]
+    good = all(abs(rate - 95) <= tolerance for rate in covered)
+    if "significant" in rates:
+        # Welch's test of three seeds is conservative where training is all there is.
+        least = 0.0 if "seeds alone" in rates else 5 - tolerance
+        good &= least <= rates["significant"] <= 5 + tolerance
+    return good
+
+
+def main() -> int:
+    """Simulate every case, print and write the rates, and tell by the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=999)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    figures: dict[str, Rates] = {}
+    for name, case in cases(options.simulations, options.draws).items():
+        figures[name] = case()
+        shown = ", ".join(f"{key} {value:.2f}" for key, value in figures[name].items())
+        print(f"{'' if holds(figures[name]) else 'OUT '}{name}: {shown}", flush=True)
+    seconds = simulate_suite(10_000)
+    print(f"paired bootstrap over the suite, 10,000 draws: {seconds:.1f} s of processor time")
+    if options.json:
+        settings = {"simulations": options.simulations, "draws": options.draws}
+        write(options.json, settings | {"rates": figures, "suite_cpu_seconds": seconds})
+    return int(not all(map(holds, figures.values())) or seconds > 10)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
