@@ -130,7 +130,7 @@ def test_a_bug_of_ours_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise TypeError("unsupported\noperand")
 
-    monkeypatch.setattr("simcse_kit.cli.recipe_text", broken)
+    monkeypatch.setattr("simcse_kit.commands.recipes.recipe_text", broken)
     result = run("recipes", "sup-bert-base")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: a bug in simcse-kit: TypeError: unsupported operand\n")
@@ -152,7 +152,7 @@ def test_libraries_errors_become_sentences(monkeypatch: pytest.MonkeyPatch) -> N
         def broken(*_: Any, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr("simcse_kit.cli.recipe_text", broken)
+        monkeypatch.setattr("simcse_kit.commands.recipes.recipe_text", broken)
         result = run("recipes", "sup-bert-base")
         assert result.exit_code == 2
         assert words in result.stderr
@@ -163,7 +163,7 @@ def test_what_transformers_refuses_later_is_a_sentence_too(monkeypatch: pytest.M
     from transformers import TrainingArguments
 
     monkeypatch.setattr(
-        "simcse_kit.cli.recipe_text",
+        "simcse_kit.commands.recipes.recipe_text",
         lambda _: TrainingArguments("x", logging_strategy="sometimes", use_cpu=True),
     )
     result = run("recipes", "sup-bert-base")
@@ -198,7 +198,7 @@ def test_an_interrupted_training_says_how_to_go_on(
 
 def test_columns_are_mapped_for_training() -> None:
     """``--column`` is read before anything else is looked at."""
-    from simcse_kit.cli import _mapping
+    from simcse_kit.commands.train import _mapping
 
     assert _mapping(["anchor=title", "positive=body text"]) == {
         "anchor": "title",

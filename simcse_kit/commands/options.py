@@ -1,0 +1,54 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from simcse_kit.config import Pooling
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder import SentenceEncoder
+
+Model = Annotated[
+    str, typer.Argument(help="A hub id, or a Hugging Face or sentence-transformers folder.")
+]
+PoolingOption = Annotated[
+    Pooling | None,
+    typer.Option(help="How token states become one vector. Default: the model's pooling file."),
+]
+HeadOption = Annotated[
+    Literal["none", "keep"] | None,
+    typer.Option(help="Drop the model's dense head, or keep a SimCSE checkpoint's pooler as head."),
+]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens a text is cut to.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the STS sets in SentEval's layout. Default: the hub."),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(help="Comma-separated: STS12…STS16, STSB, SICKR, SICKR-MTEB, or your own files."),
+]
+Aggregation = Annotated[
+    Literal["all", "mean", "wmean"],
+    typer.Option(help="STS12-16: over all pairs, or the (weighted) mean of the subsets."),
+]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - is stdout.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
+Plots = Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures (PNG) there.")]
+
+
+def load_encoder(model: str, **options: Any) -> SentenceEncoder:
+    """The model a command was given, with the options it was given."""
+    from simcse_kit.encoder import SentenceEncoder
+
+    return SentenceEncoder.from_pretrained(model, **options)

@@ -1,0 +1,146 @@
+"""``simcse-kit train``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simcse_kit.atomic import check_can_make
+from simcse_kit.commands.evaluate import draw_cosines
+from simcse_kit.commands.options import Plots
+from simcse_kit.config import TrainConfig, build_config
+from simcse_kit.console import chatter_on_stderr, check_outputs, note
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.evaluation.sts import PairTask
+    from simcse_kit.training import TrainResult
+
+_OURS = ", ".join(
+    list(TrainConfig.model_fields)[: list(TrainConfig.model_fields).index("cache_dir")]
+)
+SETTINGS = (
+    f"--set and recipes take {_OURS}, cache_dir, and the names of Hugging Face's "
+    "TrainingArguments: max_steps, learning_rate, per_device_train_batch_size, seed, bf16…"
+)
+
+
+def train(
+    model: Annotated[
+        str, typer.Option(help="The encoder to start from: a hub id or a local folder.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(help="Texts or pairs: .txt .csv .tsv .jsonl .parquet (.gz too), or a hub id."),
+    ],
+    output_dir: Annotated[Path, typer.Option(help="The run's folder; itself the trained model.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="Published settings by name, or your own YAML file.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="OURS=THEIRS", help="Map a column, e.g. anchor=title (repeatable)."
+        ),
+    ] = None,
+    eval_data: Annotated[
+        Path | None,
+        typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Empty a full output folder first.")
+    ] = False,
+    plots: Plots = None,
+) -> None:
+    """Fine-tune an encoder on texts or pairs.
+
+    Texts train on dropout twins, pairs on what is given; the columns of the data decide.
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
+    config = build_config(recipe, settings or [])
+    check_outputs(None, plots)
+    check_can_make(output_dir)
+    with chatter_on_stderr():
+        try:
+            from simcse_kit.data import read_rows
+            from simcse_kit.distributed import is_main
+            from simcse_kit.training import train as run
+
+            dev = None if eval_data is None else _dev_set(eval_data)
+            result = run(
+                model,
+                data if not columns else read_rows(data, columns=_mapping(columns)),
+                config,
+                output_dir,
+                eval_data=dev,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            if plots is not None and is_main():
+                _draw_training(result, dev, plots)
+        except KeyboardInterrupt:
+            note(_how_to_go_on(output_dir))
+            raise typer.Exit(130) from None
+    if is_main():  # of the ranks that torchrun started
+        typer.echo(_training_summary(result, dev))
+
+
+def _mapping(columns: list[str]) -> dict[str, str]:
+    """``["anchor=title", …]`` as ``{"anchor": "title", …}``."""
+    mapping = {}
+    for text in columns:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not ours or not theirs:
+            raise InputError(f"--column {text}: write it as ours=theirs, for instance anchor=title")
+        mapping[ours] = theirs
+    return mapping
+
+
+def _dev_set(path: Path) -> PairTask:
+    from simcse_kit.evaluation.sts import load_stsb, load_tasks
+
+    return load_tasks(None, [str(path)])[0] if path.is_file() else load_stsb(path, "dev")
+
+
+def _how_to_go_on(output_dir: Path) -> str:
+    words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    again = shlex.join(["simcse-kit", *words])
+    if any(output_dir.glob("checkpoint-*")):
+        return f"interrupted; go on from the last checkpoint with: {again} --resume"
+    begun = " --overwrite" if output_dir.exists() else ""
+    return f"interrupted before the first checkpoint; start again with: {again}{begun}"
+
+
+def _draw_training(result: TrainResult, dev: PairTask | None, folder: Path) -> None:
+    from simcse_kit.evaluation.plots import training_curve
+    from simcse_kit.evaluation.sts import evaluate as judge
+
+    training_curve(result.history, folder / "training_curve.png")
+    if dev is not None:
+        draw_cosines(judge(result.encoder, [dev]), [dev], folder)
+
+
+def _training_summary(result: TrainResult, dev: PairTask | None) -> str:
+    lines = [f"model  {result.output_dir}"]
+    if result.best_step is not None and result.best_score is not None and dev is not None:
+        lines.append(
+            f"best   step {result.best_step} of {result.steps}: "
+            f"{dev.name} {dev.split} Spearman {result.best_score:.2f}"
+        )
+    else:
+        lines.append(f"last   step {result.steps}; there was no dev set to choose a better one")
+    if result.stopped:
+        lines.append(f"stopped early: {result.stopped}")
+    lines.append(f"next   simcse-kit evaluate {shlex.quote(str(result.output_dir))}")
+    return "\n".join(lines)
