@@ -9,13 +9,14 @@ three differ by points, so the protocol stands beside every number.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed
 from simcse_kit.evaluation.sts_data import (
     PUBLISHED,
     SUBSET_TASKS,
@@ -48,13 +49,6 @@ Aggregation = Literal["all", "mean", "wmean"]
 # Cosines that all lie this close together differ by rounding only, and ranks of rounding errors
 # would pass for a score.
 _CONSTANT = 1e-6
-
-
-class Encoder(Protocol):
-    """Anything that can be judged."""
-
-    def encode(self, *args: Any, **kwargs: Any) -> Any:
-        """Called with a list of N sentences; embeddings (N, D) in their order."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +143,8 @@ def evaluate(
     if geometry is None:
         geometry = _geometry_task(tasks, alignment_threshold)
     judged = [*tasks] if geometry is None or geometry in tasks else [*tasks, geometry]
-    row = _distinct(text for task in judged for text in (*task.sentence1, *task.sentence2))
-    embeddings = _embed(model, list(row), dict(encode_kwargs or {}))
+    row = distinct(text for task in judged for text in (*task.sentence1, *task.sentence2))
+    embeddings = embed(model, list(row), encode_kwargs)
 
     cosines = {task.name: _cosines(task, row, embeddings) for task in tasks}
     scores = {task.name: _score(task, cosines[task.name], aggregation) for task in tasks}
@@ -189,48 +183,6 @@ def _geometry_task(tasks: Sequence[PairTask], threshold: float) -> PairTask | No
             return task
     logger.warning("no pair has a gold score above %g: geometry is not measured", threshold)
     return None
-
-
-def _distinct(texts: Iterable[str]) -> dict[str, int]:
-    """Each different text with its row number, in order of appearance."""
-    return {text: row for row, text in enumerate(dict.fromkeys(texts))}
-
-
-def _embed(model: Encoder, texts: list[str], encode_kwargs: dict[str, Any]) -> np.ndarray:
-    """Embeddings (len(texts), D), float32, finite and not zero."""
-    encode = getattr(model, "encode", None)
-    if not callable(encode):
-        raise InputError(
-            f"A {type(model).__name__} cannot be judged: it has no encode(list of str)."
-        )
-    logger.info("embedding %d distinct sentences", len(texts))
-    embeddings = _to_numpy(encode(texts, **encode_kwargs))
-    if embeddings.ndim != 2 or len(embeddings) != len(texts):
-        raise InputError(
-            f"encode() of {len(texts)} sentences returned an array of shape {embeddings.shape}:"
-            f" ({len(texts)}, D) is expected, one row a sentence in the same order."
-        )
-    lengths = np.linalg.norm(embeddings, axis=1)
-    for bad, what in ((~np.isfinite(lengths), "not finite"), (lengths == 0, "all zero")):
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise InputError(
-                f"{int(bad.sum())} embedding(s) are {what}, the first that of {texts[row]!r}:"
-                " a cosine needs a finite vector that is not zero."
-            )
-    return embeddings
-
-
-def _to_numpy(embeddings: Any) -> np.ndarray:
-    """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
-    if hasattr(embeddings, "detach"):
-        return np.asarray(embeddings.detach().float().cpu().numpy())
-    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
-        return np.stack([_to_numpy(embedding) for embedding in embeddings])
-    try:
-        return np.asarray(embeddings, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"encode() returned no array of numbers: {error}.") from error
 
 
 def _cosines(task: PairTask, row: Mapping[str, int], embeddings: np.ndarray) -> np.ndarray:
@@ -286,18 +238,18 @@ def _geometry(
             f" {task.gold.max():g}), so alignment is over nothing: lower the threshold."
         )
     # Of the task's own sentences, each once: a repeated one is a pair at distance zero.
-    distinct = _distinct([*task.sentence1, *task.sentence2])
+    own = distinct([*task.sentence1, *task.sentence2])
     return Geometry(
         alignment=alignment(
             embeddings[[row[task.sentence1[i]] for i in close]],
             embeddings[[row[task.sentence2[i]] for i in close]],
         ),
-        uniformity=uniformity(embeddings[[row[text] for text in distinct]]),
+        uniformity=uniformity(embeddings[[row[text] for text in own]]),
         task=task.name,
         split=task.split,
         threshold=threshold,
         pairs=len(close),
-        sentences=len(distinct),
+        sentences=len(own),
     )
 
 

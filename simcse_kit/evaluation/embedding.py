@@ -1,0 +1,67 @@
+"""Texts become the embeddings that are judged: each distinct text once, what comes back checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from simcse_kit.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+class Encoder(Protocol):
+    """Anything that can be judged."""
+
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """Called with a list of N sentences; embeddings (N, D) in their order."""
+
+
+def distinct(texts: Iterable[str]) -> dict[str, int]:
+    """Each different text with its row number, in order of appearance."""
+    return {text: row for row, text in enumerate(dict.fromkeys(texts))}
+
+
+def embed(
+    model: Encoder, texts: list[str], encode_kwargs: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """Embeddings (len(texts), D) from one call of `model.encode`: float32, finite and not zero.
+
+    Raises InputError for a model without `encode` and for anything else that comes back from it.
+    """
+    encode = getattr(model, "encode", None)
+    if not callable(encode):
+        raise InputError(
+            f"A {type(model).__name__} cannot be judged: it has no encode(list of str)."
+        )
+    logger.info("embedding %d distinct sentences", len(texts))
+    embeddings = _to_numpy(encode(texts, **(encode_kwargs or {})))
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise InputError(
+            f"encode() of {len(texts)} sentences returned an array of shape {embeddings.shape}:"
+            f" ({len(texts)}, D) is expected, one row a sentence in the same order."
+        )
+    lengths = np.linalg.norm(embeddings, axis=1)
+    for bad, what in ((~np.isfinite(lengths), "not finite"), (lengths == 0, "all zero")):
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{int(bad.sum())} embedding(s) are {what}, the first that of {texts[row]!r}:"
+                " a cosine needs a finite vector that is not zero."
+            )
+    return embeddings
+
+
+def _to_numpy(embeddings: Any) -> np.ndarray:
+    """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
+    if hasattr(embeddings, "detach"):
+        return np.asarray(embeddings.detach().float().cpu().numpy())
+    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
+        return np.stack([_to_numpy(embedding) for embedding in embeddings])
+    try:
+        return np.asarray(embeddings, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"encode() returned no array of numbers: {error}.") from error
