@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.senteval import check_count, find_root, read_lines, tab_separated
 
 SUITE = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")
 SUBSET_TASKS = SUITE[:5]
@@ -133,7 +134,7 @@ def load_tasks(
     canonical = [_canonical(name) for name in names]
     root = None
     if data_dir is not None and any(name in PUBLISHED for name in canonical):
-        root = _senteval_root(Path(data_dir))
+        root = find_root(Path(data_dir), ("STS", "SICK"), content="STS1?-en-test")
     tasks: list[PairTask] = []
     for name in canonical:
         if name not in PUBLISHED:
@@ -209,7 +210,7 @@ def _from_hub(name: str, counts: Mapping[str, int]) -> PairTask:
     from simcse_kit.evaluation.hub import load_pairs
 
     pairs, source = load_pairs(name)
-    _check_count(f"{name} ({source})", sum(counts.values()), len(pairs))
+    check_count(f"{name} ({source})", sum(counts.values()), len(pairs), "rated pairs")
     return _task(name, pairs, source)
 
 
@@ -227,22 +228,14 @@ def _from_folder(root: Path, name: str, counts: Mapping[str, int]) -> PairTask:
         else:
             path = root / "SICK" / _SICK_FILES[part]
             found = _read_columns(path, columns=(1, 2, 3), header="pair_ID")
-        _check_count(str(path), expected, len(found))
+        check_count(str(path), expected, len(found), "rated pairs")
         pairs += found
     return _task(name, pairs, str(root), subsets)
 
 
-def _check_count(where: str, expected: int, found: int) -> None:
-    if found != expected:
-        raise InputError(
-            f"{where} holds {found:,} rated pairs where {expected:,} are expected:"
-            " the data are incomplete or another release; get them anew."
-        )
-
-
 def _read_subset(inputs: Path, scores: Path) -> list[Pair]:
     """One subset of STS12–16: tab-separated sentences, and a file of scores line by line."""
-    sentences, ratings = _lines(inputs), _lines(scores)
+    sentences, ratings = read_lines(inputs), read_lines(scores)
     if len(sentences) != len(ratings):
         raise InputError(
             f"{inputs} has {len(sentences)} lines and {scores.name} {len(ratings)}: each pair"
@@ -251,7 +244,7 @@ def _read_subset(inputs: Path, scores: Path) -> list[Pair]:
     pairs = []
     for number, (line, rating) in enumerate(zip(sentences, ratings, strict=True), start=1):
         if rating.strip():  # a blank line is a pair that nobody rated
-            first, second = _fields(line, inputs, number, (0, 1))
+            first, second = tab_separated(line, inputs, number, (0, 1))
             pairs.append((first, second, _score(rating, scores, number)))
     return pairs
 
@@ -260,28 +253,15 @@ def _read_columns(
     path: Path, columns: tuple[int, int, int], header: str | None = None
 ) -> list[Pair]:
     """Tab-separated rows without quoting: quote marks in STS-B and SICK are plain text."""
-    lines = _lines(path)
+    lines = read_lines(path)
     if header is not None and not (lines and lines[0].startswith(header)):
         raise InputError(f"{path}:1 should be a header line that starts with {header!r}.")
     pairs = []
     for number, line in enumerate(lines, start=1):
         if number > 1 or header is None:
-            first, second, score = _fields(line, path, number, columns)
+            first, second, score = tab_separated(line, path, number, columns)
             pairs.append((first, second, _score(score, path, number)))
     return pairs
-
-
-def _fields(line: str, path: Path, number: int, columns: tuple[int, ...]) -> list[str]:
-    fields = line.split("\t")
-    if len(fields) <= max(columns):
-        raise InputError(
-            f"{path}:{number} has {len(fields)} tab-separated field(s) where at least"
-            f" {max(columns) + 1} are expected."
-        )
-    chosen = [fields[column] for column in columns]
-    if not all(field.strip() for field in chosen):
-        raise InputError(f"{path}:{number} has an empty sentence or score.")
-    return chosen
 
 
 def _score(text: str, path: Path, number: int) -> float:
@@ -292,40 +272,3 @@ def _score(text: str, path: Path, number: int) -> float:
     if not math.isfinite(value):
         raise InputError(f"{path}:{number} has the score {text.strip()!r}, which is no number.")
     return value
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(
-            f"{path} is missing: the SentEval data are incomplete; get them anew, or name only the"
-            " tasks that are there."
-        )
-    try:
-        # Not splitlines(), which also breaks at characters that occur inside sentences.
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
-    if lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _senteval_root(data_dir: Path) -> Path:
-    """The folder that holds `STS/` or `SICK/`: `data_dir`, one level down, or data/downstream."""
-    if not data_dir.is_dir():
-        raise InputError(f"The data folder {data_dir} does not exist or is no folder.")
-    below = [*sorted(data_dir.iterdir()), data_dir / "data" / "downstream"]
-    for candidates in ([data_dir], below):
-        found = [c for c in candidates if (c / "STS").is_dir() or (c / "SICK").is_dir()]
-        if len(found) > 1:
-            raise InputError(
-                f"{data_dir} holds SentEval data in {' and in '.join(f.name for f in found)}:"
-                " say which with --data-dir."
-            )
-        if found:
-            return found[0]
-    parent = data_dir.name in ("STS", "SICK") or any(data_dir.glob("STS1?-en-test"))
-    hint = f"give its parent, {data_dir.parent}" if parent else "give SentEval's data/downstream"
-    raise InputError(
-        f"{data_dir} holds no SentEval data, which is a folder with STS/ and SICK/ in it: {hint}."
-    )
