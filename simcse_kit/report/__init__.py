@@ -1,0 +1,1 @@
+"""One report of one or several models: collected once as values, rendered in several forms."""

@@ -1,0 +1,93 @@
+"""A page opened in a real browser: what it complains of, asks for, and where its words collide."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Rectangles of all visible pieces of text, and those that cover each other by more than a hair.
+_COLLISIONS = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const pieces = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode, parent = node.parentElement;
+    if (!node.data.trim() || parent.closest('script, style, title, desc, .skip')) continue;
+    if (!parent.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) pieces.push([node.data.trim().slice(0, 40), box]);
+  }
+  const found = [];
+  for (let i = 0; i < pieces.length; i++) for (let j = i + 1; j < pieces.length; j++) {
+    const [a, p] = pieces[i], [b, q] = pieces[j];
+    const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+    const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    if (wide > 2 && high > 0.35 * Math.min(p.height, q.height)) found.push(`${a} | ${b}`);
+  }
+  return found;
+}"""
+
+
+@dataclass
+class Findings:
+    """What a browser found; all empty for a page that is in order."""
+
+    complaints: list[str]
+    requests: list[str]
+    collisions: list[str]
+    wider_than_the_window: int
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Chromium, headless; the test is skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine to open the page in")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=program, args=_FLAGS)
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def look(
+    chromium: Any, file: Path, *, width: int, scheme: str = "light", shot: Path | None = None
+) -> Findings:
+    """Open the file at this width (CSS pixels) and colour scheme, and look at all of it."""
+    context = chromium.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_load_state("networkidle")
+    over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+    collisions = page.evaluate(_COLLISIONS)
+    if shot is not None:
+        page.screenshot(path=shot, full_page=True)
+    context.close()
+    outside = [url for url in requests if url != file.as_uri() and not url.startswith("data:")]
+    return Findings(complaints, outside, collisions, max(0, over))

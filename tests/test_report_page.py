@@ -1,0 +1,163 @@
+"""The shell of a page: whole, sealed, readable in light and dark, and what is quoted is text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from browsing import browser, look
+from markupsafe import Markup
+
+from simcse_kit.report.page import Section, page
+
+_VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
+SECTIONS = [
+    Section("one", "The first", Markup("<p>Some <b>words</b>.</p>")),
+    Section("two", "The second <two>", "5 < 6 & <script>alert(1)</script>"),
+    Section("three", "The third", Markup("<p>More.</p>"), short="3rd"),
+]
+
+
+class Outline(HTMLParser):
+    """Reads a page strictly: every element that is opened is closed, in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[str] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            self.attributes.append((tag, name, value or ""))
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif not (self.open and self.open[-1] == "style"):
+            self.words += data
+
+
+def check_page(html: str) -> Outline:
+    """What holds for every page of ours."""
+    outline = Outline(html)
+    assert len(outline.ids) == len(set(outline.ids))
+    for tag, name, value in outline.attributes:
+        if name in ("src", "href", "action", "data", "poster", "srcset", "xlink:href"):
+            assert value.startswith(("#", "data:")), f"<{tag} {name}={value!r}> leaves the page"
+            if value.startswith("#") and len(value) > 1:
+                assert value[1:] in outline.ids, f"{value} leads nowhere"
+        assert not name.startswith("on"), f"<{tag} {name}> is a script the policy forbids"
+        if name in ("aria-labelledby", "aria-describedby"):
+            assert set(value.split()) <= set(outline.ids)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", html, re.S))
+    assert "@import" not in styles and not re.search(r"url\((?!['\"]?(#|data:))", styles)
+    return outline
+
+
+def test_page_is_whole_and_what_is_quoted_stays_text():
+    html = page("A & B", SECTIONS, lead="<lead>", footer="made")
+    outline = check_page(html)
+    assert "5 < 6 & <script>alert(1)</script>" in outline.words
+    assert len(outline.scripts) == 1 and "alert" not in outline.scripts[0]
+    assert "3rd" in outline.words and "The second <two>" in outline.words
+    assert page("A & B", SECTIONS, lead="<lead>", footer="made") == html
+
+
+def test_policy_forbids_everything_but_the_pages_own_scripts():
+    html = page("T", SECTIONS, scripts=["console.assert(1 < 2 && 'ä');"])
+    outline = check_page(html)
+    policy = next(v for t, n, v in outline.attributes if n == "content" and "default-src" in v)
+    assert "default-src 'none'" in policy and "unsafe-inline'" not in policy.split("style-src")[0]
+    for script in outline.scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert len(outline.scripts) == 2
+
+
+def test_few_sections_need_no_contents():
+    assert '<nav class="contents"' not in page("T", SECTIONS[:2])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"sections": [SECTIONS[0], SECTIONS[0]]},
+        {"sections": SECTIONS, "scripts": ["'</script>'"]},
+        {"sections": SECTIONS, "styles": ["p{} </STYLE>"]},
+    ],
+)
+def test_what_would_break_the_page_is_refused(bad):
+    with pytest.raises(ValueError, match="page"):
+        page("T", **bad)
+
+
+# ---- colours -------------------------------------------------------------------------------------
+
+
+def _colours(mode: int) -> dict[str, str]:
+    css = (Path(page.__code__.co_filename).parent / "templates" / "page.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", css)
+    return {name: both[mode] for name, *both in pairs}
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: (lighter + 0.05) / (darker + 0.05)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_computed_right():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_colours_have_the_contrast_wcag_asks_for(mode):
+    colours = _colours(mode)
+    words = {"ink", "muted", "accent", "good", "bad"} | {n for n in colours if "model" in n}
+    assert len(words) == 11
+    for ground in ("paper", "panel"):
+        for name in words:
+            assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+        assert contrast(colours["axis"], colours[ground]) >= 3, ground  # graphics: 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser(tmp_path: Path, scheme: str):
+    file = tmp_path / "page.html"
+    script = "document.getElementById('theme').click();"
+    file.write_text(page("A page " * 9, SECTIONS, scripts=[script]), encoding="utf-8")
+    with browser() as chromium:
+        for width in (390, 1280):
+            found = look(chromium, file, width=width, scheme=scheme)
+            assert found.complaints == [] and found.requests == [] and found.collisions == []
+            assert found.wider_than_the_window == 0
