@@ -55,6 +55,14 @@ def embed(
     return embeddings
 
 
+def pair_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosines (N,) of the rows of two arrays (N, D), float64."""
+    sides = [side.astype(np.float64) for side in (first, second)]
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
+    # Pairs of equal texts are ties at 1: rounding errors must not put them in some order.
+    return np.einsum("nd,nd->n", *unit).round(12)
+
+
 def _to_numpy(embeddings: Any) -> np.ndarray:
     """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
     if hasattr(embeddings, "detach"):

@@ -138,7 +138,7 @@ def load_tasks(
     tasks: list[PairTask] = []
     for name in canonical:
         if name not in PUBLISHED:
-            task = _from_file(Path(name))
+            task = load_pair_file(Path(name))
         elif root is not None:
             task = _from_folder(root, name, counts.get(name, PUBLISHED[name]))
         else:
@@ -160,6 +160,27 @@ def load_stsb(
         raise InputError(f"STS-B has the splits train, dev and test, not {split!r}.")
     name = "STSB" if split == "test" else f"STSB-{split}"
     return load_tasks(data_dir, [name], counts=counts)[0]
+
+
+def load_pair_file(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTask:
+    """A task of the file's stem's name from a file of scored pairs, in any language.
+
+    Args:
+        columns: our names (sentence1, sentence2, score) to the file's, where they are others.
+
+    Raises InputError as `read_rows`, and where the columns make no scored pairs.
+    """
+    from simcse_kit.data import read_rows
+
+    rows = read_rows(path, columns=columns)
+    if rows.kind != "scored" or rows.scores is None:
+        raise InputError(
+            f"{path} cannot be a task: it holds {rows.kind} rows, and a task needs the columns"
+            " sentence1, sentence2 and score."
+        )
+    stem = Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
+    first, second = rows.columns["sentence1"], rows.columns["sentence2"]
+    return PairTask(stem, first, second, rows.scores, {}, "file", str(path))
 
 
 def _canonical(name: str) -> str:
@@ -190,20 +211,6 @@ def _task(
     second = [" ".join(sentence.split()) for _, sentence, _ in pairs]
     gold = np.array([score for _, _, score in pairs])
     return PairTask(name, first, second, gold, subsets or {}, _SPLITS.get(name, "test"), source)
-
-
-def _from_file(path: Path) -> PairTask:
-    from simcse_kit.data import read_rows
-
-    rows = read_rows(path)
-    if rows.kind != "scored" or rows.scores is None:
-        raise InputError(
-            f"{path} cannot be a task: it holds {rows.kind} rows, and a task needs the columns"
-            " sentence1, sentence2 and score."
-        )
-    stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    first, second = rows.columns["sentence1"], rows.columns["sentence2"]
-    return PairTask(stem, first, second, rows.scores, {}, "file", str(path))
 
 
 def _from_hub(name: str, counts: Mapping[str, int]) -> PairTask:

@@ -1,0 +1,100 @@
+"""What a model made of one task: figures with how sure they are, as JSON and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from simcse_kit.evaluation.statistics import Interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure; its interval over other items, or its standard deviation over seeds, if any."""
+
+    value: float
+    interval: Interval | None = None
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A model's figures on a task, by name, and the protocol they are measured by.
+
+    Figures are ×100 but thresholds, which are cosines. `summary` says in a sentence what they are
+    over.
+    """
+
+    model: str
+    task: str
+    figures: Mapping[str, Figure]
+    protocol: Mapping[str, Any]
+    summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        figures = {name: asdict(figure) for name, figure in self.figures.items()}
+        known = {
+            name: {key: value for key, value in figure.items() if value is not None}
+            for name, figure in figures.items()
+        }
+        return {
+            "model": self.model,
+            "task": self.task,
+            "figures": known,
+            "protocol": dict(self.protocol),
+        }
+
+
+def table(result: TaskResult) -> Table:
+    """A rich table: a row a figure."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table(
+        box=box.SIMPLE_HEAD, caption=escape(_caption(result)), caption_justify="left",
+        pad_edge=False,
+    )  # fmt: skip
+    header, *rows = _cells(result)
+    for number, name in enumerate(header):
+        drawn.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*map(escape, row))
+    return drawn
+
+
+def markdown(result: TaskResult) -> str:
+    """The same as GitHub Markdown, the caption in a line below."""
+    header, *rows = _cells(result)
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{drawn}\n\n{_caption(result)}\n"
+
+
+def _caption(result: TaskResult) -> str:
+    return f"{result.model} on {result.task}: {result.summary}"
+
+
+def _cells(result: TaskResult) -> Iterator[list[str]]:
+    """The header, and a row a figure, without the columns that nothing is in."""
+    levels = {f.interval.level for f in result.figures.values() if f.interval}
+    spread = any(figure.sd is not None for figure in result.figures.values())
+    percent = f"{100 * max(levels):g} % interval" if levels else ""
+    yield ["figure", "value", *([percent] if levels else []), *(["sd"] if spread else [])]
+    for name, figure in result.figures.items():
+        row = [name, _shown(name, figure.value)]
+        if levels:
+            ends = figure.interval
+            row.append(f"{ends.low:.2f} to {ends.high:.2f}" if ends else "")
+        if spread:
+            row.append("" if figure.sd is None else f"{figure.sd:.2f}")
+        yield row
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.4f}" if "threshold" in name else f"{value:.2f}"

@@ -1,0 +1,145 @@
+"""Duplicate detection against scikit-learn and sentence-transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.duplicates import (
+    duplicate_scores,
+    evaluate_duplicates,
+    load_duplicates,
+)
+from simcse_kit.evaluation.sts_data import PairTask
+
+
+def pairs(n: int = 200, seed: int = 0, digits: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines, a little higher for duplicates; few digits make ties."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.35).astype(float)
+    cosines = np.clip(rng.normal(0.4 + 0.25 * labels, 0.2), -1, 1)
+    return cosines.round(digits), labels
+
+
+@pytest.mark.parametrize("digits", [6, 1])
+def test_average_precision_and_best_f1_are_scikit_learns(digits: int) -> None:
+    cosines, labels = pairs(digits=digits)
+    scores = duplicate_scores(cosines, labels)
+    precision, recall, _ = precision_recall_curve(labels, cosines)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+    assert scores.ap == pytest.approx(100 * average_precision_score(labels, cosines))
+    assert scores.f1 == pytest.approx(100 * f1.max())
+    called = cosines >= scores.f1_threshold
+    assert scores.precision == pytest.approx(100 * labels[called].mean())
+    assert scores.recall == pytest.approx(100 * called[labels == 1].mean())
+    right = (cosines >= scores.accuracy_threshold) == labels
+    assert scores.accuracy == pytest.approx(100 * right.mean())
+    best = max(((cosines >= t) == labels).mean() for t in cosines)
+    assert scores.accuracy == pytest.approx(100 * best)
+
+
+def test_thresholds_are_sentence_transformers() -> None:
+    from sentence_transformers.sentence_transformer.evaluation import (
+        BinaryClassificationEvaluator as Theirs,
+    )
+
+    cosines, labels = pairs(seed=3)
+    scores = duplicate_scores(cosines, labels)
+    accuracy, at = Theirs.find_best_acc_and_threshold(cosines, labels, True)
+    assert (scores.accuracy, scores.accuracy_threshold) == pytest.approx((100 * accuracy, at))
+    f1, precision, recall, at = Theirs.find_best_f1_and_threshold(cosines, labels, True)
+    assert (scores.f1, scores.f1_threshold) == pytest.approx((100 * f1, at))
+    assert (scores.precision, scores.recall) == pytest.approx((100 * precision, 100 * recall))
+
+
+def test_where_all_had_better_be_called_duplicates() -> None:
+    scores = duplicate_scores(np.array([0.5, 0.4, 0.3]), np.array([0, 1, 1]))
+    assert (scores.recall, scores.f1_threshold) == (100.0, -1.0)
+    assert scores.f1 == pytest.approx(80.0)
+    tied = duplicate_scores(np.full(4, 0.7), np.array([0, 1, 1, 0]))
+    assert (tied.ap, tied.precision, tied.recall) == (50.0, 50.0, 100.0)
+
+
+def test_a_draw_is_the_figures_of_the_resampled_pairs() -> None:
+    cosines, labels = pairs(40, digits=1)
+    scores = duplicate_scores(cosines, labels, draws=200, seed=1)
+    again = duplicate_scores(cosines, labels, draws=200, seed=1)
+    rng = np.random.default_rng(1)
+    order = np.argsort(-cosines, kind="stable")
+    rows = (1 << 20) // 40
+    drawn = rng.integers(0, 40, size=(rows, 40))[:200]
+    for draw, some in enumerate(drawn):
+        chosen = order[some]
+        expected = duplicate_scores(cosines[chosen], labels[chosen])
+        for name in ("ap", "f1", "accuracy"):
+            assert scores.draws[name][draw] == pytest.approx(getattr(expected, name)), name
+    assert all((scores.draws[name] == again.draws[name]).all() for name in scores.draws)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "labels", "message"),
+    [
+        (np.ones(3), np.ones(2), "every pair needs one of each"),
+        (np.array([0.1, np.nan]), np.array([0, 1]), "not finite"),
+        (np.array([0.1, 0.2]), np.array([0, 2]), "label of pair 2 is 2"),
+        (np.array([0.1, 0.2]), np.array([1, 1]), "every label is 1"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    cosines: np.ndarray, labels: np.ndarray, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        duplicate_scores(cosines, labels)
+
+
+def test_labelled_pairs_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "questions.tsv"
+    path.write_text("q1\tq2\tlabel\none\ttwo\t1\nthree\tfour\t0\n")
+    task = load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
+    assert task.name == "questions"
+    assert (task.sentence1, task.sentence2) == (["one", "three"], ["two", "four"])
+    assert task.gold.tolist() == [1, 0]
+    path.write_text("q1\tq2\tlabel\none\ttwo\t1\nthree\tfour\t0.5\n")
+    with pytest.raises(InputError, match=r"questions.tsv: the label of pair 2 is 0.5"):
+        load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
+    path.write_text("q1\tq2\tlabel\none\ttwo\tyes\n")
+    with pytest.raises(InputError, match=r"questions.tsv:2: .*'yes'"):
+        load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
+    with pytest.raises(InputError, match="no column 'sentence1'"):
+        load_duplicates(path)
+
+
+class Angles:
+    """A text is a number of degrees."""
+
+    name = "angles"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
+        self.asked += texts
+        angles = np.deg2rad([float(text) for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_a_model_on_a_task() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.tile([0.0, 1.0], 50)
+    turns = np.where(labels == 1, rng.integers(0, 50, 100), rng.integers(20, 90, 100))
+    task = PairTask("turns", ["0"] * 100, [str(t) for t in turns], labels, {}, "file", "made up")
+    model = Angles()
+    result = evaluate_duplicates(model, task, draws=300)
+    assert len(model.asked) == len(set(model.asked))
+    expected = duplicate_scores(np.cos(np.deg2rad(turns)), labels)
+    for name in ("ap", "f1", "precision", "recall", "accuracy", "f1_threshold"):
+        assert result.figures[name].value == pytest.approx(getattr(expected, name)), name
+    interval = result.figures["ap"].interval
+    assert interval is not None
+    assert interval.low < expected.ap < interval.high
+    assert result.to_json() == evaluate_duplicates(model, task, draws=300).to_json()
