@@ -1,64 +1,21 @@
-"""Where a committed figure comes from: command, machine, versions, date."""
+"""Committed figures as JSON, with where they come from."""
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
-import shlex
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import simcse_kit
+from simcse_kit.provenance import PACKAGES, hardware
+from simcse_kit.provenance import provenance as _provenance
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
+__all__ = ["PACKAGES", "hardware", "provenance", "write"]
 
 
 def provenance() -> dict[str, Any]:
     """What belongs beside every number in ``eval/results``."""
-    return {
-        "command": shlex.join(
-            ["python", f"eval/{Path(sys.argv[0]).name}", *map(_name, sys.argv[1:])]
-        ),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "hardware": hardware(),
-        "versions": {name: version(name) for name in PACKAGES}
-        | {"simcse-kit": simcse_kit.__version__, "python": sys.version.split()[0]},
-    }
-
-
-def _name(argument: str) -> str:
-    """An absolute path without the folders of this machine."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, what it multiplies natively, threads, and the GPU where there is one."""
-    import torch
-
-    from simcse_kit.precision import resolve_precision
-
-    info: dict[str, Any] = {
-        "cpu": _cpu_name(),
-        "threads": torch.get_num_threads(),
-        "native_precision": resolve_precision("auto", "cpu"),
-    }
-    if torch.cuda.is_available():
-        info["gpu"] = torch.cuda.get_device_name()
-    return info
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    notable = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
-    return f"{names[0] if names else platform.machine()} ({', '.join(notable) or 'no AVX'})"
+    return _provenance(f"python eval/{Path(sys.argv[0]).name}")
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:

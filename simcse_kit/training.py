@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.memory import keep_buffers
 from simcse_kit.precision import Precision, resolve_precision
+from simcse_kit.provenance import provenance, short
 from simcse_kit.sampling import WindowedByLength
 from simcse_kit.tokens import TokenStore
 from simcse_kit.trainer import (
@@ -47,6 +49,8 @@ from simcse_kit.trainer import (
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "train_config.yaml"
+HISTORY_FILE = "history.jsonl"
+RUN_FILE = "run.json"
 
 
 @dataclass
@@ -259,7 +263,11 @@ class _Run:
             if best is None:
                 self.save(self.folder, state.global_step, None)
             lines = "".join(json.dumps(entry) + "\n" for entry in history)
-            (self.folder / "history.jsonl").write_text(lines)
+            (self.folder / HISTORY_FILE).write_text(lines)
+            # What the settings do not hold: a report reads it, and finds the model it began as.
+            began = {"model": self.encoder.name, "data": short(self.source)}
+            made = {"made": provenance(Path(sys.argv[0]).name)}
+            (self.folder / RUN_FILE).write_text(json.dumps(began | made, indent=2) + "\n")
         if best is not None and best != state.global_step:
             chosen = SentenceEncoder.from_pretrained(
                 self.folder, device=self.encoder.device, precision=self.encoder.precision
