@@ -198,14 +198,15 @@ def test_an_interrupted_training_says_how_to_go_on(
 
 def test_columns_are_mapped_for_training() -> None:
     """``--column`` is read before anything else is looked at."""
-    from simcse_kit.commands.train import _mapping
+    from simcse_kit.commands.column_mapping import column_mapping
 
-    assert _mapping(["anchor=title", "positive=body text"]) == {
+    assert column_mapping(["anchor=title", "positive=body text"]) == {
         "anchor": "title",
         "positive": "body text",
     }
+    assert column_mapping([]) is None
     with pytest.raises(InputError, match="write it as ours=theirs"):
-        _mapping(["anchor"])
+        column_mapping(["anchor"])
 
 
 # -- embedding

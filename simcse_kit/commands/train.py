@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simcse_kit.atomic import check_can_make
+from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.evaluate import draw_cosines
 from simcse_kit.commands.options import Plots
 from simcse_kit.config import TrainConfig, build_config
@@ -44,12 +45,7 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column", metavar="OURS=THEIRS", help="Map a column, e.g. anchor=title (repeatable)."
-        ),
-    ] = None,
+    columns: ColumnOption = None,
     eval_data: Annotated[
         Path | None,
         typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
@@ -80,7 +76,7 @@ def train(
             dev = None if eval_data is None else _dev_set(eval_data)
             result = run(
                 model,
-                data if not columns else read_rows(data, columns=_mapping(columns)),
+                data if not columns else read_rows(data, columns=column_mapping(columns)),
                 config,
                 output_dir,
                 eval_data=dev,
@@ -94,17 +90,6 @@ def train(
             raise typer.Exit(130) from None
     if is_main():  # of the ranks that torchrun started
         typer.echo(_training_summary(result, dev))
-
-
-def _mapping(columns: list[str]) -> dict[str, str]:
-    """``["anchor=title", …]`` as ``{"anchor": "title", …}``."""
-    mapping = {}
-    for text in columns:
-        ours, equals, theirs = text.partition("=")
-        if not equals or not ours or not theirs:
-            raise InputError(f"--column {text}: write it as ours=theirs, for instance anchor=title")
-        mapping[ours] = theirs
-    return mapping
 
 
 def _dev_set(path: Path) -> PairTask:
