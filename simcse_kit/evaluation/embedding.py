@@ -38,7 +38,7 @@ def embed(
             f"A {type(model).__name__} cannot be judged: it has no encode(list of str)."
         )
     logger.info("embedding %d distinct sentences", len(texts))
-    embeddings = _to_numpy(encode(texts, **(encode_kwargs or {})))
+    embeddings = as_array(encode(texts, **(encode_kwargs or {})))
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
         raise InputError(
             f"encode() of {len(texts)} sentences returned an array of shape {embeddings.shape}:"
@@ -63,12 +63,12 @@ def pair_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", *unit).round(12)
 
 
-def _to_numpy(embeddings: Any) -> np.ndarray:
+def as_array(embeddings: Any) -> np.ndarray:
     """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
     if hasattr(embeddings, "detach"):
         return np.asarray(embeddings.detach().float().cpu().numpy())
     if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
-        return np.stack([_to_numpy(embedding) for embedding in embeddings])
+        return np.stack([as_array(embedding) for embedding in embeddings])
     try:
         return np.asarray(embeddings, dtype=np.float32)
     except (TypeError, ValueError) as error:

@@ -151,7 +151,7 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
         )
     if not (np.isfinite(cosines).all() and np.isfinite(gold).all()):
         raise InputError("Densities need finite cosines and gold scores.")
-    edges = _band_edges(gold)
+    edges = band_edges(gold)
     figure = _figure(7.2, 4.6)
     axis = figure.subplots()
     _bare(axis)
@@ -253,7 +253,11 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return _area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
 
 
-def _band_edges(gold: np.ndarray) -> np.ndarray:
+def band_edges(gold: np.ndarray) -> np.ndarray:
+    """Edges of the bands of gold scores (N,): five equal ones, whole numbers for STS's scales.
+
+    Raises InputError where all scores are the same.
+    """
     low, high = gold.min(), gold.max()
     if low == high:
         raise InputError(f"Every gold score is {low:g}: there are no bands to compare.")
