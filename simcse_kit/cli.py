@@ -13,6 +13,7 @@ import typer
 from simcse_kit import __version__
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import compare, evaluate
+from simcse_kit.commands.map import embedding_map
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.console import OneSentence, turn_down_libraries
@@ -42,6 +43,7 @@ def _start(
 app.command(epilog=SETTINGS)(train)
 for command in (evaluate, compare, embed, similarity, recipes):
     app.command()(command)
+app.command("map")(embedding_map)
 
 
 def main() -> None:
