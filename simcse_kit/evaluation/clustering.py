@@ -22,7 +22,7 @@ import numpy as np
 
 from simcse_kit.data import read_rows
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 from simcse_kit.geometry.rows import finite_rows
 
@@ -46,7 +46,7 @@ def load_labelled(path: Path | str, columns: Mapping[str, str] | None = None) ->
     """
     rows = read_rows(path, columns={"text": "text", "label": "label"} | dict(columns or {}))
     if rows.labels is None or "text" not in rows.columns:
-        raise InputError(f"{path}: clustering needs the columns text and label")
+        raise InputError(f"{path}: a labelled task needs the columns text and label")
     return LabelledTask(Path(path).name.split(".")[0], rows.columns["text"], rows.labels, str(path))
 
 
@@ -129,7 +129,7 @@ def evaluate_clustering(
     embeddings = embed(model, list(row), encode_kwargs)[[row[text] for text in task.texts]]
     scores = cluster_agreement(embeddings, task.labels, seeds=seeds)
     return TaskResult(
-        model=name or str(getattr(model, "name", "") or type(model).__name__),
+        model=name or model_name(model),
         task=task.name,
         figures={
             figure: Figure(

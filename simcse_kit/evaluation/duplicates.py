@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed, pair_cosines
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, pair_cosines
 from simcse_kit.evaluation.statistics import percentile_interval
 from simcse_kit.evaluation.sts_data import PairTask, load_pair_file
 from simcse_kit.evaluation.task_result import Figure, TaskResult
@@ -193,7 +193,7 @@ def evaluate_duplicates(
     figures["accuracy_threshold"] = Figure(scores.accuracy_threshold)
     positive = int(task.gold.sum())
     return TaskResult(
-        model=name or str(getattr(model, "name", "") or type(model).__name__),
+        model=name or model_name(model),
         task=task.name,
         figures=figures,
         protocol={

@@ -20,6 +20,21 @@ class Encoder(Protocol):
         """Called with a list of N sentences; embeddings (N, D) in their order."""
 
 
+def model_name(model: Any) -> str:
+    """What to call a model in a result: its own `name`, or that of its class."""
+    return str(getattr(model, "name", "") or type(model).__name__)
+
+
+def model_settings(model: Any, encode_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Precision, tokens a text is cut to and pooling, as far as the model says: for protocols."""
+    settings = {
+        "precision": (encode_kwargs or {}).get("precision") or getattr(model, "precision", None),
+        "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),
+        "pooling": getattr(model, "pooling", None),
+    }
+    return {key: value for key, value in settings.items() if isinstance(value, str | int)}
+
+
 def distinct(texts: Iterable[str]) -> dict[str, int]:
     """Each different text with its row number, in order of appearance."""
     return {text: row for row, text in enumerate(dict.fromkeys(texts))}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
 from simcse_kit.evaluation.mean_intervals import mean_estimates
 from simcse_kit.evaluation.retrieval import by_query
 from simcse_kit.evaluation.retrieval_data import RetrievalTask
@@ -54,7 +54,7 @@ def evaluate_retrieval(
     estimates = mean_estimates(values, draws=draws, seed=seed)
     n, m, j = len(task.queries), len(task.corpus), int((task.relevance.grade > 0).sum())
     return TaskResult(
-        model=name or str(getattr(model, "name", "") or type(model).__name__),
+        model=name or model_name(model),
         task=task.name,
         figures={name: Figure(each.value, each.interval) for name, each in estimates.items()},
         protocol={
