@@ -1,0 +1,220 @@
+"""A model on labelled texts: linear probe, nearest neighbours, few-shot episodes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.classes import DRAWS, accuracy, class_numbers, f1
+from simcse_kit.evaluation.clustering import LabelledTask
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
+from simcse_kit.evaluation.few_shot import (
+    Classifier,
+    few_shot,
+    large_classes,
+    mean_accuracy,
+)
+from simcse_kit.evaluation.logistic import stratified_folds
+from simcse_kit.evaluation.probe import STRENGTHS, linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.task_result import Figure, TaskResult
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """Rows of one table of texts to train on and to test on, with their classes."""
+
+    texts: list[str]
+    numbers: np.ndarray
+    classes: list[str]
+    train: np.ndarray
+    test: np.ndarray
+    split: str
+
+
+def evaluate_classification(
+    model: Encoder,
+    task: LabelledTask,
+    test: LabelledTask | None = None,
+    *,
+    test_share: float = 0.2,
+    folds: int = 5,
+    k: int = 10,
+    seed: int = 0,
+    encode_kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> TaskResult:
+    """Accuracy and macro-F1 of a linear probe and of k nearest neighbours, with intervals.
+
+    Beside them what always saying the commonest class would give. Intervals are over other test
+    examples: Wilson's for accuracies, the bootstrap for F1.
+
+    Args:
+        test: examples to test on; by default `test_share` of `task`, drawn class by class.
+        folds: of the training examples, to choose the probe's strength.
+        k: neighbours that vote, by cosine.
+        seed: of the split, the folds and the bootstrap.
+        encode_kwargs: passed on to `model.encode`.
+        name: what to call the model; its own `name` by default.
+
+    Raises:
+        InputError: as `embed`, `linear_probe` and `nearest_neighbours`; a label that only the test
+            examples have; one class for all.
+    """
+    examples = _examples(task, test, test_share, seed)
+    known, unseen = examples.numbers[examples.train], examples.numbers[examples.test]
+    stratified_folds(known, folds, seed)  # complains before the embedding and not after it
+    if k > len(known):
+        raise InputError(f"There are {len(known)} training examples for k = {k}: lower k.")
+    embeddings = _embeddings(model, examples.texts, encode_kwargs)
+    train, there = embeddings[examples.train], embeddings[examples.test]
+    probe = linear_probe(train, known, there, folds=folds, seed=seed)
+    voted = nearest_neighbours(train, known, there, k=k)
+    commonest = np.full(len(unseen), np.bincount(known).argmax())
+    figures = {}
+    for kind, predicted in (("probe", probe.predicted), (f"{k}-NN", voted)):
+        figures[f"{kind} accuracy"] = accuracy(unseen, predicted)
+        figures[f"{kind} macro-F1"] = f1(unseen, predicted, seed=seed)
+    figures["commonest class accuracy"] = accuracy(unseen, commonest)
+    return TaskResult(
+        model=name or model_name(model),
+        task=task.name,
+        figures=figures,
+        protocol={
+            "probe": "scikit-learn LogisticRegression on the embeddings as they are",
+            "strengths": list(STRENGTHS),
+            "strength": probe.chosen.strength,
+            "strength_chosen_by": f"accuracy in {folds} stratified folds of the training examples",
+            "accuracy_in_folds": probe.chosen.accuracy,
+            "neighbours": f"{k}, by cosine, one vote each",
+            "classes": len(examples.classes),
+            "train": len(known),
+            "test": len(unseen),
+            "split": examples.split,
+            "seed": seed,
+            "test_texts_also_in_train": _shared(examples),
+            "interval": f"accuracy: Wilson; F1: percentile bootstrap over test examples, {DRAWS}"
+            f" draws, seed {seed}",
+            "source": task.source,
+            "test_source": task.source if test is None else test.source,
+        },
+        summary=(
+            f"×100 on {len(unseen):,} examples of {len(examples.classes):,} classes after"
+            f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
+        ),
+    )
+
+
+def evaluate_few_shot(
+    model: Encoder,
+    task: LabelledTask,
+    *,
+    ways: int = 5,
+    shots: int = 5,
+    queries: int = 15,
+    episodes: int = 600,
+    classifier: Classifier = "centroid",
+    seed: int = 0,
+    show_progress: bool = False,
+    encode_kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> TaskResult:
+    """Mean accuracy over few-shot episodes, with its interval over other episodes.
+
+    Every distinct text is one example of its label, so that no text is both known and asked for.
+    For the arguments see `few_shot`. Raises InputError as it and `embed`, and for a text with two
+    labels.
+    """
+    label_of: dict[str, str] = {}
+    for text, label in zip(task.texts, task.labels, strict=True):
+        if label_of.setdefault(text, label) != label:
+            raise InputError(
+                f"{task.source}: {text!r:.60} has the labels {label_of[text]} and {label};"
+                " correct one or remove the text."
+            )
+    texts = list(label_of)
+    numbers, classes = class_numbers(list(label_of.values()), len(texts), task.source)
+    # Before the embedding, so that a complaint does not come after it.
+    enough = len(large_classes(numbers, ways, shots, queries))
+    accuracies = few_shot(
+        embed(model, texts, encode_kwargs),
+        numbers,
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        episodes=episodes,
+        classifier=classifier,
+        seed=seed,
+        show_progress=show_progress,
+    )
+    mean = mean_accuracy(accuracies)
+    return TaskResult(
+        model=name or model_name(model),
+        task=task.name,
+        figures={"accuracy": Figure(mean.value, mean.interval, float(accuracies.std(ddof=1)))},
+        protocol={
+            "ways": ways,
+            "shots": shots,
+            "queries": queries,
+            "episodes": episodes,
+            "classifier": {
+                "centroid": "nearest centroid, cosine",
+                "logistic": "scikit-learn LogisticRegression on unit vectors, C = 1",
+            }[classifier],
+            "classes": len(classes),
+            "classes_with_enough_examples": enough,
+            "texts": len(texts),
+            "chance": 100 / ways,
+            "seed": seed,
+            "interval": "Student's t over episodes; other episodes of the same examples",
+            "source": task.source,
+        },
+        summary=(
+            f"×100, {ways}-way {shots}-shot, {queries} queries a class, {episodes:,} episodes from"
+            f" {enough:,} classes; chance is {100 / ways:.2f}."
+        ),
+    )
+
+
+def _examples(
+    task: LabelledTask, test: LabelledTask | None, test_share: float, seed: int
+) -> _Examples:
+    if test is None:
+        numbers, classes = class_numbers(task.labels, len(task.texts), task.source)
+        known, unseen = split(numbers, test_share, seed)
+        how = f"{test_share:g} of the file to test on, stratified, seed {seed}"
+        return _Examples(task.texts, numbers, classes, known, unseen, how)
+    _, classes = class_numbers(task.labels, len(task.texts), task.source)
+    only = sorted(set(test.labels) - set(classes))
+    if only:
+        raise InputError(
+            f"{test.source}: the label {only[0]!r} does not occur in {task.source}, so no"
+            " classifier can learn it; correct it or remove its rows."
+        )
+    place = {label: number for number, label in enumerate(classes)}
+    numbers = np.array([place[label] for label in [*task.labels, *test.labels]], dtype=np.int64)
+    rows = np.arange(len(numbers))
+    n = len(task.texts)
+    return _Examples(task.texts + test.texts, numbers, classes, rows[:n], rows[n:], "two files")
+
+
+def _embeddings(
+    model: Encoder, texts: list[str], encode_kwargs: Mapping[str, Any] | None
+) -> np.ndarray:
+    row = distinct(texts)
+    return embed(model, list(row), encode_kwargs)[[row[text] for text in texts]]
+
+
+def _shared(examples: _Examples) -> int:
+    """How many test texts were trained on: they are remembered and not understood."""
+    known = {examples.texts[row] for row in examples.train}
+    shared = sum(examples.texts[row] in known for row in examples.test)
+    if shared:
+        logger.warning("%d of %d test texts are in the training set", shared, len(examples.test))
+    return shared

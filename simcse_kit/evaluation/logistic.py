@@ -1,0 +1,146 @@
+"""Logistic regression whose strength is chosen on held-out examples. Arrays only.
+
+scikit-learn's `LogisticRegression`: L-BFGS, softmax over the classes, an L2 penalty that spares the
+intercept. Its `C` is the strength: the inverse weight of the penalty, against the summed loss.
+
+Hundreds of small fits go fold by fold to all cores, each on one thread, so that the same data give
+the same bits on any number of cores. Within a fold the strengths go from weak to strong, each
+starting from the solution before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+# Of the mean loss's gradient. The default, 1e-4, stops a fit that starts near its solution at once.
+TOLERANCE = 1e-5
+MOST_ITERATIONS = 1000
+
+Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The strength (C) with the best accuracy ×100 on held-out examples."""
+
+    strength: float
+    accuracy: float
+
+
+def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
+    """Rows to train on and rows held out, shuffled, with every class in equal shares.
+
+    Raises InputError where a class has fewer examples than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    if folds < 2:
+        raise InputError(f"Cross-validation needs at least 2 folds, not {folds}.")
+    sizes = np.bincount(labels)
+    sizes = sizes[sizes > 0]
+    if sizes.min() < folds:
+        raise InputError(
+            f"The smallest class has {sizes.min()} example(s) to train on, fewer than the {folds}"
+            " folds: take fewer folds, or leave the class out."
+        )
+    drawn = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return list(drawn.split(np.zeros(len(labels)), labels))
+
+
+def choose_by_folds(
+    features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strengths: Sequence[float]
+) -> Chosen:
+    """The strength whose accuracy is best on average over the folds.
+
+    Args:
+        features: (N, D). labels: classes (N,), from 0.
+        strengths: ascending; the weakest of those that are equal to 0.01 points is chosen.
+    """
+
+    def held_out(fold: Fold) -> list[float]:
+        train, held = fold
+        fits = _fits(features[train], labels[train], strengths)
+        right = labels[held]
+        there = features[held]
+        return [float((fit.predict(there) == right).mean()) for fit in fits]
+
+    return _best(strengths, np.mean(_on_every_core(held_out, folds), axis=0))
+
+
+def choose_on(
+    features: np.ndarray,
+    labels: np.ndarray,
+    held_features: np.ndarray,
+    held_labels: np.ndarray,
+    strengths: Sequence[float],
+) -> Chosen:
+    """The strength whose accuracy is best on one held-out set; `choose_by_folds` says the rest."""
+
+    def held_out(one: Sequence[float]) -> float:
+        (fit,) = _fits(features, labels, one)
+        return float((fit.predict(held_features) == held_labels).mean())
+
+    return _best(strengths, np.array(_on_every_core(held_out, [[one] for one in strengths])))
+
+
+def predict(
+    features: np.ndarray, labels: np.ndarray, strength: float, test: np.ndarray
+) -> np.ndarray:
+    """Classes (M,) of `test` (M, D) after training on `features` (N, D) and `labels` (N,)."""
+
+    def fitted(one: float) -> np.ndarray:
+        (fit,) = _fits(features, labels, [one])
+        return np.asarray(fit.predict(test))
+
+    return _on_every_core(fitted, [strength])[0]
+
+
+def _best(strengths: Sequence[float], shares: np.ndarray) -> Chosen:
+    scores = (100 * shares).round(2)
+    best = int(scores.argmax())
+    return Chosen(strengths[best], float(scores[best]))
+
+
+def _fits(
+    features: np.ndarray, labels: np.ndarray, strengths: Iterable[float]
+) -> Iterable[LogisticRegression]:
+    """The classifier after each strength in turn."""
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression(tol=TOLERANCE, max_iter=MOST_ITERATIONS, warm_start=True)
+    for strength in strengths:
+        fit.set_params(C=strength).fit(features, labels)
+        if fit.n_iter_.max() >= MOST_ITERATIONS:
+            logger.warning(
+                "logistic regression with C = %g stopped after %d iterations",
+                *(strength, MOST_ITERATIONS),
+            )
+        yield fit
+
+
+def _on_every_core(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+    """`work` of each item, on as many threads as the linear algebra would take."""
+    import warnings
+
+    from joblib import Parallel, delayed
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threads = max((pool["num_threads"] for pool in threadpool_info()), default=1)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said above, once
+        parallel = Parallel(n_jobs=min(threads, len(items)), prefer="threads")
+        return list(parallel(delayed(work)(item) for item in items))
