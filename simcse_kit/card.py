@@ -23,8 +23,9 @@ embeddings = model.encode(["A man is playing a guitar.", "Someone plays music."]
 print(model.similarity(embeddings, embeddings))
 ```
 {measured}{training}
-Made with simcse_kit.
+{made}
 """
+_MADE = "Made with simcse_kit."
 
 
 def model_card(
@@ -58,5 +59,28 @@ def model_card(
         head="a linear head with activation" if head else "no head",
         max_length=max_length,
         measured=f"\n## Measured\n\n{measured}\n" if measured else "",
+        made=_MADE,
         training=f"\n## How it was trained\n\n| | |\n|---|---|\n{rows}\n" if rows else "",
     )
+
+
+def with_section(card: str, heading: str, text: str) -> str:
+    """The card with the section ``## heading`` replaced, or put before its closing line.
+
+    Everything else stays as it is, what others wrote into the card too.
+    """
+    lines = card.splitlines()
+    title = f"## {heading}"
+    section = [title, "", *text.strip().splitlines(), ""]
+    if title in lines:
+        start = lines.index(title)
+        following = (i for i in range(start + 1, len(lines)) if lines[i].startswith(("# ", "## ")))
+        end = next(following, _closing(lines))
+    else:
+        start = end = _closing(lines)
+    return "\n".join([*lines[:start], *section, *lines[end:]]) + "\n"
+
+
+def _closing(lines: list[str]) -> int:
+    """Where the card's own last line is, or its end."""
+    return lines.index(_MADE) if _MADE in lines else len(lines)

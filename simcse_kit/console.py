@@ -108,15 +108,29 @@ def write_json(figures: object, file: str) -> None:
         aside.write_text(text + "\n", encoding="utf-8")
 
 
-def show_table(table: Table, file: IO[str] | None = None) -> None:
+def show_table(
+    table: Table,
+    file: IO[str] | None = None,
+    *,
+    narrower: Table | None = None,
+    wraps: bool = False,
+) -> None:
     """Print a table on stdout, or into `file`.
 
-    A terminal too narrow for it wraps the lines; no figure or name is cut.
+    A terminal too narrow for it gets `narrower`, which says the same, where that fits; else its
+    lines are wrapped. No figure or name is cut. With `wraps` it holds sentences, which may be
+    wrapped within their column.
     """
     from rich.console import Console
 
     console = Console(file=file or sys.stdout, highlight=False)
-    needed = console.measure(table, options=console.options.update(width=_WIDE)).maximum
-    if not console.is_terminal or console.width < needed:
+
+    def needed(one: Table) -> int:
+        measured = console.measure(one, options=console.options.update(width=_WIDE))
+        return measured.minimum if wraps else measured.maximum
+
+    if console.is_terminal and narrower is not None and needed(narrower) <= console.width:
+        table = table if needed(table) <= console.width else narrower
+    if not console.is_terminal or console.width < needed(table):
         console = Console(file=file or sys.stdout, highlight=False, width=_WIDE)
     console.print(table)

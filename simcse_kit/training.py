@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -28,11 +27,10 @@ from simcse_kit.distributed import (
     launched_together,
     one_a_machine_first,
     wait_for_all,
-    world_size,
 )
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import PairTask, evaluate
+from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
 from simcse_kit.memory import keep_buffers
 from simcse_kit.precision import Precision, resolve_precision
 from simcse_kit.provenance import provenance, short
@@ -45,12 +43,14 @@ from simcse_kit.trainer import (
     RowNumbers,
     ViewCollator,
 )
+from simcse_kit.training_checks import check_dev, check_encoder, check_rows
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "train_config.yaml"
 HISTORY_FILE = "history.jsonl"
 RUN_FILE = "run.json"
+_DRAWS = 2_000  # for the interval on a card, which is written with every new best step
 
 
 @dataclass
@@ -84,6 +84,7 @@ def train(
     eval_data: PairTask | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    ready: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Fine-tune an encoder on texts (dropout twins) or on pairs with hard negatives.
 
@@ -99,6 +100,7 @@ def train(
         eval_data: dev pairs: scored at step 0 and every `eval_steps`; the best step is chosen.
         resume: continue the run in `output_dir` from its last checkpoint, exactly.
         overwrite: replace an earlier run in `output_dir`.
+        ready: called once everything given is checked, before anything is written.
 
     Raises:
         InputError: anything given cannot be trained on; nothing was written then.
@@ -110,12 +112,12 @@ def train(
         given = model.device.type if isinstance(model, SentenceEncoder) else None
         config.to_training_arguments(folder, use_cpu=config.use_cpu or given == "cpu")
     checkpoint = _check_folder(folder, resume, overwrite)
-    _check_dev(eval_data, config)
+    check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
-    _check_rows(rows, config)
+    check_rows(rows, config)
     set_seed(config.seed)  # before the head is initialised
     encoder = _load(model, config)
-    _check_encoder(encoder, rows, config)
+    check_encoder(encoder, rows, config)
     contrastive = build_model(encoder, config)
     views, text_ids = build_views(rows, config)
     with one_a_machine_first():
@@ -128,6 +130,8 @@ def train(
         )
     collator = ViewCollator(store, views, text_ids)
     run = _Run(folder, encoder, config, eval_data, rows.source)
+    if ready is not None:
+        ready()
     with _prepared(folder, config, resume, overwrite):
         trainer = run.trainer(contrastive, collator, len(rows), checkpoint)
         interrupt = GracefulInterrupt()
@@ -151,6 +155,7 @@ class _Run:
     config: TrainConfig
     dev: PairTask | None
     source: str
+    judged: STSResult | None = None
 
     def trainer(
         self,
@@ -198,7 +203,7 @@ class _Run:
     def score(self) -> dict[str, float]:
         """Dev Spearman ×100, alignment and uniformity of the encoder as it is."""
         assert self.dev is not None
-        result = evaluate(self.encoder, [self.dev])
+        result = self.judged = evaluate(self.encoder, [self.dev], name=self.folder.name)
         figures = {"eval_spearman": result.tasks[self.dev.name].spearman}
         if result.geometry is not None:  # None where no pair scores above alignment's threshold
             figures["eval_alignment"] = result.geometry.alignment
@@ -210,19 +215,22 @@ class _Run:
         self.save(self.folder, step, metrics)
 
     def save(self, folder: Path, step: int, metrics: dict[str, float] | None) -> None:
-        measured = None
-        if metrics is not None and self.dev is not None:
-            scores = ", ".join(
-                f"{key.removeprefix('eval_')} {value:.3f}" for key, value in metrics.items()
-            )
-            measured = (
-                f"{self.dev.name}, {len(self.dev)} pairs, used to choose the step: {scores} "
-                "(Spearman ×100)."
-            )
+        measured = None if metrics is None else self.measured()
         settings = self.config.model_dump(mode="json", exclude_unset=True)
         settings |= {"data": Path(self.source).name, "step": step}
         card = self.encoder.model_card(title=self.folder.name, measured=measured, training=settings)
         self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
+
+    def measured(self) -> str | None:
+        """The card's table: the last scores on the dev set, with their interval."""
+        from simcse_kit.evaluation.report import markdown_table
+        from simcse_kit.evaluation.sts_intervals import intervals
+
+        if self.dev is None or self.judged is None:
+            return None
+        sure = intervals(self.judged, [self.dev], draws=_DRAWS)
+        table = markdown_table({self.judged.model: self.judged}, {self.judged.model: sure})
+        return f"On the dev set that the step was chosen on, which flatters it.\n\n{table}"
 
     def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
         """The curve of the run; with a dev set also its cosines and the way through the plane."""
@@ -339,32 +347,6 @@ def _prepared(folder: Path, config: TrainConfig, resume: bool, overwrite: bool) 
         raise
 
 
-def _check_dev(dev: PairTask | None, config: TrainConfig) -> None:
-    if dev is None:
-        if config.early_stopping_patience is not None:
-            raise InputError("early_stopping_patience needs a dev set; give one with --eval-data")
-    elif len(dev) < 3 or np.ptp(dev.gold) == 0:
-        raise InputError(
-            f"dev set {dev.source}: {len(dev)} pairs with scores from {dev.gold.min():g} to "
-            f"{dev.gold.max():g} rank nothing; give at least three pairs of different scores"
-        )
-
-
-def _check_rows(rows: Rows, config: TrainConfig) -> None:
-    if rows.kind not in ("text", "pairs"):
-        raise InputError(
-            f"{rows.source}: {rows.kind} rows ({', '.join(rows.columns)}) do not train an encoder "
-            "contrastively; give a column text, or anchor and positive"
-        )
-    batch = config.per_device_train_batch_size
-    if len(rows) < batch * world_size():
-        ranks = f" on each of {world_size()} ranks" if world_size() > 1 else ""
-        raise InputError(
-            f"{rows.source}: {len(rows)} rows do not fill one batch of {batch}{ranks}; give more "
-            "rows or a smaller per_device_train_batch_size"
-        )
-
-
 def _load(model: str | Path | SentenceEncoder, config: TrainConfig) -> SentenceEncoder:
     device = "cpu" if config.use_cpu else None
     precisions: dict[bool | None, Precision] = {None: "auto", True: "bf16", False: "fp32"}
@@ -384,12 +366,3 @@ def _load(model: str | Path | SentenceEncoder, config: TrainConfig) -> SentenceE
     if config.dropout is not None:
         encoder.set_dropout(config.dropout)
     return encoder
-
-
-def _check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> None:
-    encoder.check_max_length(config.max_length)
-    if rows.kind == "text" and not any(encoder.dropout_rates()):
-        raise InputError(
-            f"every dropout rate of {encoder.name!r} is 0, so the two views of a text would be "
-            "the same and teach nothing; set dropout, for instance --set dropout=0.1"
-        )

@@ -146,7 +146,7 @@ CASES = [
     case("NaN score", f"{EVALUATE} {{nan.tsv}}", "nan.tsv:3", "score"),
     case("constant scores", f"{EVALUATE} {{constant.tsv}}", "constant", "4.5"),
     case("task without scores", f"{EVALUATE} {{unscored.tsv}}", "unscored.tsv", "score"),
-    case("unknown aggregation", f"{EVALUATE} {{scored.tsv}} --aggregation sum", "'wmean'"),
+    case("unknown protocol", f"{EVALUATE} {{scored.tsv}} --protocol sum", "'wmean'"),
     case("unknown suite", "evaluate {model} --suite glue", "'glue'", "'sts'"),
     # places to write
     case("full output folder", TRAIN_TINY.replace("{new}", "{full}"), "full", "not empty"),

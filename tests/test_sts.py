@@ -270,6 +270,8 @@ def test_json_has_the_promised_shape(suite: list[PairTask], tree: Path) -> None:
     assert 1 < data["average"] <= 100
     assert list(data["geometry"])[:2] == ["alignment", "uniformity"]
     assert data["protocol"] == {
+        "name": "senteval-all",
+        "scale": "correlations x 100, from -100 to 100",
         "similarity": "cosine",
         "aggregation": "all",
         "average_over": list(SUITE),

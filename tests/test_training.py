@@ -204,7 +204,9 @@ def test_the_folder_is_the_best_step_and_last_is_the_last(tiny_encoder, tmp_path
     lines = (result.output_dir / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.history
     assert (result.output_dir / "training_curve.png").read_bytes()[:4] == b"\x89PNG"
-    assert "spearman" in (result.output_dir / "README.md").read_text()
+    card = (result.output_dir / "README.md").read_text()
+    assert f"| {result.best_score:.2f} (" in card, "the dev score with its interval"
+    assert "95 % interval" in card and "chosen on, which flatters it" in card
 
 
 def test_logged_figures(tiny_encoder, tmp_path):

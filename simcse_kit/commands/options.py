@@ -36,9 +36,24 @@ Tasks = Annotated[
     str | None,
     typer.Option(help="Comma-separated: STS12…STS16, STSB, SICKR, SICKR-MTEB, or your own files."),
 ]
-Aggregation = Annotated[
-    Literal["all", "mean", "wmean"],
-    typer.Option(help="STS12-16: over all pairs, or the (weighted) mean of the subsets."),
+ProtocolOption = Annotated[
+    Literal["senteval-all", "mean", "wmean", "mteb"],  # `protocols.ProtocolName`, without numpy
+    typer.Option(
+        "--protocol",
+        help="What the figures are: a year's subsets as one, their (weighted) mean, or MTEB's.",
+    ),
+]
+Draws = Annotated[int, typer.Option(min=100, help="Bootstrap resamples for the intervals.")]
+Clustered = Annotated[
+    bool,
+    typer.Option("--clustered", help="Do not take pairs that share a sentence for independent."),
+]
+NoIntervals = Annotated[bool, typer.Option("--no-intervals", help="The figures alone.")]
+PublishedOption = Annotated[
+    Literal["near", "all", "none"],
+    typer.Option(
+        "--published", help="Published figures of the protocol beside: of like encoders, or all."
+    ),
 ]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - is stdout.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from simcse_kit.errors import InputError
 if TYPE_CHECKING:
     from simcse_kit.evaluation.sts import PairTask
     from simcse_kit.training import TrainResult
+    from simcse_kit.training_seeds import SeedsResult
 
 _OURS = ", ".join(
     list(TrainConfig.model_fields)[: list(TrainConfig.model_fields).index("cache_dir")]
@@ -56,6 +57,10 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Empty a full output folder first.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Train with so many seeds, a folder each, and sum them up."),
+    ] = None,
     plots: Plots = None,
 ) -> None:
     """Fine-tune an encoder on texts or pairs.
@@ -64,6 +69,8 @@ def train(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
+    if seeds is not None and plots is not None:
+        raise InputError("--plots draws one run; of --seeds each folder holds its own pictures")
     config = build_config(recipe, settings or [])
     check_outputs(None, plots)
     check_can_make(output_dir)
@@ -71,25 +78,27 @@ def train(
         try:
             from simcse_kit.data import read_rows
             from simcse_kit.distributed import is_main
-            from simcse_kit.training import train as run
 
             dev = None if eval_data is None else _dev_set(eval_data)
-            result = run(
-                model,
-                data if not columns else read_rows(data, columns=column_mapping(columns)),
-                config,
-                output_dir,
-                eval_data=dev,
-                resume=resume,
-                overwrite=overwrite,
-            )
-            if plots is not None and is_main():
-                _draw_training(result, dev, plots)
+            rows = data if not columns else read_rows(data, columns=column_mapping(columns))
+            how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}
+            if seeds is not None:
+                from simcse_kit.training_seeds import train_seeds
+
+                several = train_seeds(model, rows, config, output_dir, seeds=seeds, **how)
+                shown = _seeds_summary(several, dev)
+            else:
+                from simcse_kit.training import train as run
+
+                result = run(model, rows, config, output_dir, **how)
+                if plots is not None and is_main():
+                    _draw_training(result, dev, plots)
+                shown = _training_summary(result, dev)
         except KeyboardInterrupt:
             note(_how_to_go_on(output_dir))
             raise typer.Exit(130) from None
     if is_main():  # of the ranks that torchrun started
-        typer.echo(_training_summary(result, dev))
+        typer.echo(shown)
 
 
 def _dev_set(path: Path) -> PairTask:
@@ -101,6 +110,8 @@ def _dev_set(path: Path) -> PairTask:
 def _how_to_go_on(output_dir: Path) -> str:
     words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     again = shlex.join(["simcse-kit", *words])
+    if (output_dir / "seeds.json").is_file():
+        return f"interrupted; go on with the seeds that are left with: {again} --resume"
     if any(output_dir.glob("checkpoint-*")):
         return f"interrupted; go on from the last checkpoint with: {again} --resume"
     begun = " --overwrite" if output_dir.exists() else ""
@@ -128,4 +139,27 @@ def _training_summary(result: TrainResult, dev: PairTask | None) -> str:
     if result.stopped:
         lines.append(f"stopped early: {result.stopped}")
     lines.append(f"next   simcse-kit evaluate {shlex.quote(str(result.output_dir))}")
+    return "\n".join(lines)
+
+
+def _seeds_summary(result: SeedsResult, dev: PairTask | None) -> str:
+    lines = []
+    for seed, run in result.runs.items():
+        step = run["steps"] if run["best_step"] is None else run["best_step"]
+        line = f"seed-{seed}  step {step} of {run['steps']}"
+        if run["best_score"] is not None:
+            line += f": {run['best_score']:.2f}"
+        lines.append(line + (f" ({run['stopped']})" if run["stopped"] else ""))
+    if result.mean is not None and result.sure is not None and dev is not None:
+        interval = result.sure.tasks.get(dev.name)
+        lines.append(
+            f"mean   {dev.name} {dev.split} Spearman {result.mean.tasks[dev.name].spearman:.2f} ±"
+            f" {result.sure.sd[dev.name]:.2f} over {len(result.runs)} seeds"
+            + ("" if interval is None else f", 95 % interval {interval.low:.1f} to")
+            + ("" if interval is None else f" {interval.high:.1f} (other seeds and other pairs)")
+        )
+        lines.append("       the steps were chosen on that set, which flatters it")
+    else:
+        lines.append("mean   none: there was no dev set, or a seed cannot be scored on it")
+    lines.append(f"next   simcse-kit evaluate {shlex.quote(str(result.folder))}")
     return "\n".join(lines)

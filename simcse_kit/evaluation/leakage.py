@@ -7,7 +7,6 @@ either order and whatever the scores.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, islice
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.hashes import (
@@ -27,8 +27,6 @@ from simcse_kit.evaluation.hashes import (
     union,
 )
 from simcse_kit.evaluation.sts_data import SUBSET_TASKS
-
-logger = logging.getLogger(__name__)
 
 #: Sets that are looked at as one, too, where all their members are there.
 GROUPS: Mapping[str, Sequence[str]] = {"STS12–16": SUBSET_TASKS}
@@ -137,9 +135,13 @@ def check_leakage(
     *,
     groups: Mapping[str, Sequence[str]] = GROUPS,
     examples: int = 3,
+    show_progress: bool = False,
 ) -> LeakageReport:
     """`training_leakage` and `overlaps` in one."""
-    leaks = None if training is None else training_leakage(training, sets, examples=examples)
+    leaks = None
+    if training is not None:
+        how: dict[str, Any] = {"examples": examples, "show_progress": show_progress}
+        leaks = training_leakage(training, sets, **how)
     return LeakageReport(leaks, overlaps(sets, groups=groups, examples=examples))
 
 
@@ -147,7 +149,11 @@ def check_leakage(
 
 
 def training_leakage(
-    training: Path | str | Iterable[Row], sets: Sequence[HashedSet], *, examples: int = 3
+    training: Path | str | Iterable[Row],
+    sets: Sequence[HashedSet],
+    *,
+    examples: int = 3,
+    show_progress: bool = False,
 ) -> TrainingLeakage:
     """Which training rows occur in which of the sets.
 
@@ -156,6 +162,7 @@ def training_leakage(
             any iterable of texts or of rows of texts, which is gone through once.
         sets: the evaluation sets, hashed with one n.
         examples: rows to show, whole sentences and n-grams each.
+        show_progress: a bar on stderr, where that is a terminal.
 
     Memory is that of a chunk of rows and of the sets, however many rows there are.
 
@@ -166,11 +173,12 @@ def training_leakage(
     source = str(training) if isinstance(training, str | Path) else "the given rows"
     search = _Search(sets, examples)
     rows = texts = 0
-    for chunk in _chunks(_numbered(training)):
-        search(chunk)
-        rows += len(chunk)
-        texts += sum(len(row) for _, row in chunk)
-        logger.debug("%d training rows searched", rows)
+    with tqdm(unit=" rows", disable=None if show_progress else True) as bar:
+        for chunk in _chunks(_numbered(training)):
+            search(chunk)
+            rows += len(chunk)
+            texts += sum(len(row) for _, row in chunk)
+            bar.update(len(chunk))
     if not rows:
         raise InputError(f"{source}: holds no rows to look for in the evaluation sets")
     return TrainingLeakage(source, rows, texts, sets[0].words, search.leaks())

@@ -1,4 +1,4 @@
-"""What leaked, as GitHub Markdown: tables, what their figures mean, the first rows found."""
+"""What leaked: tables, what their figures mean, the first rows found, and it in a sentence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from simcse_kit.evaluation.leakage import LeakageReport, Overlap, TrainingLeakage
+from simcse_kit.evaluation.tables import Cell, Cells
 
 _SHOWN = 120  # characters of an example
 _MOST = 5  # overlaps that are shown by an example
@@ -20,12 +21,65 @@ def markdown(report: LeakageReport) -> str:
     return "\n".join(lines)
 
 
-def _training(training: TrainingLeakage) -> list[str]:
+def headline(report: LeakageReport) -> str:
+    """What was found of the training data, in a sentence or two; "" without training data."""
+    training = report.training
+    if training is None:
+        return ""
+    worst = max(training.leaks, key=lambda leak: (leak.rows_folded, leak.rows_gram))
+    if worst.rows_folded:
+        pairs = f", {worst.rows_pair:,} with both sentences of a pair" if worst.rows_pair else ""
+        return (
+            f"Training data occur in the evaluation sets: {worst.rows_folded:,} of"
+            f" {training.rows:,} rows hold a sentence of {worst.name}{pairs}. Figures on it are of"
+            " seen text until these rows are taken out."
+        )
+    if worst.rows_gram:
+        return (
+            f"No training row holds a whole sentence of an evaluation set; {worst.rows_gram:,} of"
+            f" {training.rows:,} rows share {training.words} words in a row with {worst.name}:"
+            " look at the examples, stock phrases are among them."
+        )
+    return (
+        f"None of {training.rows:,} training rows holds a sentence of an evaluation set, nor"
+        f" {training.words} words in a row of one. A paraphrase would not be found."
+    )
+
+
+def tables(report: LeakageReport) -> list[tuple[str, Cells]]:
+    """The same tables as `markdown`'s, each with its title, for a terminal."""
+    found = []
+    if report.training is not None:
+        header, rows = _training_rows(report.training, _one_line)
+        shown = _examples(report.training, _one_line)
+        found.append(
+            (_TITLES[0], _cells(header, rows, [_meaning(report.training, _one_line), *shown]))
+        )
+    if report.overlaps:
+        for what, counts in (("rows", _of_rows), ("different sentences", _of_sentences)):
+            note = f"Share of a set's {what} that are in the set above the column. {_FOLDED}"
+            header, rows = _matrix_rows(report.overlaps, counts, _one_line)
+            found.append((f"{_TITLES[1]}, by {what}", _cells(header, rows, [note])))
+    return found
+
+
+_TITLES = ("Training rows in evaluation sets", "Evaluation sets in one another")
+_FOLDED = "Case and punctuation folded; pairs in either order, whatever their scores."
+
+
+def _cells(header: list[str], rows: list[list[str]], notes: list[str]) -> Cells:
+    named = [(name, [Cell(value) for value in values]) for name, *values in rows]
+    return Cells(header[1:], named, [], notes, corner=header[0])
+
+
+def _training_rows(
+    training: TrainingLeakage, plain: Callable[[str], str]
+) -> tuple[list[str], list[list[str]]]:
     n = training.words
     header = ["Set", "exact", "folded", f"{n}-gram", "pair", "its sentences", "its rows"]
     rows = [
         [
-            _plain(leak.name),
+            plain(leak.name),
             f"{leak.rows_exact:,}",
             f"{leak.rows_folded:,}",
             f"{leak.rows_gram:,}",
@@ -35,39 +89,50 @@ def _training(training: TrainingLeakage) -> list[str]:
         ]
         for leak in training.leaks
     ]
-    lines = [
-        "### Training rows in evaluation sets",
-        "",
-        f"{training.rows:,} training rows ({_plain(training.source)}), and how many have a text"
+    return header, rows
+
+
+def _meaning(training: TrainingLeakage, plain: Callable[[str], str]) -> str:
+    n = training.words
+    return (
+        f"{training.rows:,} training rows ({plain(training.source)}), and how many have a text"
         " that is in the set: exact, as it stands; folded, without case and punctuation;"
         f" {n}-gram, with {n} words in a row in common (stock phrases are, too); pair, with both"
         " sentences of one of its pairs. Last, which of the set's own sentences, and of its rows"
-        " with all their sentences, are in the training data.",
-        "",
-        *_table(header, rows),
-    ]
-    found = [(leak.name, example) for leak in training.leaks for example in leak.examples]
+        " with all their sentences, are in the training data."
+    )
+
+
+def _examples(training: TrainingLeakage, plain: Callable[[str], str]) -> list[str]:
+    lines = []
+    for leak in training.leaks:
+        for example in leak.examples:
+            shared = f" “{plain(example.shared)}”" if example.shared else ""
+            where = f"{plain(leak.name)}, row {example.row:,}, {example.match}{shared}"
+            lines.append(f"{where}: {plain(example.text)}")
+    return lines
+
+
+def _training(training: TrainingLeakage) -> list[str]:
+    lines = [f"### {_TITLES[0]}", "", _meaning(training, _plain), ""]
+    lines += _table(*_training_rows(training, _plain))
+    found = _examples(training, _plain)
     if found:
-        lines += ["First rows found:", ""]
-        for name, example in found:
-            shared = f" “{_plain(example.shared)}”" if example.shared else ""
-            where = f"{_plain(name)}, row {example.row:,}, {example.match}{shared}"
-            lines.append(f"- {where}: {_plain(example.text)}")
-        lines.append("")
+        lines += ["First rows found:", "", *(f"- {line}" for line in found), ""]
     return lines
 
 
 def _overlaps(found: Sequence[Overlap]) -> list[str]:
     lines = [
-        "### Evaluation sets in one another",
+        f"### {_TITLES[1]}",
         "",
         "Share of the rows of a set (its pairs of sentences, in either order, case and punctuation"
         " folded, whatever the scores) that are rows of the set above the column:",
         "",
-        *_matrix(found, lambda one: (one.rows, one.of_rows)),
+        *_table(*_matrix_rows(found, _of_rows, _plain)),
         "The same of its different sentences:",
         "",
-        *_matrix(found, lambda one: (one.sentences, one.of_sentences)),
+        *_table(*_matrix_rows(found, _of_sentences, _plain)),
     ]
     shown = [one for one in found if one.examples]
     shown = sorted(shown, key=lambda one: -(one.rows or 0) / one.of_rows)[:_MOST]
@@ -81,16 +146,25 @@ def _overlaps(found: Sequence[Overlap]) -> list[str]:
     return lines
 
 
-def _matrix(
-    found: Sequence[Overlap], counts: Callable[[Overlap], tuple[int | None, int]]
-) -> list[str]:
+def _of_rows(one: Overlap) -> tuple[int | None, int]:
+    return one.rows, one.of_rows
+
+
+def _of_sentences(one: Overlap) -> tuple[int | None, int]:
+    return one.sentences, one.of_sentences
+
+
+def _matrix_rows(
+    found: Sequence[Overlap],
+    counts: Callable[[Overlap], tuple[int | None, int]],
+    plain: Callable[[str], str],
+) -> tuple[list[str], list[list[str]]]:
     """A row a set, a column a set or group it may occur in."""
     shares = {(one.name, one.other): _share(*counts(one)) for one in found}
     names = dict.fromkeys(one.name for one in found)
     others = [*names, *dict.fromkeys(one.other for one in found if one.other not in names)]
-    header = ["in →", *map(_plain, others)]
-    rows = [[_plain(name), *(shares.get((name, other), "") for other in others)] for name in names]
-    return _table(header, rows)
+    rows = [[plain(name), *(shares.get((name, other), "") for other in others)] for name in names]
+    return ["in →", *map(plain, others)], rows
 
 
 def _share(part: int | None, whole: int) -> str:
@@ -105,9 +179,12 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
+def _one_line(text: str) -> str:
+    """Somebody's text on one line, cut short, without what would steer a terminal."""
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
 def _plain(text: str) -> str:
-    """Somebody's text as text: on one line, cut short, no Markdown or HTML of its own."""
-    line = " ".join(text.split())
-    if len(line) > _SHOWN:
-        line = line[: _SHOWN - 1] + "…"
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(line, quote=False))
+    """The same with no Markdown or HTML of its own."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(_one_line(text), quote=False))

@@ -1,108 +1,182 @@
-"""STS results as tables: one set of cells, drawn for the terminal or for a model card."""
+"""STS results as tables: what stands in each cell, and the notes below that say what it is."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.protocols import departures, protocol_of
+from simcse_kit.evaluation.published import Published
 from simcse_kit.evaluation.sts import STSResult
+from simcse_kit.evaluation.sts_comparison import AVERAGE, TESTS, STSComparison, shown_p
 from simcse_kit.evaluation.sts_data import SUITE
+from simcse_kit.evaluation.sts_intervals import STSIntervals
+from simcse_kit.evaluation.tables import Cell, Cells, draw, draw_markdown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _NONE = "–"
+_AVERAGE = "Avg."
+_GEOMETRY = ("Align.", "Uniform.")
+Intervals = Mapping[str, STSIntervals]
 
 
-@dataclass(frozen=True)
-class _Cells:
-    header: list[str]
-    rows: list[list[str]]
-    best: list[set[int]]  # for each column the rows with its best score
-    notes: list[str]
-
-
-def sts_table(results: Mapping[str, STSResult]) -> Table:
+def sts_table(
+    results: Mapping[str, STSResult],
+    intervals: Intervals | None = None,
+    published: Sequence[Published] = (),
+    *,
+    upright: bool = False,
+) -> Table:
     """A rich table: a row a model, a column a task (Spearman ×100), average, geometry.
 
-    The caption says what the figures are: aggregation, splits, text, and for alignment and
-    uniformity the task, threshold and N.
+    The caption says what the figures are: protocol, splits, text, how the intervals were made,
+    and for alignment and uniformity the task, threshold and N.
+
+    Args:
+        intervals: of each model, shown below its figures.
+        published: rows to stand below the measured ones.
+        upright: a row a task and a column a model instead, which is narrower.
     """
-    from rich import box
-    from rich.table import Table
-
-    cells = _cells(results)
-    table = Table(
-        box=box.SIMPLE_HEAD, caption=" ".join(cells.notes), caption_justify="left", pad_edge=False
-    )
-    for number, name in enumerate(cells.header):
-        table.add_column(name, justify="right" if number else "left", no_wrap=number > 0)
-    for number, row in enumerate(cells.rows):
-        marked = [
-            f"[bold]{cell}[/bold]" if number in best else cell
-            for cell, best in zip(row[1:], cells.best[1:], strict=True)
-        ]
-        table.add_row(row[0].replace("[", r"\["), *marked)
-    return table
+    return draw(sts_cells(results, intervals, published), upright=upright)
 
 
-def markdown_table(results: Mapping[str, STSResult]) -> str:
+def markdown_table(
+    results: Mapping[str, STSResult],
+    intervals: Intervals | None = None,
+    published: Sequence[Published] = (),
+) -> str:
     """The same table as GitHub Markdown, its notes in a line below."""
-    cells = _cells(results)
-    lines = [cells.header, ["---", *["---:"] * (len(cells.header) - 1)]]
-    for number, row in enumerate(cells.rows):
-        marked = [
-            f"**{cell}**" if number in best else cell
-            for cell, best in zip(row[1:], cells.best[1:], strict=True)
-        ]
-        lines.append([row[0].replace("|", r"\|"), *marked])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{' '.join(cells.notes)}\n"
+    return draw_markdown(sts_cells(results, intervals, published))
 
 
-def _cells(results: Mapping[str, STSResult]) -> _Cells:
+def comparison_table(comparison: STSComparison, *, upright: bool = False) -> Table:
+    """The differences to the baseline: a row a model, a column a task, with interval and p."""
+    return draw(comparison_cells(comparison), upright=upright)
+
+
+def comparison_markdown(comparison: STSComparison) -> str:
+    """The same as GitHub Markdown."""
+    return draw_markdown(comparison_cells(comparison))
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def sts_cells(
+    results: Mapping[str, STSResult],
+    intervals: Intervals | None = None,
+    published: Sequence[Published] = (),
+) -> Cells:
+    """The cells of `sts_table`. Raises InputError where there is no result."""
     if not results:
         raise InputError("There is no result to tabulate: evaluate at least one model.")
-    named = dict.fromkeys(task for result in results.values() for task in result.tasks)
-    tasks = [task for task in SUITE if task in named] + [t for t in named if t not in SUITE]
-    columns: dict[str, list[float | None]] = {}
-    for task in tasks:
-        scores = [result.tasks.get(task) for result in results.values()]
-        columns[task] = [None if score is None else score.spearman for score in scores]
+    tasks = _in_order(dict.fromkeys(task for result in results.values() for task in result.tasks))
     averaged = {result.average_over for result in results.values()}
     # One column of averages over different tasks would rank what cannot be compared.
-    if len(averaged) == 1 and len(next(iter(averaged))) > 1:
-        columns["Avg."] = [result.average for result in results.values()]
-    best = [set(), *map(_best, columns.values())]
+    with_average = len(averaged) == 1 and len(next(iter(averaged))) > 1
+    with_geometry = any(result.geometry for result in results.values())
+    columns = [*tasks, *([_AVERAGE] if with_average else [])]
+    values = {name: [_value(result, name) for name in columns] for name, result in results.items()}
+    best = [_best([row[column] for row in values.values()]) for column in range(len(columns))]
 
-    geometry = [result.geometry for result in results.values()]
-    if any(geometry):
-        columns["Align."] = [g.alignment if g else None for g in geometry]
-        columns["Uniform."] = [g.uniformity if g else None for g in geometry]
-        best += [set(), set()]  # neither is good or bad alone
-    rows = [
-        [model, *(_shown(name, values[number]) for name, values in columns.items())]
-        for number, model in enumerate(results)
+    rows = []
+    for name, result in results.items():
+        known = (intervals or {}).get(name)
+        cells = [
+            _score(value, column, known, best=value is not None and _round(value) == top)
+            for column, value, top in zip(columns, values[name], best, strict=True)
+        ]
+        if with_geometry:  # neither is good or bad alone, so none is the best
+            g = result.geometry
+            cells += [Cell(f"{v:.3f}") for v in (g.alignment, g.uniformity)] if g else [_EMPTY] * 2
+        rows.append((name, cells))
+    header = [*columns, *(_GEOMETRY if with_geometry else ())]
+    beside = [_published(row, header, averaged == {SUITE}) for row in published]
+    notes = [*_notes(results), *_interval_notes(intervals or {}), *_sources(published)]
+    return Cells(header, rows, beside, notes)
+
+
+_EMPTY = Cell(_NONE)
+
+
+def comparison_cells(comparison: STSComparison) -> Cells:
+    """The cells of `comparison_table`: of every other contender against the baseline."""
+    known = dict.fromkeys(f for found in comparison.differences.values() for f in found)
+    tasks = _in_order([figure for figure in known if figure != AVERAGE])
+    with_average = len(comparison.average_over) > 1 and AVERAGE in known
+    figures = [*tasks, *([AVERAGE] if with_average else [])]
+    rows = []
+    for name, found in comparison.differences.items():
+        cells = []
+        for figure in figures:
+            one = found[figure]
+            interval = f"{one.interval.low:+.1f} to {one.interval.high:+.1f}"
+            cells.append(Cell(f"{one.difference:+.2f}", f"{interval}\n{shown_p(one.p_adjusted)}"))
+        rows.append((name, cells))
+    header = [_AVERAGE if figure == AVERAGE else figure for figure in figures]
+    level = f"{100 * comparison.level:g} %"
+    corrected = ", corrected by Holm over the models" if len(rows) > 1 else ""
+    notes = [
+        f"Points of Spearman ×100 above {comparison.baseline}; below them the {level} interval of"
+        f" the difference, and its two-sided p-value{corrected} (each column by itself).",
+        f"By {TESTS[comparison.of_recipes]}; {_resamples(comparison)}.",
+        "It allows for other trainings of the recipes and for other test pairs."
+        if comparison.of_recipes
+        else "It allows for other test pairs, not for other training seeds of these models.",
     ]
-    return _Cells(["Model", *columns], rows, best, _notes(results))
+    notes += [f"No comparison on {figure}: {why}" for figure, why in comparison.missing.items()]
+    return Cells(header, rows, [], notes)
 
 
-def _best(values: list[float | None]) -> set[int]:
-    """Rows of the highest value as printed; nothing stands out in a table of one."""
-    shown = [None if value is None else round(value, 2) for value in values]
-    known = [value for value in shown if value is not None]
-    if len(known) < 2:
-        return set()
-    return {number for number, value in enumerate(shown) if value == max(known)}
+def _in_order(tasks: Sequence[str] | Mapping[str, None]) -> list[str]:
+    return [task for task in SUITE if task in tasks] + [t for t in tasks if t not in SUITE]
 
 
-def _shown(column: str, value: float | None) -> str:
+def _value(result: STSResult, column: str) -> float | None:
+    if column == _AVERAGE:
+        return result.average
+    score = result.tasks.get(column)
+    return None if score is None else score.spearman
+
+
+def _score(value: float | None, column: str, known: STSIntervals | None, *, best: bool) -> Cell:
     if value is None:
-        return _NONE
-    return f"{value:.3f}" if column in ("Align.", "Uniform.") else f"{value:.2f}"
+        return _EMPTY
+    figure, below = f"{value:.2f}", ""
+    if known is not None:
+        sd = known.sd.get(AVERAGE if column == _AVERAGE else column)
+        figure += "" if sd is None else f" ± {sd:.2f}"
+        interval = known.average if column == _AVERAGE else known.tasks.get(column)
+        below = "" if interval is None else f"{_tenth(interval.low)}–{_tenth(interval.high)}"
+    return Cell(figure, below, best)
+
+
+def _tenth(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
+
+
+def _round(value: float) -> float:
+    return round(value, 2)
+
+
+def _best(values: Sequence[float | None]) -> float | None:
+    """The highest value as printed; nothing stands out in a table of one."""
+    known = [_round(value) for value in values if value is not None]
+    return max(known) if len(known) > 1 else None
+
+
+def _published(row: Published, header: Sequence[str], averages: bool) -> tuple[str, list[Cell]]:
+    figures = {task: f"{score:.2f}" for task, score in row.scores.items()}
+    if averages:
+        figures[_AVERAGE] = f"{row.average:.2f}"
+    return row.model, [Cell(figures.get(column, _NONE)) for column in header]
+
+
+# ---- notes ---------------------------------------------------------------------------------------
 
 
 def _notes(results: Mapping[str, STSResult]) -> list[str]:
@@ -117,11 +191,16 @@ def _notes(results: Mapping[str, STSResult]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _describe(result: STSResult) -> tuple[str, str, str]:
-    protocol = result.protocol
+def _describe(result: STSResult) -> tuple[str, ...]:
+    measured = result.protocol
+    named = protocol_of(measured)
     score = (
-        f'Spearman ×100 of cosines, "{protocol["aggregation"]}" aggregation,'
-        f" {_splits(protocol['splits'])}, text {protocol['text']}."
+        f"Spearman ×100 of cosines, protocol {named.name} ({named.meaning}):"
+        f' "{measured["aggregation"]}" aggregation, {_splits(measured["splits"])},'
+        f" text {measured['text']}."
+    )
+    model = ", ".join(
+        shown.format(measured[key]) for key, shown in _SETTINGS.items() if key in measured
     )
     over = result.average_over
     average = ""
@@ -137,7 +216,15 @@ def _describe(result: STSResult) -> tuple[str, str, str]:
             f" {g.threshold:g}, uniformity over its {g.sentences:,} distinct sentences;"
             " lower is better."
         )
-    return score, average, geometry
+    settings = f"Embedded with {model}." if model else ""
+    return score, " ".join(departures(measured)), average, settings, geometry
+
+
+_SETTINGS = {
+    "pooling": "{} pooling",
+    "max_length": "texts cut to {} tokens",
+    "precision": "in {}",
+}
 
 
 def _splits(splits: Mapping[str, str]) -> str:
@@ -145,3 +232,34 @@ def _splits(splits: Mapping[str, str]) -> str:
     most = Counter(splits.values()).most_common(1)[0][0]
     others = [f"{task}: {split}" for task, split in splits.items() if split != most]
     return f"{most} split" + (f" ({', '.join(others)})" if others else "")
+
+
+def _interval_notes(intervals: Intervals) -> list[str]:
+    said: dict[str, None] = {}
+    for found in intervals.values():
+        if found.tasks:
+            what = f"Below each figure its {100 * found.level:g} % interval"
+            if found.seeds > 1:
+                what = (
+                    f"Mean ± standard deviation over {found.seeds} training seeds; below it the"
+                    f" {100 * found.level:g} % interval of the mean, over other seeds and"
+                )
+            else:
+                what += " over"
+            said[f"{what} other test pairs of the same kind ({_resamples(found)})."] = None
+    for name, found in intervals.items():
+        for figure, why in found.missing.items():
+            if figure != AVERAGE or len(found.average_over) > 1:
+                said[f"{name} has no interval on {figure}: {why}"] = None
+    return list(said)
+
+
+def _resamples(made: STSIntervals | STSComparison) -> str:
+    pairs = "pairs that share a sentence taken together" if made.clustered else "pairs"
+    return f"bootstrap over {pairs}, {made.draws:,} draws"
+
+
+def _sources(published: Sequence[Published]) -> list[str]:
+    sources = dict.fromkeys(row.source for row in published)
+    notes = [f"Last rows as published: {'; '.join(sources)}."] if published else []
+    return notes + [f"{row.model}: {row.note}" for row in published if row.note]

@@ -17,6 +17,7 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed
+from simcse_kit.evaluation.protocols import protocol_of
 from simcse_kit.evaluation.sts_data import (
     PUBLISHED,
     SUBSET_TASKS,
@@ -46,6 +47,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Aggregation = Literal["all", "mean", "wmean"]
+# Highest gold scores of two subsets that differ by this factor are of two scales. Those of STS12–16
+# go from 4 to 5; a scale of 0 to 1, or to 100, among scales of 0 to 5 differs by 5 or 20.
+_OTHER_SCALE = 4
 # Cosines that all lie this close together differ by rounding only, and ranks of rounding errors
 # would pass for a score.
 _CONSTANT = 1e-6
@@ -136,8 +140,9 @@ def evaluate(
         name: what to call the model in the result; its own `name` by default.
 
     Raises:
-        InputError: constant gold or cosines (no Spearman), non-finite or zero embeddings, a
-            wrong number of rows from `encode`, no pair above the threshold.
+        InputError: constant gold or cosines (no Spearman), subsets on different scales ranked
+            as one ("all"), non-finite or zero embeddings, a wrong number of rows from `encode`,
+            no pair above the threshold.
     """
     _check_request(tasks, aggregation)
     if geometry is None:
@@ -174,6 +179,22 @@ def _check_request(tasks: Sequence[PairTask], aggregation: str) -> None:
                 f"{aggregation!r} is a mean over subsets, and {task.name} from {task.source} has"
                 ' no subset labels: give a SentEval folder with --data-dir, or take "all".'
             )
+        if aggregation == "all":
+            _check_scales(task)
+
+
+def _check_scales(task: PairTask) -> None:
+    """Refuse to rank scores of two scales as one. Scales up to 5 and up to 10 look alike here."""
+    highest = {name: float(task.gold[part].max()) for name, part in task.subsets.items()}
+    if not highest:
+        return
+    low, high = min(highest, key=highest.__getitem__), max(highest, key=highest.__getitem__)
+    if 0 < _OTHER_SCALE * highest[low] <= highest[high]:
+        raise InputError(
+            f"The gold scores of {task.name} ({task.source}) are on two scales: those of {high} go"
+            f" up to {highest[high]:g}, those of {low} up to {highest[low]:g}, and one correlation"
+            ' over both ranks the scales; rescale one of them, or take "mean" or "wmean".'
+        )
 
 
 def _geometry_task(tasks: Sequence[PairTask], threshold: float) -> PairTask | None:
@@ -262,6 +283,7 @@ def _protocol(
 ) -> dict[str, Any]:
     """What a reader needs to compare the numbers: how, on what, and with which settings."""
     protocol: dict[str, Any] = {
+        "scale": "correlations x 100, from -100 to 100",
         "similarity": "cosine",
         "aggregation": aggregation,
         "average_over": list(over),
@@ -269,6 +291,7 @@ def _protocol(
         "sources": {task.name: task.source for task in tasks},
         "text": _casing(tasks),
     }
+    protocol["name"] = protocol_of(protocol).name
     settings = {
         "precision": encode_kwargs.get("precision") or getattr(model, "precision", None),
         "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),

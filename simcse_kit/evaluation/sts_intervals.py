@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.bootstrap import Bootstrap, PairScores, bootstrap
+from simcse_kit.evaluation.seeds import summarise_seeds
 from simcse_kit.evaluation.statistics import Interval, estimate
-from simcse_kit.evaluation.sts import PairTask, STSResult
+from simcse_kit.evaluation.sts import Geometry, PairTask, STSResult, TaskScore
 
 
 @dataclass(frozen=True)
 class STSIntervals:
-    """The interval of each task's Spearman ×100, and of the average over `average_over`."""
+    """The interval of each task's Spearman ×100, and of the average over `average_over`.
+
+    Attributes:
+        tasks, average: of the tasks that have an interval; `missing` says why others have none.
+        sd: standard deviations over `seeds` trainings by task, and "average"; {} for one model,
+            whose intervals are over other test pairs alone and not over other trainings.
+        draws, clustered, level: how they were made (see `intervals`).
+    """
 
     tasks: dict[str, Interval]
-    average: Interval
+    average: Interval | None
     average_over: tuple[str, ...]
+    draws: int
+    clustered: bool
+    level: float
+    missing: dict[str, str] = field(default_factory=dict)
+    seeds: int = 1
+    sd: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return asdict(self)
 
 
 def intervals(
@@ -33,6 +52,9 @@ def intervals(
 ) -> STSIntervals:
     """Intervals of a result over other pairs of the same kind, by bootstrap over its pairs.
 
+    A task that is too small for one, or has too few sentences for a clustered one, is named with
+    the reason in `missing`.
+
     Args:
         tasks: those the result is of.
         draws, seed: of the resamples; see `bootstrap`.
@@ -40,13 +62,57 @@ def intervals(
         level: of confidence.
     """
     resampled = resample([result], tasks, draws=draws, seed=seed)
+    over = result.average_over
+    return read_intervals(resampled, [0], over, clustered=clustered, level=level)
 
-    def interval(names: Sequence[str]) -> Interval:
-        figure = resampled.figure(names, clustered=clustered)
-        return estimate(figure, level=level).interval
 
-    each = {name: interval([name]) for name in resampled.tasks}
-    return STSIntervals(each, interval(result.average_over), result.average_over)
+def summarise_runs(
+    results: Sequence[STSResult],
+    tasks: Sequence[PairTask],
+    *,
+    draws: int = 10_000,
+    seed: int = 0,
+    clustered: bool = False,
+    level: float = 0.95,
+) -> tuple[STSResult, STSIntervals]:
+    """Several seeds of one recipe: the mean of their results, with its intervals and their sd.
+
+    The intervals are over other trainings and other test pairs (`seeds.summarise_seeds`). Raises
+    InputError for fewer than two results, and as `resample` does.
+    """
+    resampled = resample(results, tasks, draws=draws, seed=seed)
+    rows, over = range(len(results)), results[0].average_over
+    found = read_intervals(resampled, rows, over, clustered=clustered, level=level)
+    return mean_result(results), found
+
+
+def read_intervals(
+    resampled: Bootstrap,
+    rows: Sequence[int],
+    average_over: Sequence[str],
+    *,
+    clustered: bool = False,
+    level: float = 0.95,
+) -> STSIntervals:
+    """The intervals of a model (its row in `resampled`) or of a recipe (the rows of its seeds)."""
+    found: dict[str, Interval] = {}
+    sd: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for name, members in [*((task, [task]) for task in resampled.tasks), ("average", average_over)]:
+        try:
+            figure = resampled.figure(members, clustered=clustered)
+            if len(rows) == 1:
+                found[name] = estimate(figure, rows[0], level=level).interval
+            else:
+                summary = summarise_seeds(figure, rows, level=level)
+                found[name], sd[name] = summary.interval, summary.sd
+        except InputError as error:
+            missing[name] = str(error)
+    draws = len(next(iter(resampled.draws.values())))
+    average = found.pop("average", None)
+    return STSIntervals(
+        found, average, tuple(average_over), draws, clustered, level, missing, len(rows), sd
+    )
 
 
 def resample(
@@ -85,6 +151,37 @@ def resample(
             task.gold, cosines, np.array(sentences), _parts(task, next(iter(how)))
         )
     return bootstrap(samples, draws=draws, seed=seed)
+
+
+def mean_result(results: Sequence[STSResult]) -> STSResult:
+    """The mean of results of several models on the same tasks, figure by figure; no cosines."""
+    first = results[0]
+
+    def score(task: str) -> TaskScore:
+        each = [result.tasks[task] for result in results]
+        spearman, pearson = (
+            float(np.mean([getattr(one, name) for one in each])) for name in ("spearman", "pearson")
+        )
+        return TaskScore(spearman, pearson, each[0].n, {})
+
+    return replace(
+        first,
+        tasks={task: score(task) for task in first.tasks},
+        average=float(np.mean([result.average for result in results])),
+        geometry=_mean_geometry([result.geometry for result in results]),
+        cosines={},
+    )
+
+
+def _mean_geometry(found: Sequence[Geometry | None]) -> Geometry | None:
+    known = [geometry for geometry in found if geometry is not None]
+    if len(known) < len(found):
+        return None
+    return replace(
+        known[0],
+        alignment=float(np.mean([geometry.alignment for geometry in known])),
+        uniformity=float(np.mean([geometry.uniformity for geometry in known])),
+    )
 
 
 def _parts(task: PairTask, aggregation: str) -> tuple[tuple[slice, float], ...]:

@@ -1,0 +1,133 @@
+"""``simcse-kit geometry``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simcse_kit.commands.options import (
+    DataDir,
+    HeadOption,
+    Json,
+    Markdown,
+    MaxLength,
+    Model,
+    PoolingOption,
+    Precision,
+    load_encoder,
+)
+from simcse_kit.console import chatter_on_stderr, check_outputs, show_table, write_json
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.evaluation.spaces import Sentences
+    from simcse_kit.geometry import Space
+
+
+def geometry(
+    model: Model,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE]", help="Texts or pairs. Default: an STS task."),
+    ] = None,
+    data_dir: DataDir = None,
+    task: Annotated[str | None, typer.Option(help="The STS task. Default: STSB.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Layer by layer.")] = False,
+    threshold: Annotated[
+        float, typer.Option(help="Alignment is over pairs with gold above it.")
+    ] = 4.0,
+    temperature: Annotated[float, typer.Option(help="Of the effective negatives.")] = 0.05,
+    draws: Annotated[int, typer.Option(min=100, help="Resamples for the intervals.")] = 1000,
+    json_file: Json = None,
+    markdown: Markdown = False,
+    precision: Precision = "auto",
+    pooling: PoolingOption = None,
+    head: HeadOption = None,
+    max_length: MaxLength = None,
+) -> None:
+    """Measure the geometry of a model's space.
+
+    Each figure with its interval, with what it means and with what it must not be taken for.
+    Layer by layer the figures are of each layer's mean over tokens, without head and pooling.
+    """
+    if source is not None and (data_dir is not None or task is not None):
+        raise InputError("geometry is of a FILE or of an STS task, not of both; leave one out")
+    check_outputs(json_file, None)
+    with chatter_on_stderr():
+        sentences = _sentences(source, data_dir, task)
+        options: dict[str, Any] = sentences.options(threshold=threshold)
+        options |= {"temperature": temperature, "draws": draws}
+        encoder = load_encoder(
+            model, precision=precision, pooling=pooling, head=head, max_length=max_length
+        )
+        if layers:
+            from simcse_kit.evaluation.layers import measure_layers
+
+            spaces = measure_layers(encoder, sentences.texts, show_progress=True, **options)
+        else:
+            from simcse_kit.evaluation.embedding import embed
+            from simcse_kit.geometry import measure_space
+
+            embeddings = embed(encoder, sentences.texts, {"show_progress": True})
+            spaces = (measure_space(embeddings, **options),)
+    if json_file is not None:
+        settings = {
+            "model": model,
+            "source": sentences.source,
+            "pooling": "mean of each layer" if layers else encoder.pooling,
+            "precision": encoder.precision,
+            "max_length": encoder.max_length,
+        }
+        found = [space.to_json() for space in spaces]
+        write_json(settings | ({"layers": found} if layers else {"space": found[0]}), json_file)
+    if json_file != "-":
+        _print(spaces, sentences, model, layers, markdown)
+
+
+def _sentences(source: str | None, data_dir: Path | None, task: str | None) -> Sentences:
+    from simcse_kit.evaluation.spaces import sentences_of_rows, sentences_of_task
+
+    if source is not None:
+        from simcse_kit.data import read_rows
+
+        return sentences_of_rows(read_rows(source))
+    from simcse_kit.evaluation.sts import load_tasks
+
+    return sentences_of_task(load_tasks(data_dir, [task or "STSB"])[0])
+
+
+def _print(
+    spaces: tuple[Space, ...], sentences: Sentences, model: str, layers: bool, markdown: bool
+) -> None:
+    from simcse_kit.evaluation.spaces import layer_cells, space_markdown, space_notes, space_rows
+    from simcse_kit.evaluation.tables import draw, draw_markdown
+
+    notes = space_notes(spaces[0], sentences, model)
+    if layers:
+        cells = layer_cells(spaces, notes)
+        if markdown:
+            typer.echo(draw_markdown(cells))
+            return
+        narrower = layer_cells(spaces, notes, with_intervals=False)
+        show_table(draw(cells), narrower=draw(narrower))
+    elif markdown:
+        typer.echo(space_markdown(spaces[0], notes))
+    else:
+        _show(space_rows(spaces[0]), notes)
+
+
+def _show(rows: list[list[str]], notes: list[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, caption="\n".join(notes), caption_justify="left", pad_edge=False
+    )
+    for number, heading in enumerate(("Figure", "value", "interval", "over")):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number != 0)
+    table.add_column("what it says, and what it does not", min_width=24)
+    for *figures, meaning, pitfall in rows:
+        table.add_row(*figures, f"{meaning}\n[dim]{pitfall}[/dim]")
+    show_table(table, wraps=True)

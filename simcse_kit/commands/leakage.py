@@ -1,0 +1,97 @@
+"""``simcse-kit leakage``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simcse_kit.commands.options import DataDir, Json, Markdown, Tasks
+from simcse_kit.console import chatter_on_stderr, check_outputs, note, show_table, write_json
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.evaluation.hashes import HashedSet
+    from simcse_kit.evaluation.leakage import LeakageReport
+
+
+def leakage(
+    training: Annotated[
+        str | None,
+        typer.Option("--train", metavar="FILE", help="Training data to look for in the sets."),
+    ] = None,
+    data_dir: DataDir = None,
+    tasks: Tasks = None,
+    hashes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="A set as hashes (.safetensors), or any file (repeatable)."
+        ),
+    ] = None,
+    save_hashes: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each set as hashes, which hold no text."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Rows to show of each set.")] = 1,
+    json_file: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Look for training rows in evaluation sets, and for these in one another.
+
+    Sets are STS tasks, files, or hashes of them; without --train only the sets are compared.
+    """
+    check_outputs(json_file, save_hashes)
+    with chatter_on_stderr():
+        from simcse_kit.evaluation.leakage import check_leakage
+
+        sets = _sets(data_dir, tasks, hashes or [])
+        report = check_leakage(sets, training, examples=examples, show_progress=True)
+        if save_hashes is not None:
+            _save(sets, save_hashes)
+    if json_file is not None:
+        write_json(report.to_json(), json_file)
+    if json_file != "-":
+        _print(report, markdown)
+
+
+def _sets(data_dir: Path | None, tasks: str | None, hashes: list[Path]) -> list[HashedSet]:
+    """The named tasks, all of the suite by default, and what the files hold."""
+    from simcse_kit.evaluation.hashes import hash_file, hash_task
+    from simcse_kit.evaluation.sts_data import SUITE, load_tasks
+
+    sets = [hash_file(path) for path in hashes]
+    words = {one.words for one in sets}
+    if len(words) > 1:
+        raise InputError(f"the files of --hashes are of n-grams of {sorted(words)} words; give one")
+    if hashes and data_dir is None and tasks is None:
+        return sets
+    names = SUITE if tasks is None else [name.strip() for name in tasks.split(",")]
+    of = {"words": words.pop()} if words else {}
+    return [hash_task(task, **of) for task in load_tasks(data_dir, names)] + sets
+
+
+def _save(sets: list[HashedSet], folder: Path) -> None:
+    from simcse_kit.evaluation.hashes import write_hashes
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    for one in sets:
+        write_hashes(one, folder / f"{Path(one.name).name}.safetensors")
+    note(f"{len(sets)} sets as hashes in {folder}")
+
+
+def _print(report: LeakageReport, markdown: bool) -> None:
+    from simcse_kit.evaluation.leakage_report import headline, tables
+    from simcse_kit.evaluation.leakage_report import markdown as as_markdown
+    from simcse_kit.evaluation.tables import draw
+
+    if markdown:
+        typer.echo(as_markdown(report))
+    else:
+        for title, cells in tables(report):
+            show_table(draw(cells, title=title))
+    if said := headline(report):
+        typer.echo(said)

@@ -1,0 +1,148 @@
+"""Which sentences a geometry is of, and its figures as a table that says what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simcse_kit.data import Rows
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.embedding import distinct
+from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.tables import Cell, Cells
+from simcse_kit.geometry import FIGURES, Figure, Space
+
+_BATCH, _NEIGHBOURS = 64, 10  # of effective negatives and of hubness, where there are sentences
+
+
+@dataclass(frozen=True, eq=False)
+class Sentences:
+    """N different sentences, and which of them are pairs.
+
+    Attributes:
+        texts: the sentences.
+        pairs: int (P, 2), rows of `texts`; None where there are no pairs.
+        gold: (P,) scores of the pairs; None where all pairs mean the same.
+        source: where they are from.
+    """
+
+    texts: list[str]
+    pairs: np.ndarray | None
+    gold: np.ndarray | None
+    source: str
+
+    def options(self, *, threshold: float = 4.0) -> dict[str, Any]:
+        """What `geometry.measure_space` takes of them; a sentence's length is in words."""
+        n = len(self.texts)
+        options: dict[str, Any] = {
+            "lengths": np.array([len(text.split()) for text in self.texts], dtype=float),
+            "batch": min(_BATCH, n),
+            "k": min(_NEIGHBOURS, n - 1),
+        }
+        if self.pairs is not None:
+            options |= {"pairs": self.pairs, "gold": self.gold, "threshold": threshold}
+        return options
+
+
+def sentences_of_task(task: PairTask) -> Sentences:
+    """The different sentences of an STS task, and its scored pairs."""
+    return _with_pairs(task.sentence1, task.sentence2, task.gold, f"{task.name} ({task.split})")
+
+
+def sentences_of_rows(rows: Rows) -> Sentences:
+    """The different texts of rows of any kind; scored pairs, or anchors with their positives.
+
+    Raises InputError where there are fewer than three.
+    """
+    if rows.kind == "scored":
+        sides = rows.columns["sentence1"], rows.columns["sentence2"]
+        return _with_pairs(*sides, rows.scores, rows.source)
+    if rows.kind == "pairs":
+        return _with_pairs(rows.columns["anchor"], rows.columns["positive"], None, rows.source)
+    return _enough(Sentences(list(distinct(rows.texts())), None, None, rows.source))
+
+
+def _with_pairs(
+    first: Sequence[str], second: Sequence[str], gold: np.ndarray | None, source: str
+) -> Sentences:
+    row = distinct([*first, *second])
+    pairs = np.array([[row[one], row[other]] for one, other in zip(first, second, strict=True)])
+    return _enough(Sentences(list(row), pairs, gold, source))
+
+
+def _enough(found: Sentences) -> Sentences:
+    if len(found.texts) < 3:
+        raise InputError(
+            f"{found.source} holds {len(found.texts)} different text(s): the geometry of a space"
+            " needs at least 3, and says little of fewer than hundreds"
+        )
+    return found
+
+
+def space_rows(space: Space) -> list[list[str]]:
+    """A row a figure: title, value, interval, what it was measured on, meaning, pitfall."""
+    return [
+        [
+            FIGURES[name].title,
+            shown(figure.value),
+            interval(figure) or "–",
+            f"{figure.n:,} {figure.of}",
+            figure.meaning,
+            figure.pitfall,
+        ]
+        for name, figure in space.figures.items()
+    ]
+
+
+def space_notes(space: Space, sentences: Sentences, model: str) -> list[str]:
+    """What the figures are of, and how the intervals were made."""
+    s = space.settings
+    notes = [
+        f"{model} on {space.sentences:,} different sentences of {sentences.source},"
+        f" {space.dimension} dimensions; the intervals ({100 * s['level']:g} %) are over other"
+        f" sentences of the same kind and number, {s['draws']:,} draws.",
+        f"Effective negatives at temperature {s['temperature']:g} in batches of {s['batch']};"
+        f" hubness over {s['k']} neighbours; lengths in words.",
+    ]
+    if s["threshold"] is not None:
+        notes.append(f"Alignment is over the pairs with gold > {s['threshold']:g}.")
+    return notes
+
+
+def space_markdown(space: Space, notes: Sequence[str]) -> str:
+    """The figures of one space as GitHub Markdown."""
+    header = ["Figure", "value", "interval", "over", "meaning", "pitfall"]
+    lines = [header, ["---", "---:", "---:", "---:", "---", "---"], *space_rows(space)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *notes, ""])
+
+
+def layer_cells(
+    spaces: Sequence[Space], notes: Sequence[str], *, with_intervals: bool = True
+) -> Cells:
+    """A row a layer, a column a figure, and what the figures mean as notes."""
+    names = list(spaces[0].figures)
+    rows = []
+    for number, space in enumerate(spaces):
+        cells = [
+            Cell(shown(figure.value), interval(figure) if with_intervals else "")
+            for figure in space.figures.values()
+        ]
+        rows.append((f"layer {number}" if number else "embeddings", cells))
+    legend = [f"{FIGURES[n].title}: {FIGURES[n].meaning} {FIGURES[n].pitfall}" for n in names]
+    return Cells([FIGURES[name].title for name in names], rows, [], [*notes, *legend])
+
+
+def shown(value: float) -> str:
+    """Three significant digits at least, no more than three decimals."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(figure: Figure) -> str:
+    """From … to …, or "" where the figure has none."""
+    if figure.interval is None:
+        return ""
+    low, high = figure.interval
+    return f"{shown(low)} to {shown(high)}"

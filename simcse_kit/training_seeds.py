@@ -1,0 +1,225 @@
+"""One recipe trained with several seeds: a folder a seed, and what they score together."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from simcse_kit.atomic import check_can_make
+from simcse_kit.config import TrainConfig
+from simcse_kit.data import Rows, read_rows
+from simcse_kit.distributed import launched_together
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
+from simcse_kit.evaluation.sts_intervals import STSIntervals, summarise_runs
+from simcse_kit.precision import Precision
+from simcse_kit.seed_folder import FILE, SeedFolder, read_seed_folder
+from simcse_kit.training import train
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """What `train_seeds` left.
+
+    Attributes:
+        folder: holds ``seed-<n>/`` for every seed, and ``seeds.json``.
+        runs: by seed: ``steps``, ``best_step``, ``best_score``, ``stopped`` (see `TrainResult`).
+        mean, sure: the mean of the seeds on the dev set, its interval and their standard
+            deviation; None without a dev set, and where a seed's model has collapsed.
+    """
+
+    folder: Path
+    runs: dict[int, dict[str, Any]]
+    mean: STSResult | None
+    sure: STSIntervals | None
+
+
+def train_seeds(
+    model: str | Path,
+    data: str | Path | Rows,
+    config: TrainConfig,
+    output_dir: str | Path,
+    *,
+    seeds: int,
+    eval_data: PairTask | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> SeedsResult:
+    """Train one recipe with the seeds config.seed, config.seed + 1, …, each from `model`.
+
+    Each seed is a run of `train` in ``output_dir/seed-<n>/``. At the end the chosen models of all
+    finished seeds are scored on the dev set: mean ± standard deviation, with an interval over
+    other seeds and other dev pairs. The steps were chosen on that set, which flatters it.
+
+    Args:
+        seeds: how many, 2 or more.
+        resume: go on in `output_dir`: finished seeds stay, one that was begun goes on from its
+            last checkpoint. With a larger `seeds` the further ones are added.
+        overwrite: replace an earlier training of several seeds in `output_dir`.
+        model, data, config, eval_data: as for `train`.
+
+    Raises:
+        InputError: as `train` does; fewer than two seeds; another recipe, model or data than
+            those of the finished seeds to go on from; several ranks.
+        KeyboardInterrupt: after Ctrl-C, once a checkpoint of the seed at work is saved.
+    """
+    _check_request(seeds, config)
+    settings = _settings(model, data, config)
+    state = _open(Path(output_dir), settings, resume, overwrite)
+    rows = data if isinstance(data, Rows) else read_rows(data)
+    numbers = range(config.seed, config.seed + seeds)
+    for count, seed in enumerate(numbers, start=1):
+        if seed in state.runs:
+            logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
+            continue
+        logger.info("seed %d (%d of %d)", seed, count, seeds)
+        state.runs[seed] = _train_one(state, seed, model, rows, config, eval_data, resume)
+        state.write()
+    runs = dict(sorted(state.runs.items()))
+    if eval_data is None:
+        return SeedsResult(state.folder, runs, None, None)
+    try:
+        results = [_score(state.of(seed), config, eval_data) for seed in runs]
+    except InputError as error:  # a collapsed one; a mean over the others would hide it
+        logger.warning("there is no mean over the seeds: %s", error)
+        return SeedsResult(state.folder, runs, None, None)
+    mean, sure = summarise_runs(results, [eval_data])
+    state.summary = _as_json(eval_data, results, sure)
+    state.write()
+    return SeedsResult(state.folder, runs, replace(mean, model=str(state.folder)), sure)
+
+
+def _check_request(seeds: int, config: TrainConfig) -> None:
+    if seeds < 2:
+        raise InputError(f"{seeds} seed(s) have no spread; train with two or more, or leave it out")
+    if launched_together():
+        raise InputError(
+            "several seeds are trained one after another in one process; with torchrun train each"
+            " by itself, with --set seed=… and an --output-dir of its own"
+        )
+    if config.push_to_hub:
+        raise InputError(
+            "push_to_hub would upload every seed to one place; train the seeds without it and"
+            " push the one you choose"
+        )
+
+
+def _settings(model: str | Path, data: str | Path | Rows, config: TrainConfig) -> dict[str, Any]:
+    """What all seeds have in common."""
+    common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
+    source = data.source if isinstance(data, Rows) else str(data)
+    return {"model": str(model), "data": source} | common
+
+
+def _open(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool) -> SeedFolder:
+    """The folder as it is to go on from, or to begin; nothing is written yet."""
+    check_can_make(folder)
+    found = read_seed_folder(folder)
+    if resume:
+        if found is None:
+            raise InputError(f"nothing to resume: {str(folder)!r} holds no {FILE}")
+        other = [key for key in settings if found.settings.get(key) != settings[key]]
+        if other and found.runs:
+            key = other[0]
+            raise InputError(
+                f"the finished seeds in {str(folder)!r} were trained with {key}"
+                f" {found.settings.get(key)!r}, not {settings[key]!r}; go on with the same, or"
+                " give a new folder"
+            )
+        return SeedFolder(folder, settings, found.runs)
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            raise InputError(
+                f"output folder {str(folder)!r} is not empty; give a new one, or --resume or"
+                " --overwrite the seeds in it"
+            )
+        if found is None:
+            raise InputError(
+                f"output folder {str(folder)!r} holds no earlier training of several seeds"
+                f" ({FILE} is missing), so it is not overwritten; give a new folder"
+            )
+    return SeedFolder(folder, settings)
+
+
+def _train_one(
+    state: SeedFolder,
+    seed: int,
+    model: str | Path,
+    rows: Rows,
+    config: TrainConfig,
+    dev: PairTask | None,
+    resume: bool,
+) -> dict[str, Any]:
+    own = state.of(seed)
+    begun = resume and own.is_dir() and get_last_checkpoint(str(own)) is not None
+    first = not state.runs and not begun
+
+    def ready() -> None:
+        if first:  # all that was given is checked: what is there may be replaced
+            for old in state.folder.glob("seed-*/"):
+                shutil.rmtree(old)
+            state.folder.mkdir(parents=True, exist_ok=True)
+        state.write()
+
+    try:
+        result = train(
+            model,
+            rows,
+            config.model_copy(update={"seed": seed}),
+            own,
+            eval_data=dev,
+            resume=begun,
+            overwrite=own.is_dir() and not begun,
+            ready=ready,
+        )
+    except Exception:
+        if first and state.folder.is_dir() and not own.exists():
+            (state.folder / FILE).unlink(missing_ok=True)
+            if not any(state.folder.iterdir()):
+                state.folder.rmdir()
+        raise
+    return {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "best_score": result.best_score,
+        "stopped": result.stopped,
+    }
+
+
+def _score(folder: Path, config: TrainConfig, dev: PairTask) -> STSResult:
+    """The chosen model of a seed on the dev set, as its training scored it."""
+    precisions: dict[bool | None, Precision] = {None: "auto", True: "bf16", False: "fp32"}
+    encoder = SentenceEncoder.from_pretrained(
+        folder, device="cpu" if config.use_cpu else None, precision=precisions[config.bf16]
+    )
+    try:
+        return evaluate(encoder, [dev], name=folder.name)
+    except InputError as error:
+        raise InputError(f"{folder.name}: {error}") from error
+
+
+def _as_json(dev: PairTask, results: list[STSResult], sure: STSIntervals) -> dict[str, Any]:
+    scores = [result.tasks[dev.name].spearman for result in results]
+    interval = sure.tasks.get(dev.name)
+    return {
+        "task": dev.name,
+        "split": dev.split,
+        "source": dev.source,
+        "n": len(dev),
+        "scale": results[0].protocol["scale"],
+        "chosen_on_it": True,
+        "spearman": {result.model: score for result, score in zip(results, scores, strict=True)},
+        "mean": sum(scores) / len(scores),
+        "sd": sure.sd.get(dev.name),
+        "interval": None if interval is None else [interval.low, interval.high],
+        "level": sure.level,
+        "draws": sure.draws,
+    }
