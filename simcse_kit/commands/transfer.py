@@ -30,9 +30,10 @@ def evaluate_on_transfer(
         from simcse_kit.evaluation.transfer import SUITE, evaluate_transfer, load_transfer
 
         named = SUITE if tasks is None else [name.strip() for name in tasks.split(",")]
+        chosen = load_transfer(data_dir, named)
         result = evaluate_transfer(
             load_encoder(model, **load),
-            load_transfer(data_dir, named),
+            chosen,
             encode_kwargs={"show_progress": True},
             name=model,
             show_progress=True,

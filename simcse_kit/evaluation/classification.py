@@ -12,7 +12,7 @@ import numpy as np
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.classes import DRAWS, accuracy, class_numbers, f1
 from simcse_kit.evaluation.clustering import LabelledTask
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
 from simcse_kit.evaluation.few_shot import (
     Classifier,
     few_shot,
@@ -103,7 +103,8 @@ def evaluate_classification(
             f" draws, seed {seed}",
             "source": task.source,
             "test_source": task.source if test is None else test.source,
-        },
+        }
+        | model_settings(model, encode_kwargs),
         summary=(
             f"×100 on {len(unseen):,} examples of {len(examples.classes):,} classes after"
             f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
@@ -174,7 +175,8 @@ def evaluate_few_shot(
             "seed": seed,
             "interval": "Student's t over episodes; other episodes of the same examples",
             "source": task.source,
-        },
+        }
+        | model_settings(model, encode_kwargs),
         summary=(
             f"×100, {ways}-way {shots}-shot, {queries} queries a class, {episodes:,} episodes from"
             f" {enough:,} classes; chance is {100 / ways:.2f}."

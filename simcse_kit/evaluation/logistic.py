@@ -1,7 +1,9 @@
 """Logistic regression whose strength is chosen on held-out examples. Arrays only.
 
-scikit-learn's `LogisticRegression`: L-BFGS, softmax over the classes, an L2 penalty that spares the
+scikit-learn's `LogisticRegression`: softmax over the classes, an L2 penalty that spares the
 intercept. Its `C` is the strength: the inverse weight of the penalty, against the summed loss.
+Two classes are solved by Newton's method, whose few steps do not become more where features differ
+in scale, as a raw encoder's do; more classes by L-BFGS, for Newton's matrix grows with their square.
 
 Hundreds of small fits go fold by fold to all cores, each on one thread, so that the same data give
 the same bits on any number of cores. Within a fold the strengths go from weak to strong, each
@@ -11,7 +13,7 @@ starting from the solution before it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # Of the mean loss's gradient. The default, 1e-4, stops a fit that starts near its solution at once.
 TOLERANCE = 1e-5
 MOST_ITERATIONS = 1000
+SOLVERS = "newton-cholesky (two classes), lbfgs (more)"
 
 Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
 T = TypeVar("T")
@@ -116,11 +119,16 @@ def _best(strengths: Sequence[float], shares: np.ndarray) -> Chosen:
 
 def _fits(
     features: np.ndarray, labels: np.ndarray, strengths: Iterable[float]
-) -> Iterable[LogisticRegression]:
+) -> Iterator[LogisticRegression]:
     """The classifier after each strength in turn."""
     from sklearn.linear_model import LogisticRegression
 
-    fit = LogisticRegression(tol=TOLERANCE, max_iter=MOST_ITERATIONS, warm_start=True)
+    fit = LogisticRegression(
+        solver="newton-cholesky" if labels.max() == 1 else "lbfgs",
+        tol=TOLERANCE,
+        max_iter=MOST_ITERATIONS,
+        warm_start=True,
+    )
     for strength in strengths:
         fit.set_params(C=strength).fit(features, labels)
         if fit.n_iter_.max() >= MOST_ITERATIONS:

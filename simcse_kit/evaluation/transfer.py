@@ -8,19 +8,18 @@ The encoder stays as it is; a logistic regression on its embeddings is trained a
 
 As in SentEval with ``usepytorch=False, kfold=10``: texts and their order, folds and their seed,
 values of C, features as they are, the smallest C of the best, training on train alone for the test.
-Three things differ. LogisticRegression is today's scikit-learn's (L-BFGS, softmax over TREC's
-classes, no penalty on the intercept), where SentEval's day had liblinear (one class against the
+Three things differ. LogisticRegression is today's scikit-learn's (softmax over TREC's classes, no
+penalty on the intercept; see `logistic`), where SentEval's day had liblinear (one class against the
 rest, penalty on the intercept). Accuracy over folds is that over all examples, not the mean of the
 folds', which are equal in size to one example. A blank line, of which CR and MPQA have a few, is
 the text "." as in SentEval's examples.
 
 Published tables, SimCSE's too, are of SentEval's other classifier: the same model trained with Adam
-and early stopping, its penalty from another grid. Figures of the two are near and not the same.
+and early stopping, its penalty from another grid. Compare with them to a point, and no closer.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,7 +31,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.classes import DRAWS, accuracy, class_numbers, f1
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
 from simcse_kit.evaluation.logistic import (
-    MOST_ITERATIONS,
+    SOLVERS,
     TOLERANCE,
     Chosen,
     choose_by_folds,
@@ -60,8 +59,6 @@ SEED = 1111
 # Where SentEval chooses by folds of a training set it looks higher than elsewhere.
 STRENGTHS = tuple(2.0**power for power in range(-2, 4))
 STRENGTHS_BY_FOLDS = tuple(2.0**power for power in range(-1, 6))
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,8 +234,8 @@ def _protocol(tasks: Sequence[TransferTask]) -> dict[str, Any]:
 
     return {
         "protocol": "SentEval, usepytorch=False, kfold=10",
-        "classifier": f"scikit-learn {sklearn.__version__} LogisticRegression, L-BFGS, tol"
-        f" {TOLERANCE:g}, at most {MOST_ITERATIONS} iterations",
+        "classifier": f"scikit-learn {sklearn.__version__} LogisticRegression, {SOLVERS}, tol"
+        f" {TOLERANCE:g}",
         "features": "embeddings as the model gives them; pairs: |u - v| and u * v",
         "folds": FOLDS,
         "seed": SEED,

@@ -1,0 +1,84 @@
+"""Accuracy and F1 with their intervals, against formulas, scikit-learn and plain resampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.classes import accuracy, class_numbers, f1
+
+
+def answers(seed: int, n: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    return labels, np.where(rng.random(n) < 0.7, labels, rng.integers(0, classes, n))
+
+
+def test_accuracy_has_wilsons_interval() -> None:
+    labels = np.array([0] * 60 + [1] * 40)
+    predicted = np.array([0] * 85 + [1] * 15)  # 75 right of 100
+    figure = accuracy(labels, predicted)
+    z, p, n = 1.959964, 0.75, 100
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert figure.value == 75
+    assert figure.interval is not None
+    ends = (figure.interval.low, figure.interval.high)
+    assert ends == pytest.approx((100 * (centre - half), 100 * (centre + half)), abs=1e-4)
+    all_right = accuracy(labels, labels).interval
+    assert all_right is not None and all_right.low > 96 and all_right.high == 100
+
+
+def test_f1_is_scikit_learns() -> None:
+    labels, predicted = answers(0)
+    macro = 100 * f1_score(labels, predicted, average="macro")
+    assert f1(labels, predicted).value == pytest.approx(macro)
+    two, called = answers(1, classes=2)
+    assert f1(two, called, of_class=1).value == pytest.approx(100 * f1_score(two, called))
+    # A class that nobody predicts has an F1 of 0; one that does not occur has none.
+    some = np.array([0, 0, 1, 4])
+    none = np.array([0, 0, 0, 0])
+    assert f1(some, none).value == pytest.approx(
+        100 * f1_score(some, none, average="macro", zero_division=0)
+    )
+
+
+def test_its_interval_is_that_of_resampled_examples() -> None:
+    labels, predicted = answers(2, n=150, classes=3)
+    figure = f1(labels, predicted, seed=1)
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(1500):
+        rows = rng.integers(0, 150, 150)
+        drawn.append(100 * f1_score(labels[rows], predicted[rows], average="macro"))
+    assert figure.interval is not None
+    ends = (figure.interval.low, figure.interval.high)
+    assert ends == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.7)
+    assert f1(labels, predicted, seed=1) == figure
+    assert f1(labels, predicted, seed=2) != figure
+
+
+def test_labels_become_numbers_of_classes() -> None:
+    numbers, classes = class_numbers(["b", "a", "b", "c"], 4)
+    assert (numbers.tolist(), classes) == ([1, 0, 1, 2], ["a", "b", "c"])
+    numbers, classes = class_numbers(np.array([7, 3, 7]), 3)
+    assert (numbers.tolist(), classes) == ([1, 0, 1], [3, 7])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "a", "a"], "every label is a; a classifier needs at least two"),
+        ([1.0, float("nan"), 2.0], "the label of row 1 is nan; every row needs one"),
+        (["a", "b", None], "the label of row 2 is None"),
+        (["a", "b"], r"there are 3 embeddings and labels of shape \(2,\)"),
+        (np.ones((3, 2)), r"of shape \(3, 2\); every row needs one label"),
+    ],
+)
+def test_unusable_labels_are_named(labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        class_numbers(labels, 3)
