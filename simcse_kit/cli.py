@@ -15,6 +15,7 @@ from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import compare, evaluate
 from simcse_kit.commands.map import embedding_map
 from simcse_kit.commands.recipes import recipes
+from simcse_kit.commands.task import app as task
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.console import OneSentence, turn_down_libraries
 
@@ -44,6 +45,7 @@ app.command(epilog=SETTINGS)(train)
 for command in (evaluate, compare, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)
+app.add_typer(task, name="task")
 
 
 def main() -> None:
