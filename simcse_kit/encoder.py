@@ -18,6 +18,7 @@ from simcse_kit.card import model_card
 from simcse_kit.errors import InputError
 from simcse_kit.fast_layers import held_weights, use_fast_layers
 from simcse_kit.kernels import kernels
+from simcse_kit.last_layer import use_early_end
 from simcse_kit.memory import keep_buffers
 from simcse_kit.packing import PackedBatch, enable_packing
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
@@ -71,6 +72,7 @@ class SentenceEncoder(nn.Module):
         self.name = name
         self.packed = enable_packing(self.backbone)
         use_fast_layers(self.backbone)
+        use_early_end(self.backbone)
         limit = position_limit(self.backbone)
         tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]

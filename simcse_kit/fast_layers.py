@@ -10,7 +10,8 @@ of them does what its original does.
 - BERT's ``norm(dropout(dense(x)) + residual)`` in one pass. In training in bf16 from there on
   (under autocast torch would carry this stream in fp32 and cast it at every linear layer); in
   inference, which has no noise to hide in, in fp32 as autocast would.
-- BERT's ``gelu(dense(x))`` in one pass in bf16 inference.
+- BERT's ``gelu(dense(x))`` in one pass in bf16 inference; in bf16 training the way back through
+  GELU in one pass that also sums the bias's gradient.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
 
 #: Modules with ``dense``, ``dropout`` and ``LayerNorm`` whose forward is
 #: ``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``.
-_FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
-_RESIDUAL_NORMS = tuple(family + part for family in _FAMILIES for part in ("SelfOutput", "Output"))
+FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
+_RESIDUAL_NORMS = tuple(family + part for family in FAMILIES for part in ("SelfOutput", "Output"))
 #: Modules with ``dense`` and ``intermediate_act_fn``, one after the other.
-_INTERMEDIATES = tuple(f"{family}Intermediate" for family in _FAMILIES)
+_INTERMEDIATES = tuple(f"{family}Intermediate" for family in FAMILIES)
 
 #: Names of the linear layers of an attention module that read the same input.
 _PROJECTIONS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
@@ -163,20 +164,48 @@ class _Bf16Linears(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        states, weight = ctx.saved_tensors
         back = _side_by_side([grad.reshape(-1, grad.shape[-1]) for grad in grads])
-        d_input = None
-        if ctx.needs_input_grad[0]:
-            d_input = (back @ weight).to(ctx.input_type).view(*grads[0].shape[:-1], -1)
-        d_weights: Sequence[Tensor | None] = [None] * ctx.count
-        d_biases = d_weights
-        if any(ctx.needs_input_grad[2:]):
-            d_weights = weight_gradient(back, states).split(ctx.sizes)
-            if ctx.has_bias:
+        return _through_linears(ctx, back, grads[0].shape[:-1])
+
+
+def _through_linears(
+    ctx: Any, back: Tensor, shape: Sequence[int], sums: Tensor | None = None
+) -> Any:
+    """Gradients of `_Bf16Linears`' arguments from ``dY``, and ``db`` where it is known already."""
+    states, weight = ctx.saved_tensors[:2]
+    d_input = None
+    if ctx.needs_input_grad[0]:
+        d_input = (back @ weight).to(ctx.input_type).view(*shape, -1)
+    d_weights: Sequence[Tensor | None] = [None] * ctx.count
+    d_biases = d_weights
+    if any(ctx.needs_input_grad[2:]):
+        d_weights = weight_gradient(back, states).split(ctx.sizes)
+        if ctx.has_bias:
+            if sums is None:
                 ops = kernels()
                 sums = ops.column_sums(back) if ops else back.sum(0, dtype=torch.float32)
-                d_biases = sums.split(ctx.sizes)
-        return d_input, None, *d_weights, *d_biases
+            d_biases = sums.split(ctx.sizes)
+    return d_input, None, *d_weights, *d_biases
+
+
+class _Bf16LinearGelu(torch.autograd.Function):
+    """``gelu(X Wᵀ + b)``; the way back through GELU is one pass that sums ``db`` as well."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, count: int, weight: Tensor, bias: Tensor) -> Tensor:
+        states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
+        narrow = _narrowed([weight])
+        before = _product(states, narrow, _narrowed([bias]))
+        ctx.save_for_backward(states, narrow, before)
+        ctx.input_type, ctx.count, ctx.has_bias, ctx.sizes = input.dtype, 1, True, [len(weight)]
+        return F.gelu(before).view(*input.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        before = ctx.saved_tensors[2]
+        back, sums = kernels().gelu_backward(grad.reshape(before.shape).contiguous(), before)
+        return _through_linears(ctx, back, grad.shape[:-1], sums)
 
 
 def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
@@ -272,12 +301,16 @@ class _Intermediate(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """``act(dense(hidden_states))``."""
         exact = isinstance(self.intermediate_act_fn, GELUActivation)
-        if torch.is_grad_enabled() or not exact or not _in_bf16(hidden_states):
+        fast = exact and self.dense.bias is not None and _in_bf16(hidden_states)
+        if fast and torch.is_grad_enabled() and kernels() is not None:
+            weight, bias = self.dense.weight, self.dense.bias
+            return cast(Tensor, _Bf16LinearGelu.apply(hidden_states, 1, weight, bias))
+        if torch.is_grad_enabled() or not fast:
             unchanged: Tensor = super().forward(hidden_states)
             return unchanged
         states = hidden_states.to(torch.bfloat16).reshape(-1, hidden_states.shape[-1])
-        weight, bias = _narrowed([self.dense.weight]), _narrowed([self.dense.bias])
-        return _product(states, weight, bias, "gelu").view(*hidden_states.shape[:-1], -1)
+        narrow = _narrowed([self.dense.weight]), _narrowed([self.dense.bias])
+        return _product(states, *narrow, "gelu").view(*hidden_states.shape[:-1], -1)
 
 
 class _DropoutAddNorm(torch.autograd.Function):

@@ -94,6 +94,15 @@ class PackedBatch:
             [torch.arange(length, device=device).repeat(count) for count, length in self.groups]
         )
 
+    @property
+    def starts(self) -> Tensor:
+        """int64 ``(sequences,)``: the place of every sequence's first token."""
+        firsts, begin = [], 0
+        for count, length in self.groups:
+            firsts.append(torch.arange(begin, begin + count * length, length))
+            begin += count * length
+        return torch.cat(firsts).to(self.input_ids.device)
+
     def by_length(self, states: Tensor) -> list[Tensor]:
         """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
         parts = states.split([count * length for count, length in self.groups])
@@ -200,27 +209,42 @@ def enable_packing(backbone: PreTrainedModel) -> bool:
     return runs_packed(backbone)
 
 
+def fill_of(tokens: int) -> int:
+    """How many tokens a row of so many is filled up with."""
+    return -tokens % (_FILL if tokens > 8 * _FILL else _FILL // 4)
+
+
 def hidden_states(
-    backbone: PreTrainedModel, batch: PackedBatch, *, all_layers: bool = False
+    backbone: PreTrainedModel,
+    batch: PackedBatch,
+    *,
+    all_layers: bool = False,
+    kept_tokens: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Run a backbone over a packed batch.
 
+    Args:
+        all_layers: give the states of the embedding layer and of every layer after it
+            (``hidden_states[0]`` is the embedding layer), not of the last layer alone.
+        kept_tokens: places in the row that a last layer with an early end goes on with.
+
     Returns:
-        The last layer's states ``(tokens, hidden)`` alone, or with `all_layers` those of the
-        embedding layer and every layer after it (``hidden_states[0]`` is the embedding layer).
+        States ``(tokens, hidden)``, of the last layer or of all.
     """
     pad_id = backbone.config.pad_token_id or 0
     if runs_packed(backbone):
         offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
-        tokens = len(batch.input_ids)
-        fill = -tokens % (_FILL if tokens > 8 * _FILL else _FILL // 4)
+        fill = fill_of(len(batch.input_ids))
+        kept = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
         output = backbone(
             input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
             position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
             packed_batch=batch,
             output_hidden_states=all_layers,
+            **kept,
         )
         states = output.hidden_states if all_layers else (output.last_hidden_state,)
+        tokens = len(batch.input_ids if kept_tokens is None else kept_tokens)
         return tuple(layer.squeeze(0)[:tokens] for layer in states)
     input_ids, mask = batch.padded(pad_id)
     output = backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=all_layers)

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from simcse_kit.config import Pooling
 from simcse_kit.errors import InputError
+from simcse_kit.last_layer import first_token_states
 from simcse_kit.packing import PackedBatch, hidden_states
 
 POOLINGS: tuple[str, ...] = get_args(Pooling)
@@ -24,10 +25,10 @@ POOLINGS: tuple[str, ...] = get_args(Pooling)
 #: The two layers averaged before the mean over tokens.
 LAYER_PAIRS = {"first_last_mean": (1, -1), "top2_mean": (-2, -1)}
 
-# each takes (count, length, hidden) and gives (count, hidden)
+_FIRST_TOKEN = ("cls", "cls_before_pooler")
+
+# each of the others takes (count, length, hidden) and gives (count, hidden)
 _OVER_TOKENS: dict[str, Callable[[Tensor], Tensor]] = {
-    "cls": lambda states: states[:, 0],
-    "cls_before_pooler": lambda states: states[:, 0],
     "last_token": lambda states: states[:, -1],
     "max": lambda states: states.amax(1),
     "mean": lambda states: states.float().mean(1),
@@ -45,6 +46,8 @@ def check_pooling(name: str) -> str:
 
 def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
     """Embeddings float32 ``(sequences, hidden)`` of a packed batch, in the caller's order."""
+    if pooling in _FIRST_TOKEN:
+        return first_token_states(backbone, batch).float()[batch.order]
     layers = hidden_states(backbone, batch, all_layers=pooling in LAYER_PAIRS)
     if pooling in LAYER_PAIRS:
         first, second = LAYER_PAIRS[pooling]

@@ -87,6 +87,39 @@ def test_masks_have_the_distribution_of_dropout(rate):
 
 
 @compiled
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_way_back_through_gelu(dtype):
+    x = torch.linspace(-12, 12, 70 * 50).reshape(70, 50).to(dtype)
+    grad = torch.randn(70, 50, generator=torch.manual_seed(1)).to(dtype)
+    exact = x.double().requires_grad_()
+    F.gelu(exact).backward(grad.double())
+    back, sums = ops.gelu_backward(grad, x)
+    assert back.dtype == dtype and sums.dtype == torch.float32
+    tolerance = 1.2e-5 * float(grad.abs().max()) if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(back.double(), exact.grad, atol=tolerance, rtol=0)
+    torch.testing.assert_close(sums.double(), exact.grad.sum(0), atol=70 * 1e-4, rtol=0)
+
+
+@compiled
+def test_a_layer_with_gelu_in_bf16_training(tiny_encoder):
+    plain = AutoModel.from_pretrained(tiny_encoder("bert"), dtype=torch.float32)
+    layer = plain.encoder.layer[0].intermediate
+    fast = copy.deepcopy(layer)
+    use_fast_layers(fast)
+    x = torch.randn(33, layer.dense.in_features, generator=torch.manual_seed(2))
+    grad = torch.randn(33, layer.dense.out_features)
+    gradients = []
+    for module, bf16 in ((layer, False), (fast, True)):
+        states = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            out = module(states)
+        out.backward(grad.to(out.dtype))
+        gradients.append([out.float(), states.grad, *(p.grad for p in module.parameters())])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(other, one, atol=0.03 * float(one.abs().max()), rtol=0)
+
+
+@compiled
 @pytest.mark.parametrize("rate", [0.0, 0.2])
 @pytest.mark.parametrize("width", [8, 48, 50])
 @pytest.mark.parametrize("dtype", TYPES)

@@ -54,6 +54,7 @@ def kernels() -> Any:
     - ``dropout_add_norm_backward(grad, total, stats, seed, rate, weight)``.
     - ``add_norm(x, residual, weight, bias, eps)``: for inference; the result is of the residual's
       type, and ``x`` may be bf16 beside an fp32 residual.
+    - ``gelu_backward(grad, x)``, both ``(tokens, width)``: through GELU, and its float column sums.
     - ``transposed(x, to_float)`` of a bf16 matrix, ``column_sums(x)`` of any.
 
     A `seed` of None drops nothing; the same seed drops the same elements.

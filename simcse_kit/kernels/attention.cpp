@@ -57,22 +57,32 @@ struct Block {
 
 template <typename T>
 void read(Block<const T> from, int64_t rows, int64_t columns, float* to, int64_t ld) {
-  for (int64_t i = 0; i < rows; ++i)
+  for (int64_t i = 0; i < rows; ++i) {
+    __builtin_prefetch(from.start + i * from.stride + columns);  // the next head's row
     for (int64_t j = 0; j < columns; j += kLanes)
       store(to + i * ld + j, load(from.start + i * from.stride + j, columns - j));
+  }
 }
 
 template <typename T>
 void write(const float* from, int64_t ld, int64_t rows, int64_t columns, float scale, Block<T> to) {
-  for (int64_t i = 0; i < rows; ++i)
+  for (int64_t i = 0; i < rows; ++i) {
+    __builtin_prefetch(to.start + i * to.stride + columns, 1);
     for (int64_t j = 0; j < columns; j += kLanes)
       store(to.start + i * to.stride + j, scale * load(from + i * ld + j), columns - j);
+  }
 }
 
+// Both in a workspace, where there is room for rows and columns rounded up to 16.
 void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns, float* to,
                int64_t ldt) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) to[j * ldt + i] = from[i * ld + j];
+  Lanes square[kLanes];
+  for (int64_t i = 0; i < rows; i += kLanes)
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      for (int64_t r = 0; r < kLanes; ++r) square[r] = load(from + (i + r) * ld + j);
+      turn(square);
+      for (int64_t r = 0; r < kLanes; ++r) store(to + (j + r) * ldt + i, square[r]);
+    }
 }
 
 // A thread's matrices, zeroed once: what lies beyond a sequence is finite and never read into it.

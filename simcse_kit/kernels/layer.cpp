@@ -133,8 +133,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_back
     const scalar_t *in = grad.const_data_ptr<scalar_t>(), *sums = total.const_data_ptr<scalar_t>();
     scalar_t *out = dx.mutable_data_ptr<scalar_t>(), *skip = dskip.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
-      float* dgain = partial + at::get_thread_num() * width;
-      float* dshift = dgain + threads * width;
+      std::vector<float> own(2 * padded(width));  // each thread's apart: no line is shared
+      float *dgain = own.data(), *dshift = dgain + padded(width);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = i * width;
         const float mean = saved[2 * i], inverse = saved[2 * i + 1];
@@ -158,24 +158,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_back
           if (dropout.on) store(out + at + j, dropout.mask(at + j) * through, count);
         }
       }
+      float* mine = partial + at::get_thread_num() * width;
+      std::copy_n(dgain, width, mine);
+      std::copy_n(dshift, width, mine + threads * width);
     });
   });
   at::Tensor summed = parts.sum(1);
   return {dx, dskip, summed.select(0, 0), summed.select(0, 1)};
-}
-
-// Swap, between rows `a` and `b` of a square of numbers, the lanes that differ in bit S.
-template <int S, size_t... I>
-void exchange(HalfLanes& a, HalfLanes& b, std::index_sequence<I...>) {
-  const HalfLanes low = __builtin_shufflevector(a, b, ((I & S) ? 16 + I - S : I)...);
-  b = __builtin_shufflevector(a, b, ((I & S) ? 16 + I : I + S)...);
-  a = low;
-}
-
-template <int S>
-void exchange_all(HalfLanes (&rows)[kLanes]) {
-  for (int i = 0; i < kLanes; ++i)
-    if ((i & S) == 0) exchange<S>(rows[i], rows[i + S], std::make_index_sequence<kLanes>());
 }
 
 // bf16 (rows, columns) to (columns, rows), as bf16 or as float. A thread takes bands of rows: it
@@ -195,10 +184,7 @@ void transpose_bands(const c10::BFloat16* from, int64_t rows, int64_t columns, T
             if (width < kLanes) row = std::copy(row, row + width, edge[i]) - width;
             std::memcpy(&square[i], row, sizeof square[i]);
           }
-          exchange_all<8>(square);
-          exchange_all<4>(square);
-          exchange_all<2>(square);
-          exchange_all<1>(square);
+          turn(square);
           for (int64_t j = 0; j < width; ++j) {
             const auto* row = reinterpret_cast<const c10::BFloat16*>(&square[j]);
             if constexpr (std::is_same_v<To, float>)
@@ -233,14 +219,41 @@ at::Tensor column_sums(const at::Tensor& x) {
   SIMCSE_DISPATCH(x.scalar_type(), "column_sums", [&] {
     const scalar_t* in = x.const_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
-      float* sums = partial + at::get_thread_num() * width;
+      std::vector<float> own(padded(width));
       for (int64_t i = begin; i < end; ++i)
         for (int64_t j = 0; j < width; j += kLanes)
-          store(sums + j, load(sums + j, width - j) + load(in + i * width + j, width - j),
-                width - j);
+          store(own.data() + j, load(own.data() + j) + load(in + i * width + j, width - j));
+      std::copy_n(own.data(), width, partial + at::get_thread_num() * width);
     });
   });
   return parts.sum(0);
+}
+
+// Through GELU: grad * gelu'(x), and the float sums of its columns.
+std::tuple<at::Tensor, at::Tensor> gelu_backward(const at::Tensor& grad, const at::Tensor& x) {
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && grad.is_contiguous() &&
+                  grad.sizes() == x.sizes() && grad.scalar_type() == x.scalar_type(),
+              "gelu_backward: grad and x must be contiguous and alike");
+  const int64_t rows = x.size(0), width = x.size(1), threads = at::get_num_threads();
+  at::Tensor back = at::empty_like(x);
+  at::Tensor parts = at::zeros({threads, width}, x.options().dtype(at::kFloat));
+  float* partial = parts.mutable_data_ptr<float>();
+  SIMCSE_DISPATCH(x.scalar_type(), "gelu_backward", [&] {
+    const scalar_t *in = x.const_data_ptr<scalar_t>(), *d = grad.const_data_ptr<scalar_t>();
+    scalar_t* out = back.mutable_data_ptr<scalar_t>();
+    at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+      std::vector<float> own(padded(width));
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t at = i * width + j, count = width - j;
+          const Lanes through = load(d + at, count) * gelu_slope(load(in + at, count));
+          store(out + at, through, count);
+          store(own.data() + j, load(own.data() + j) + through);
+        }
+      std::copy_n(own.data(), width, partial + at::get_thread_num() * width);
+    });
+  });
+  return {back, parts.sum(0)};
 }
 
 }  // namespace
@@ -256,6 +269,8 @@ TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
   m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
   m.def("add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps) -> Tensor");
   m.impl("add_norm", c10::DispatchKey::CPU, TORCH_FN(add_norm));
+  m.def("gelu_backward(Tensor grad, Tensor x) -> (Tensor, Tensor)");
+  m.impl("gelu_backward", c10::DispatchKey::CPU, TORCH_FN(gelu_backward));
   m.def("transposed(Tensor x, bool to_float) -> Tensor");
   m.impl("transposed", c10::DispatchKey::CPU, TORCH_FN(transposed));
   m.def("column_sums(Tensor x) -> Tensor");

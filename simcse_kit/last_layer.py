@@ -1,0 +1,69 @@
+"""The last layer computes what pooling reads.
+
+Pooling by the first token throws away the last layer's states of all others. They serve that layer
+as keys and values only, so what follows its attention (output, residual, feed-forward: three
+quarters of its products) need not be computed for them, neither forward nor backward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simcse_kit.fast_layers import FAMILIES
+from simcse_kit.packing import PackedBatch, fill_of, hidden_states, runs_packed
+
+_ATTENTIONS = tuple(f"{family}Attention" for family in FAMILIES)
+
+
+def use_early_end(backbone: nn.Module) -> None:
+    """Teach a backbone's last layer, where it is of a known kind, to go on with some tokens."""
+    attention = _last_attention(backbone)
+    kind = type(attention)
+    if attention is not None and kind.__name__ in _ATTENTIONS and not ends_early(backbone):
+        attention.__class__ = type(kind.__name__, (_KeepsSome, kind), {"__module__": __name__})
+
+
+def ends_early(backbone: nn.Module) -> bool:
+    """Whether `use_early_end` found its last layer of a known kind."""
+    return isinstance(_last_attention(backbone), _KeepsSome)
+
+
+def _last_attention(backbone: nn.Module) -> nn.Module | None:
+    layers = getattr(getattr(backbone, "encoder", None), "layer", None)
+    return getattr(layers[-1], "attention", None) if isinstance(layers, nn.ModuleList) else None
+
+
+class _KeepsSome(nn.Module):
+    """Mixed in before BERT's ``Attention`` (and its copies), which has ``self`` and ``output``."""
+
+    output: nn.Module
+
+    def forward(
+        self, hidden_states: Tensor, *args: Any, kept_tokens: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """As its original; with `kept_tokens` (places in the row) for these alone."""
+        if kept_tokens is None:
+            unchanged: tuple[Any, ...] = super().forward(hidden_states, *args, **kwargs)
+            return unchanged
+        attended, weights = self.self(hidden_states, *args, **kwargs)  # type: ignore[operator]
+        kept = (states.index_select(1, kept_tokens) for states in (attended, hidden_states))
+        return self.output(*kept), weights
+
+
+def first_token_states(backbone: Any, batch: PackedBatch) -> Tensor:
+    """The last layer's state of each sequence's first token, ``(sequences, hidden)``.
+
+    In the batch's own order, shortest sequence first.
+    """
+    if not (runs_packed(backbone) and ends_early(backbone)):
+        (states,) = hidden_states(backbone, batch)
+        return torch.cat([group[:, 0] for group in batch.by_length(states)])
+    starts = batch.starts
+    # as many as a row is filled up to, for the same reason
+    kept = F.pad(starts, (0, fill_of(len(starts))))
+    (states,) = hidden_states(backbone, batch, kept_tokens=kept)
+    return states[: len(starts)]
