@@ -13,9 +13,13 @@ import typer
 from simcse_kit import __version__
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import compare, evaluate
+from simcse_kit.commands.geometry import geometry
+from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
+from simcse_kit.commands.mteb import mteb
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.task import app as task
+from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.console import OneSentence, turn_down_libraries
 
@@ -42,9 +46,12 @@ def _start(
 
 # In the order that --help lists them.
 app.command(epilog=SETTINGS)(train)
-for command in (evaluate, compare, embed, similarity, recipes):
+for command in (evaluate, compare, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)
+app.command()(mteb)
+for kind in (retrieval, clustering, duplicates, pairs):
+    task.command()(kind)
 app.add_typer(task, name="task")
 
 

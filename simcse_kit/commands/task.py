@@ -154,3 +154,4 @@ def show_result(
         typer.echo(task_result.markdown(result))
     else:
         show_table(task_result.table(result))
+        typer.echo(task_result.caption(result))

@@ -22,7 +22,7 @@ import numpy as np
 
 from simcse_kit.data import read_rows
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 from simcse_kit.geometry.rows import finite_rows
 
@@ -145,7 +145,8 @@ def evaluate_clustering(
             "seeds": list(seeds),
             "by_seed": {figure: values.tolist() for figure, values in scores.items()},
             "source": task.source,
-        },
+        }
+        | model_settings(model, encode_kwargs),
         summary=(
             f"×100, k-means on {len(task.texts):,} texts with {kinds:,} labels, mean and standard"
             f" deviation over {len(seeds)} seeds."

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, pair_cosines
+from simcse_kit.evaluation.embedding import (
+    Encoder,
+    distinct,
+    embed,
+    model_name,
+    model_settings,
+    pair_cosines,
+)
 from simcse_kit.evaluation.statistics import percentile_interval
 from simcse_kit.evaluation.sts_data import PairTask, load_pair_file
 from simcse_kit.evaluation.task_result import Figure, TaskResult
@@ -203,7 +210,8 @@ def evaluate_duplicates(
             "thresholds": "the best for these pairs",
             "interval": f"percentile bootstrap over pairs, {draws} draws, seed {seed}",
             "source": task.source,
-        },
+        }
+        | model_settings(model, encode_kwargs),
         summary=(
             f"×100 over {len(task):,} pairs, {positive:,} of them duplicates, by cosine; F1 (with"
             " its precision and recall) and accuracy at the thresholds best for these pairs."

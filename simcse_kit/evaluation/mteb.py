@@ -141,6 +141,12 @@ def mteb_task(task: PairTask) -> Any:
     return theirs
 
 
+def check_tasks(tasks: Sequence[PairTask]) -> None:
+    """Raise InputError unless all are MTEB's own, pairs and text included."""
+    for task in tasks:
+        _their_task(task)
+
+
 def write_mteb(
     result: STSResult,
     tasks: Sequence[PairTask],

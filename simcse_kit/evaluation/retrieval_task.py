@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
+from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
 from simcse_kit.evaluation.mean_intervals import mean_estimates
 from simcse_kit.evaluation.retrieval import by_query
 from simcse_kit.evaluation.retrieval_data import RetrievalTask
@@ -67,7 +67,8 @@ def evaluate_retrieval(
             "document_prompt": document_prompt,
             "interval": f"percentile bootstrap over queries, {draws} draws, seed {seed}",
             "source": task.source,
-        },
+        }
+        | model_settings(model, encode_kwargs),
         summary=f"means ×100 over {n:,} queries in {m:,} documents, by cosine.",
     )
 

@@ -51,15 +51,12 @@ class TaskResult:
 
 
 def table(result: TaskResult) -> Table:
-    """A rich table: a row a figure."""
+    """A rich table: a row a figure. `caption` says what they are."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(
-        box=box.SIMPLE_HEAD, caption=escape(_caption(result)), caption_justify="left",
-        pad_edge=False,
-    )  # fmt: skip
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     header, *rows = _cells(result)
     for number, name in enumerate(header):
         drawn.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
@@ -68,16 +65,17 @@ def table(result: TaskResult) -> Table:
     return drawn
 
 
+def caption(result: TaskResult) -> str:
+    """What the figures are of, and over what."""
+    return f"{result.model} on {result.task}: {result.summary}"
+
+
 def markdown(result: TaskResult) -> str:
     """The same as GitHub Markdown, the caption in a line below."""
     header, *rows = _cells(result)
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{drawn}\n\n{_caption(result)}\n"
-
-
-def _caption(result: TaskResult) -> str:
-    return f"{result.model} on {result.task}: {result.summary}"
+    return f"{drawn}\n\n{caption(result)}\n"
 
 
 def _cells(result: TaskResult) -> Iterator[list[str]]:
