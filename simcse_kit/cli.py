@@ -18,6 +18,7 @@ from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
 from simcse_kit.commands.mteb import mteb
 from simcse_kit.commands.recipes import recipes
+from simcse_kit.commands.report import report
 from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
@@ -46,7 +47,7 @@ def _start(
 
 # In the order that --help lists them.
 app.command(epilog=SETTINGS)(train)
-for command in (evaluate, compare, geometry, leakage, embed, similarity, recipes):
+for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)
 app.command()(mteb)

@@ -114,9 +114,9 @@ def _examples(training: TrainingLeakage, plain: Callable[[str], str]) -> list[st
 
 
 def _training(training: TrainingLeakage) -> list[str]:
-    lines = [f"### {_TITLES[0]}", "", _meaning(training, _plain), ""]
-    lines += _table(*_training_rows(training, _plain))
-    found = _examples(training, _plain)
+    lines = [f"### {_TITLES[0]}", "", _meaning(training, quoted), ""]
+    lines += _table(*_training_rows(training, quoted))
+    found = _examples(training, quoted)
     if found:
         lines += ["First rows found:", "", *(f"- {line}" for line in found), ""]
     return lines
@@ -129,18 +129,18 @@ def _overlaps(found: Sequence[Overlap]) -> list[str]:
         "Share of the rows of a set (its pairs of sentences, in either order, case and punctuation"
         " folded, whatever the scores) that are rows of the set above the column:",
         "",
-        *_table(*_matrix_rows(found, _of_rows, _plain)),
+        *_table(*_matrix_rows(found, _of_rows, quoted)),
         "The same of its different sentences:",
         "",
-        *_table(*_matrix_rows(found, _of_sentences, _plain)),
+        *_table(*_matrix_rows(found, _of_sentences, quoted)),
     ]
     shown = [one for one in found if one.examples]
     shown = sorted(shown, key=lambda one: -(one.rows or 0) / one.of_rows)[:_MOST]
     if shown:
         lines += ["The first row of the largest overlaps:", ""]
         for one in shown:
-            texts = " / ".join(_plain(text) for text in one.examples[0])
-            where = f"{_plain(one.name)} in {_plain(one.other)}"
+            texts = " / ".join(quoted(text) for text in one.examples[0])
+            where = f"{quoted(one.name)} in {quoted(one.other)}"
             lines.append(f"- {where} ({one.rows:,} of {one.of_rows:,} rows): {texts}")
         lines.append("")
     return lines
@@ -185,6 +185,11 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
-def _plain(text: str) -> str:
+def quoted(text: str) -> str:
     """The same with no Markdown or HTML of its own."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(_one_line(text), quote=False))
+    return escaped(_one_line(text))
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))

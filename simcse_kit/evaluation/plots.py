@@ -41,14 +41,14 @@ def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Pa
     Raises:
         InputError: none of these keys is there.
     """
-    panels = [panel for panel in _PANELS if len(_series(history, panel[0])[0])]
+    panels = [panel for panel in _PANELS if len(series(history, panel[0])[0])]
     if not panels:
         panels = [
             ("loss", "Training loss", _BLUE),
             ("alignment", "Alignment, training batches (lower is better)", _ORANGE),
             ("uniformity", "Uniformity, training batches (lower is better)", _GREEN),
         ]
-        panels = [panel for panel in panels if len(_series(history, panel[0])[0])]
+        panels = [panel for panel in panels if len(series(history, panel[0])[0])]
     if not panels:
         raise InputError(
             "The history holds nothing to draw: no row has a step with eval_spearman, alignment,"
@@ -56,9 +56,9 @@ def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Pa
         )
     figure = _figure(7.2, 0.6 + 1.9 * len(panels))
     axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
-    best = _best_step(history)
+    best = best_step(history)
     for axis, (key, title, colour) in zip(axes, panels, strict=True):
-        steps, values = _series(history, key)
+        steps, values = series(history, key)
         _bare(axis)
         axis.grid(axis="y", color=_GRID, linewidth=0.8)
         marker = "o" if len(steps) <= 40 else None
@@ -125,7 +125,7 @@ def alignment_uniformity_plane(
         arrowprops={"arrowstyle": "->", "color": _FAINT},
     )
     figure.draw_without_rendering()  # label places are chosen in pixels of the final layout
-    _place_labels(
+    place_labels(
         axis, uniform, align, [f"{n}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
     )
     return _save(figure, path)
@@ -178,15 +178,16 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
     return _save(figure, path)
 
 
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
+def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
     """Steps and values of the rows that have the key, in step order, the last row of a step."""
     rows = {int(row["step"]): float(row[key]) for row in history if key in row and "step" in row}
     finite = {step: value for step, value in rows.items() if np.isfinite(value)}
     return sorted(finite), [finite[step] for step in sorted(finite)]
 
 
-def _best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
-    steps, scores = _series(history, "eval_spearman")
+def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step with the highest dev Spearman, None without a dev set."""
+    steps, scores = series(history, "eval_spearman")
     return steps[int(np.argmax(scores))] if steps else None
 
 
@@ -210,11 +211,24 @@ _PLACES: tuple[_Place, ...] = (
 )
 
 
-def _place_labels(axis: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> None:
-    """Each label beside its point, at the place of the eight that overlaps least."""
+def place_labels(
+    axis: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    labels: Sequence[str],
+    *,
+    colours: Sequence[str] | None = None,
+    fontsize: float = 9.5,
+    halo: bool = True,
+) -> None:
+    """Each label beside its point, at the place of the eight that overlaps least.
+
+    The figure must have been laid out. `halo` makes grid lines stop short of the letters, and
+    turns these into shapes where the picture is an SVG.
+    """
     from matplotlib.patheffects import withStroke
 
-    halo = [withStroke(linewidth=3, foreground="white")]  # grid lines stop short of the letters
+    effects = [withStroke(linewidth=3, foreground="white")] if halo else []
     frame = tuple(axis.get_window_extent().extents)
     centres = axis.transData.transform(np.column_stack([x, y]))
     taken: list[tuple[float, ...]] = [(cx - 9, cy - 9, cx + 9, cy + 9) for cx, cy in centres]
@@ -224,9 +238,9 @@ def _place_labels(axis: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str
             (x[index], y[index]),
             xytext=(0, 0),
             textcoords="offset points",
-            fontsize=9.5,
-            color=_INK,
-            path_effects=halo,
+            fontsize=fontsize,
+            color=colours[index] if colours else _INK,
+            path_effects=effects,
         )
         others = taken[:index] + taken[index + 1 :]
         boxes = [_moved(text, place) for place in _PLACES]

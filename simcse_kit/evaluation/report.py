@@ -261,5 +261,5 @@ def _resamples(made: STSIntervals | STSComparison) -> str:
 
 def _sources(published: Sequence[Published]) -> list[str]:
     sources = dict.fromkeys(row.source for row in published)
-    notes = [f"Last rows as published: {'; '.join(sources)}."] if published else []
+    notes = [f"Published figures: {'; '.join(sources)}."] if published else []
     return notes + [f"{row.model}: {row.note}" for row in published if row.note]

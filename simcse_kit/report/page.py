@@ -64,8 +64,8 @@ def page(
     anchors = [section.anchor for section in sections]
     if len(set(anchors)) < len(anchors):
         raise ValueError(f"two sections of a page have one anchor: {anchors}")
-    css = [_text("page.css"), *styles]
-    own = [_text("page.js"), *scripts]
+    css = [text_of("page.css"), *styles]
+    own = [text_of("page.js"), *scripts]
     for text, tag in [*((text, "style") for text in css), *((text, "script") for text in own)]:
         if f"</{tag}" in text.lower() or "<!--" in text:
             raise ValueError(f"a {tag} of a page holds </{tag} or <!--, which would end it")
@@ -99,8 +99,8 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _text(name: str) -> str:
-    """A file of this package as it is, its line ends as HTML reads them."""
+def text_of(name: str) -> str:
+    """A template of this package as it is, its line ends as HTML reads them."""
     loader = _environment().loader
     assert loader is not None
     return loader.get_source(_environment(), name)[0].replace("\r\n", "\n")

@@ -1,0 +1,229 @@
+"""``simcse-kit report``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simcse_kit.atomic import check_can_write, replacing
+from simcse_kit.commands.options import (
+    Clustered,
+    DataDir,
+    Draws,
+    Json,
+    MaxLength,
+    PoolingOption,
+    Precision,
+    ProtocolOption,
+    Tasks,
+    load_encoder,
+)
+from simcse_kit.console import chatter_on_stderr, check_outputs, note, write_json
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.report.collect import Subject
+    from simcse_kit.report.runs import Run
+
+_POOL = 20_000  # sentences that neighbours are looked for in
+
+
+def report(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Models or runs' folders; the others are compared with the first."),
+    ],
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as a web page.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as Markdown.")
+    ] = None,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of scores for a paper.")
+    ] = None,
+    json_file: Json = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="What to call a model, in the models' order (repeatable)."),
+    ] = None,
+    base: Annotated[
+        bool, typer.Option(help="Compare a single run with the model it began as.")
+    ] = True,
+    data_dir: DataDir = None,
+    tasks: Tasks = None,
+    protocol: ProtocolOption = "senteval-all",
+    train_data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Training data to look for in the tasks' sentences."),
+    ] = None,
+    sentences: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Texts to look for neighbours in. Default: the tasks'."),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option(min=0, max=50, help="Sentences with neighbours, and worst pairs of each.")
+    ] = 3,
+    draws: Draws = 10_000,
+    clustered: Clustered = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    precision: Precision = "auto",
+    pooling: PoolingOption = None,
+    max_length: MaxLength = None,
+) -> None:
+    """Report on one model or compare several, on a web page of one file.
+
+    Scores with their intervals, geometry, training, neighbours, worst pairs and leakage.
+    """
+    _check_files(html, markdown, latex, json_file)
+    load = {"precision": precision, "pooling": pooling, "max_length": max_length}
+    with chatter_on_stderr():
+        from simcse_kit.evaluation.protocols import protocol as by_name
+        from simcse_kit.evaluation.sts import load_tasks
+        from simcse_kit.report.collect import collect
+        from simcse_kit.report.verdict import verdict
+
+        named = by_name(protocol)
+        subjects = _subjects(models, label or [], base, load)
+        chosen = named.suite if tasks is None else [name.strip() for name in tasks.split(",")]
+        found = collect(
+            subjects,
+            load_tasks(data_dir, chosen),
+            named=named,
+            training=train_data,
+            **_pool(sentences, seed),
+            examples=examples,
+            draws=draws,
+            clustered=clustered,
+            seed=seed,
+        )
+        for file, make in ((html, _html), (markdown, _markdown), (latex, _latex)):
+            if file is not None:
+                text = make(found)
+                with replacing(file) as aside:
+                    aside.write_text(text, encoding="utf-8")
+    if json_file is not None:
+        write_json(found.to_json(), json_file)
+    if json_file != "-":
+        typer.echo(verdict(found).text())
+
+
+def _html(found: Any) -> str:
+    from simcse_kit.report.html import html
+
+    return html(found)
+
+
+def _markdown(found: Any) -> str:
+    from simcse_kit.report.markdown import markdown
+
+    return markdown(found)
+
+
+def _latex(found: Any) -> str:
+    from simcse_kit.report.latex import latex
+
+    return latex(found)
+
+
+def _check_files(
+    html: Path | None, markdown: Path | None, latex: Path | None, json_file: str | None
+) -> None:
+    files = [file for file in (html, markdown, latex) if file is not None]
+    if json_file is not None and json_file != "-":
+        files.append(Path(json_file))
+    if not files and json_file is None:
+        raise InputError("a report needs a file to go to; give --html FILE (or --markdown, --json)")
+    if len({file.absolute() for file in files}) < len(files):
+        raise InputError(f"two forms of the report would go to one file: {_listed(files)}")
+    for file in files:
+        check_can_write(file)
+    check_outputs(json_file, None)
+
+
+def _listed(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files))
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+def _subjects(
+    models: Sequence[str], labels: Sequence[str], base: bool, load: dict[str, Any]
+) -> list[Subject]:
+    from simcse_kit.report.collect import Subject
+    from simcse_kit.report.runs import read_run
+    from simcse_kit.seed_folder import runs_of
+
+    for model in models:
+        if len(runs_of(model)) > 1:
+            raise InputError(
+                f"{model} holds several seeds, and a report is of single models; name a seed's own"
+                " folder, such as seed-1 in it"
+            )
+    if len(set(models)) < len(models):
+        raise InputError("a model is named twice; name each once")
+    if labels and len(labels) != len(models):
+        raise InputError(f"{len(labels)} labels for {len(models)} models; give each model one")
+    names = list(labels) or _names(models)
+    if len(set(names)) < len(names):
+        raise InputError("two models have one label; give each its own")
+    runs = [read_run(model) for model in models]
+    subjects = [
+        Subject(name, lambda model=model: load_encoder(model, **load), run)  # type: ignore[misc]
+        for name, model, run in zip(names, models, runs, strict=True)
+    ]
+    if len(subjects) == 1 and runs[0] is not None and base:
+        before = _before(runs[0], models[0], names[0], load)
+        return [before, *subjects] if before is not None else subjects
+    return subjects
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """The shortest ends of the paths that are all different; a hub id stays whole."""
+    parts = [Path(model).absolute().parts if Path(model).exists() else (model,) for model in models]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(models)
+
+
+def _before(run: Run, model: str, name: str, load: dict[str, Any]) -> Subject | None:
+    """The model a run began as, where it can be had; what is done is said."""
+    from simcse_kit.report.collect import Subject
+
+    if run.base is None:
+        note(f"{model} does not say what it began as; name that model first to compare with it")
+        return None
+    pooling = load["pooling"] or run.config.get("pooling")
+    try:
+        encoder = load_encoder(run.base, **(load | {"pooling": pooling}))
+    except InputError as error:
+        note(f"{model} is not compared with {run.base}, which it began as: {error}")
+        return None
+    short = Path(run.base).name or run.base
+    label = short if short != name else f"{short} before"
+    note(f"{model} is compared with {run.base}, which it began as (--no-base: alone)")
+    return Subject(label, lambda: encoder)
+
+
+def _pool(file: Path | None, seed: int) -> dict[str, Any]:
+    """The texts of a file to look for neighbours in, each once; of many, some drawn at random."""
+    if file is None:
+        return {}
+    import numpy as np
+
+    from simcse_kit.data import read_rows
+
+    texts = list(dict.fromkeys(read_rows(file).texts()))
+    source = file.name
+    if len(texts) > _POOL:
+        chosen = np.random.default_rng(seed).choice(len(texts), _POOL, replace=False)
+        source = f"{_POOL:,} of the {len(texts):,} of {file.name}"
+        note(f"neighbours are looked for in {source}, drawn at random (seed {seed})")
+        texts = [texts[row] for row in np.sort(chosen)]
+    return {"sentences": texts, "source": source}

@@ -1,0 +1,85 @@
+"""What a run's folder tells about how its model was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from simcse_kit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, as its folder has it.
+
+    Attributes:
+        config: every setting.
+        history: the log, one dict an entry, each with its ``step``.
+        base: the model it began as, where the folder says so.
+        data: the name of its training data, likewise.
+        made: command, date, hardware and versions, {} where they are not known.
+    """
+
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    base: str | None
+    data: str | None
+    made: dict[str, Any]
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The entry of the best step on dev, or None without a dev set."""
+        scored = [entry for entry in self.history if "eval_spearman" in entry]
+        return max(scored, key=lambda entry: float(entry["eval_spearman"]), default=None)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the training took."""
+        known = [float(e["train_runtime"]) for e in self.history if "train_runtime" in e]
+        return known[-1] if known else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        from simcse_kit.provenance import short
+
+        return asdict(self) | {"base": short(self.base) if self.base else None}
+
+
+def read_run(folder: Path | str) -> Run | None:
+    """The run in this folder; None where it is no run's folder.
+
+    Raises InputError where a file of the run cannot be read.
+    """
+    import yaml
+
+    from simcse_kit.training import CONFIG_FILE, HISTORY_FILE, RUN_FILE
+
+    folder = Path(folder)
+    settings = folder / CONFIG_FILE
+    if not settings.is_file():
+        return None
+    try:
+        config = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"the settings of the run cannot be read: {settings}: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{settings} holds no settings of a run; is it another program's file?")
+    history = [row for row in _lines(folder / HISTORY_FILE) if isinstance(row.get("step"), int)]
+    told = next(iter(_lines(folder / RUN_FILE, whole=True)), {})
+    return Run(config, history, told.get("model"), told.get("data"), told.get("made", {}))
+
+
+def _lines(path: Path, *, whole: bool = False) -> list[dict[str, Any]]:
+    """The objects of a file, one a line, or one in all; none where there is no file."""
+    if not path.is_file():
+        return []  # an older run, or one that was interrupted
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = [json.loads(text)] if whole else [json.loads(line) for line in text.splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; remove it to do without") from error
+    if not all(isinstance(one, dict) for one in found):
+        raise InputError(f"{path} holds something else than JSON objects; remove it to do without")
+    return found
