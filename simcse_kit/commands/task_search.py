@@ -10,6 +10,7 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.options import (
+    Draws,
     HeadOption,
     Json,
     Markdown,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from simcse_kit.evaluation.retrieval_data import RetrievalTask
     from simcse_kit.evaluation.task_result import TaskResult
 
-Draws = Annotated[int, typer.Option(min=100, help="Bootstrap resamples for the intervals.")]
 _FILE = ".csv .tsv .jsonl .parquet (.gz too)"
 _SHOWN = {"show_progress": True}
 

@@ -16,7 +16,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, distinct, embed
+from simcse_kit.evaluation.embedding import (
+    Encoder,
+    distinct,
+    embed,
+    model_name,
+    model_settings,
+    pair_cosines,
+)
 from simcse_kit.evaluation.protocols import protocol_of
 from simcse_kit.evaluation.sts_data import (
     PUBLISHED,
@@ -155,7 +162,7 @@ def evaluate(
     scores = {task.name: _score(task, cosines[task.name], aggregation) for task in tasks}
     over = SUITE if set(SUITE) <= scores.keys() else tuple(scores)
     return STSResult(
-        model=name or str(getattr(model, "name", "") or type(model).__name__),
+        model=name or model_name(model),
         tasks=scores,
         average=float(np.mean([scores[task].spearman for task in over])),
         average_over=over,
@@ -208,12 +215,8 @@ def _geometry_task(tasks: Sequence[PairTask], threshold: float) -> PairTask | No
 
 def _cosines(task: PairTask, row: Mapping[str, int], embeddings: np.ndarray) -> np.ndarray:
     """Cosine of each pair of the task (N,), float64."""
-    sides = []
-    for texts in (task.sentence1, task.sentence2):
-        side = embeddings[[row[text] for text in texts]].astype(np.float64)
-        sides.append(side / np.linalg.norm(side, axis=1, keepdims=True))
-    # Pairs of equal sentences are ties at 1: rounding errors must not put them in some order.
-    return np.einsum("nd,nd->n", *sides).round(12)
+    sides = [[row[text] for text in texts] for texts in (task.sentence1, task.sentence2)]
+    return pair_cosines(*(embeddings[side] for side in sides))
 
 
 def _score(task: PairTask, cosines: np.ndarray, aggregation: str) -> TaskScore:
@@ -292,13 +295,7 @@ def _protocol(
         "text": _casing(tasks),
     }
     protocol["name"] = protocol_of(protocol).name
-    settings = {
-        "precision": encode_kwargs.get("precision") or getattr(model, "precision", None),
-        "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),
-        "pooling": getattr(model, "pooling", None),
-    }
-    plain = {key: value for key, value in settings.items() if isinstance(value, str | int)}
-    return protocol | plain
+    return protocol | model_settings(model, encode_kwargs)
 
 
 def _casing(tasks: Sequence[PairTask]) -> str:
