@@ -63,10 +63,12 @@ def evaluate(
     head: HeadOption = None,
     max_length: MaxLength = None,
 ) -> None:
-    """Score a model on the STS suite.
+    """Score a model on the STS suite, or on SentEval's transfer tasks.
 
     Spearman x 100 of cosines with its interval, alignment and uniformity beside it. A folder of
     several seeds (`train --seeds`) is scored seed by seed: mean, standard deviation, interval.
+    With --suite transfer: accuracy x 100 of logistic regression on MR, CR, SUBJ, MPQA, SST2, TREC
+    and MRPC (--tasks names some of them), each with its interval.
     """
     from simcse_kit.seed_folder import runs_of
 

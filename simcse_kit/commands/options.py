@@ -30,7 +30,7 @@ Precision = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder with the STS sets in SentEval's layout. Default: the hub."),
+    typer.Option(help="Folder in SentEval's layout. Default: the hub, which has the STS sets only."),
 ]
 Tasks = Annotated[
     str | None,

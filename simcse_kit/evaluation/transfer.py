@@ -237,6 +237,8 @@ def _protocol(tasks: Sequence[TransferTask]) -> dict[str, Any]:
         "classifier": f"scikit-learn {sklearn.__version__} LogisticRegression, {SOLVERS}, tol"
         f" {TOLERANCE:g}",
         "features": "embeddings as the model gives them; pairs: |u - v| and u * v",
+        "differs_from_senteval": "today's LogisticRegression, where SentEval's day had liblinear;"
+        " accuracy over folds is over all examples; a blank line is the text '.'",
         "folds": FOLDS,
         "seed": SEED,
         "strengths": list(STRENGTHS),
