@@ -30,7 +30,7 @@ Precision = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder in SentEval's layout. Default: the hub, which has the STS sets only."),
+    typer.Option(help="Folder in SentEval's layout. Default: the hub (STS sets only)."),
 ]
 Tasks = Annotated[
     str | None,

@@ -2,8 +2,9 @@
 
 scikit-learn's `LogisticRegression`: softmax over the classes, an L2 penalty that spares the
 intercept. Its `C` is the strength: the inverse weight of the penalty, against the summed loss.
-Two classes are solved by Newton's method, whose few steps do not become more where features differ
-in scale, as a raw encoder's do; more classes by L-BFGS, for Newton's matrix grows with their square.
+Two classes are solved by Newton's method, which needs no more steps where features differ in scale,
+as a raw encoder's do; more classes by L-BFGS, for the size of Newton's matrix grows with their
+square.
 
 Hundreds of small fits go fold by fold to all cores, each on one thread, so that the same data give
 the same bits on any number of cores. Within a fold the strengths go from weak to strong, each
