@@ -16,6 +16,7 @@ from simcse_kit.geometry.rows import whole_number
 
 _MOST_CLUSTERS = 12  # tried when the number is not given: more cannot be told apart on a map
 _STARTS = 10  # of k-means, of which the best counts
+_COPY = 0.9995  # cosine: equal texts of different batches differ a little in bf16
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,19 @@ def _silhouette(unit: np.ndarray, members: np.ndarray, seed: int) -> float:
 def central_rows(embeddings: np.ndarray, groups: Groups, each: int = 3) -> list[np.ndarray]:
     """For each group, its `each` rows nearest to the group's mean direction, nearest first.
 
-    Rows equal to one already taken are passed over, so that copies do not crowd the others out.
+    Rows that all but equal one already taken are passed over: copies would crowd the others out.
     """
     unit = normalize(embeddings)
     central = []
     for group in range(len(groups.names)):
         rows = np.flatnonzero(groups.members == group)
-        order = rows[np.argsort(-(unit[rows] @ unit[rows].mean(axis=0)), kind="stable")]
-        _, first = np.unique(unit[order], axis=0, return_index=True)
-        central.append(order[np.sort(first)[:each]])
+        taken: list[int] = []
+        for row in rows[np.argsort(-(unit[rows] @ unit[rows].mean(axis=0)), kind="stable")]:
+            if not taken or (unit[taken] @ unit[row]).max() < _COPY:
+                taken.append(int(row))
+            if len(taken) == each:
+                break
+        central.append(np.array(taken))
     return central
 
 

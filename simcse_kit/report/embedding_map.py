@@ -8,6 +8,7 @@ page as JSON that no text can break out of.
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,12 +35,13 @@ NAMED = 14  # groups with a mark of their own; smaller ones share a grey dot
 WIDTH, HEIGHT = 960, 720  # of the picture, before `map.js` fits it to the screen
 _MARGIN = 24
 _COLOURS = 7  # in map.css; with four shapes, 28 marks differ, and neighbours in the list doubly
-_LONGEST_TEXT, _LONGEST_NAME = 300, 60  # characters shown
+_LONGEST_TEXT, _LONGEST_EXAMPLE, _LONGEST_NAME = 300, 140, 60  # characters shown
+_RADII = ((200, 6.0), (800, 5.0), (2500, 4.0), (math.inf, 3.2))
 # Around the current point for a radius of 1, as steps of an SVG path; of about a circle's area.
 _POLYGONS = (
     ((-0.9, -0.9), (1.8, 0), (0, 1.8), (-1.8, 0)),
-    ((0, -1.35), (1.25, 2.2), (-2.5, 0)),
     ((0, -1.3), (1.3, 1.3), (-1.3, 1.3), (-1.3, -1.3)),
+    ((0, -1.35), (1.25, 2.2), (-2.5, 0)),
 )
 
 
@@ -140,7 +142,7 @@ def map_section(drawn: EmbeddingMap, anchor: str = "map") -> Section:
     """The map as a section; its page needs `map_style` and `map_script`, once for all maps."""
     places = _places(drawn.projection.points)
     shown = np.minimum(drawn.groups.members, NAMED)
-    radius = 5.0 if len(shown) <= 600 else 4.0 if len(shown) <= 2500 else 3.2
+    radius = _radius(len(shown))
     entries = _entries(drawn)
     for number, entry in enumerate(entries):
         entry.mark = _mark(entry.shape, radius)
@@ -152,6 +154,8 @@ def map_section(drawn: EmbeddingMap, anchor: str = "map") -> Section:
         plane=drawn.projection,
         groups=drawn.groups,
         entries=entries,
+        # the rest lies lowest, and a small group on a large one
+        layers=sorted(enumerate(entries), key=lambda layer: layer[0] != NAMED),
         width=WIDTH,
         height=HEIGHT,
         data=_data(drawn, places, shown),
@@ -206,7 +210,7 @@ def _entries(drawn: EmbeddingMap) -> list[_Entry]:
             size=int(size),
             colour=f"map-colour-{number % _COLOURS}",
             shape=number % (len(_POLYGONS) + 1),
-            typical=[_clip(drawn.texts[row], _LONGEST_TEXT) for row in rows],
+            typical=[_clip(drawn.texts[row], _LONGEST_EXAMPLE) for row in rows],
         )
         for number, (name, size, rows) in enumerate(
             zip(groups.names[:NAMED], sizes[:NAMED], drawn.central[:NAMED], strict=True)
@@ -220,7 +224,7 @@ def _entries(drawn: EmbeddingMap) -> list[_Entry]:
                 size=int(sizes[NAMED:].sum()),
                 colour="map-colour-other",
                 shape=0,
-                typical=[_clip(drawn.texts[rows[0]], _LONGEST_TEXT) for rows in rest[:3]],
+                typical=[_clip(drawn.texts[rows[0]], _LONGEST_EXAMPLE) for rows in rest[:3]],
             )
         )
     return entries
@@ -235,6 +239,11 @@ def _places(points: np.ndarray) -> np.ndarray:
     centred = (points - (low + high) / 2) * scale * np.array([1, -1])
     middle = np.array([WIDTH / 2, HEIGHT / 2])
     return np.round(centred + middle, 1)
+
+
+def _radius(points: int) -> float:
+    """Of a mark: the more there are, the smaller."""
+    return next(radius for most, radius in _RADII if points <= most)
 
 
 def _mark(shape: int, radius: float) -> str:
@@ -265,7 +274,7 @@ def _data(drawn: EmbeddingMap, places: np.ndarray, shown: np.ndarray) -> Markup:
 def _clip(text: str, longest: int) -> str:
     """One line of at most so many characters, none of which HTML or UTF-8 forbids."""
     line = " ".join(text.split())
-    # control characters, unpaired surrogates; a swapped writing direction would leak
+    # control characters and unpaired surrogates
     good = "".join(c for c in line if unicodedata.category(c) not in ("Cc", "Cs"))
     return good if len(good) <= longest else good[: longest - 1].rstrip() + "…"
 

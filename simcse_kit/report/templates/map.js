@@ -4,8 +4,8 @@ for (const map of document.querySelectorAll(".map")) {
   const data = JSON.parse(map.querySelector(".map-data").textContent);
   const find = (name) => map.querySelector(name);
   const [stage, plot, tip, ring] = [".map-stage", ".map-plot", ".map-tip", ".map-ring"].map(find);
-  const paths = [...plot.querySelectorAll("path")];
   const boxes = [...map.querySelectorAll(".map-legend input")];
+  const paths = boxes.map((_, group) => find(`.map-plot .map-group-${group}`));
   const xs = data.x, ys = data.y, count = xs.length;
   const members = paths.map(() => []);
   data.shown.forEach((group, row) => members[group].push(row));
@@ -41,7 +41,8 @@ for (const map of document.querySelectorAll(".map")) {
   };
   const redraw = () => { frame ||= requestAnimationFrame(draw); };
 
-  const zoom = (factor, x = width / 2, y = height / 2) => {
+  const focus = () => selected < 0 ? [width / 2, height / 2] : [across(selected), down(selected)];
+  const zoom = (factor, [x, y] = focus()) => {
     const before = unit(), next = Math.min(DEEPEST, Math.max(1, view.zoom * factor));
     if (next === 1) {
       view = { ...whole, zoom: 1 };
@@ -126,11 +127,11 @@ for (const map of document.querySelectorAll(".map")) {
   });
   stage.addEventListener("pointercancel", () => { drag = null; });
   stage.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") show(-1); });
-  stage.addEventListener("dblclick", (event) => zoom(2, ...at(event)));
+  stage.addEventListener("dblclick", (event) => zoom(2, at(event)));
   stage.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return;  // the page scrolls
     event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 200), ...at(event));
+    zoom(Math.exp(-event.deltaY / 200), at(event));
   }, { passive: false });
   stage.addEventListener("keydown", (event) => {
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
