@@ -111,7 +111,7 @@ def _print(
             typer.echo(draw_markdown(cells))
             return
         narrower = layer_cells(spaces, notes, with_intervals=False)
-        show_table(draw(cells), narrower=draw(narrower))
+        show_table(draw(cells), narrower=draw(narrower, upright=True))
     elif markdown:
         typer.echo(space_markdown(spaces[0], notes))
     else:
@@ -125,9 +125,11 @@ def _show(rows: list[list[str]], notes: list[str]) -> None:
     table = Table(
         box=box.SIMPLE_HEAD, caption="\n".join(notes), caption_justify="left", pad_edge=False
     )
-    for number, heading in enumerate(("Figure", "value", "interval", "over")):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=number != 0)
-    table.add_column("what it says, and what it does not", min_width=24)
-    for *figures, meaning, pitfall in rows:
-        table.add_row(*figures, f"{meaning}\n[dim]{pitfall}[/dim]")
+    table.add_column("Figure")
+    table.add_column("value, interval", justify="right", no_wrap=True)
+    table.add_column("what it says, and what it does not")
+    for title, value, interval, over, meaning, pitfall in rows:
+        table.add_row(
+            title, f"{value}\n[dim]{interval}\n{over}[/dim]", f"{meaning}\n[dim]{pitfall}[/dim]"
+        )
     show_table(table, wraps=True)

@@ -132,17 +132,20 @@ def layer_cells(
         ]
         rows.append((f"layer {number}" if number else "embeddings", cells))
     legend = [f"{FIGURES[n].title}: {FIGURES[n].meaning} {FIGURES[n].pitfall}" for n in names]
-    return Cells([FIGURES[name].title for name in names], rows, [], [*notes, *legend])
+    return Cells(
+        [FIGURES[name].title for name in names], rows, [], [*notes, *legend], corner="Layer"
+    )
 
 
 def shown(value: float) -> str:
     """Three significant digits at least, no more than three decimals."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return "0.000" if text == "-0.000" else text
 
 
 def interval(figure: Figure) -> str:
     """From … to …, or "" where the figure has none."""
     if figure.interval is None:
         return ""
-    low, high = figure.interval
-    return f"{shown(low)} to {shown(high)}"
+    low, high = (shown(bound) for bound in figure.interval)
+    return f"{low}–{high}" if figure.interval[0] >= 0 else f"{low} to {high}"

@@ -63,7 +63,8 @@ def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Ta
             )
         return table
     for number, heading in enumerate([cells.corner, *cells.header]):
-        table.add_column(_plain(heading), justify="right" if number else "left", no_wrap=number > 0)
+        broken = _plain(heading).replace(" ", "\n") if number else heading  # figures are short
+        table.add_column(broken, justify="right" if number else "left", no_wrap=number > 0)
     for number, (name, row, aside) in enumerate(named):
         if aside and not named[number - 1][2]:
             table.add_section()
