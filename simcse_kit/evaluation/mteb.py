@@ -158,8 +158,9 @@ def write_mteb(
     """Write STS figures as MTEB does: `results/<model>/<revision>/<Task>.json`, `model_meta.json`.
 
     `mteb.ResultCache(folder).load_results()` reads them. They hold the correlations of cosines,
-    0 to 1; MTEB's own runs add those of two other distances, which it ranks nothing by. Earlier
-    results of the same model, revision and task are replaced.
+    0 to 1; MTEB's own runs add those of two other distances, which it ranks nothing by. White space
+    is single blanks here and as in the data there, which only tokenizers that keep it can tell.
+    Earlier results of the same model, revision and task are replaced.
 
     Args:
         tasks: those the result is of.
