@@ -5,7 +5,7 @@
 Ours and the peer's take turns in one run (ours, peer, ours, peer, …) on the same sentences, with
 the same encoder, batch and length; the first pair warms up and is not counted. Shown are sentences
 a second (medians), the ratio (median, min and max over the pairs), the FLOPs of real tokens as a
-share of the matrix rate measured in the same run (MFU), each side's peak memory (of its process,
+share of the matrix rate measured beside each pair (MFU), each side's peak memory (of its process,
 or of the GPU), and whether both computed the same: exit code 1 where they did not.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from speed_ours import CHECKED
 from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
 from speed_turns import Setting, Worker, quiet
 from speed_works import WORKS, Evidence
+
+Rates = dict[str, float]
 
 PEERS = sorted({peer for work in WORKS.values() for peer in work.peers})
 COUNTS = (
@@ -96,8 +99,10 @@ def reference(name: str, setting: Setting, alone: bool) -> Evidence:
         return peer.finish()[0]
 
 
-def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]:
-    """Let both sides take turns, and compare what they did."""
+def alternate(
+    comparison: Comparison, pairs: int, alone: bool, machine: Worker
+) -> tuple[dict[str, Any], list[Rates]]:
+    """Let both sides and the machine's matrix rate take turns, and compare what they did."""
     work = WORKS[comparison.name]
     precision = "bf16" if comparison.peer == "bf16" else "fp32"
     sides = (
@@ -105,6 +110,7 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
         (work.peers[comparison.peer], replace(comparison.setting, precision=precision)),
     )
     taken: list[Pair] = []
+    rates: list[Rates] = []
     with ExitStack() as stack:
         # one after the other: ours times its tokenising while it is built, and as threads of one
         # process they would both set torch's default type
@@ -114,6 +120,7 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
         peer.ready()
         for number in range(1 + pairs):
             taken.append((ours.turn(), peer.turn()))
+            rates.append(machine.turn().notes)
             speeds = [rate(turn) for turn in taken[-1]]
             print(
                 f"{comparison.label()}: {f'pair {number}' if number else 'warm-up'}: "
@@ -133,30 +140,33 @@ def alternate(comparison: Comparison, pairs: int, alone: bool) -> dict[str, Any]
         expected = reference(comparison.name, replace(comparison.setting, precision="fp32"), alone)
     row["agreement"] = work.agree(our_evidence, their_evidence, expected, precisions)
     row["facts"] = {key: v for key, v in our_evidence.items() if isinstance(v, bool | float | int)}
-    return row
+    add_mfu(row, middle(rates[1:]))
+    return row, rates[1:]
+
+
+def middle(rates: Sequence[Rates]) -> Rates:
+    """The median rate at each precision."""
+    return {name: statistics.median(each[name] for each in rates) for name in rates[0]}
 
 
 def measure(rows: Sequence[Comparison], pairs: int, alone: bool) -> dict[str, Any]:
-    """Every comparison, between two measurements of the machine; the better of these counts."""
+    """Every comparison; the machine's rate is taken beside every pair of turns, where it counts."""
     setting = rows[0].setting
     needed = {row.setting.precision for row in rows} | {"fp32"}  # which the default peers are in
     needed |= {"bf16" for row in rows if row.peer == "bf16"}
     load = os.getloadavg()[0]
     with Worker(MatrixRate, replace(setting, rates=tuple(sorted(needed))), alone=alone) as machine:
         machine.ready()
-        rates = machine.turn().notes
-        results = [alternate(row, pairs, alone) for row in rows]
-        rates = {name: max(flops, rates[name]) for name, flops in machine.turn().notes.items()}
+        compared = [alternate(row, pairs, alone, machine) for row in rows]
         evidence, _ = machine.finish()
-    for result in results:
-        add_mfu(result, rates)
+    rates = middle([each for _, beside in compared for each in beside])
     return {
         "matrix_flops_per_second": rates,
         "threads": evidence["threads"],
         "device": setting.device,
         "load_average_before": load,  # 0 where the machine was alone with this
         "processes": "one a side" if alone else "one for all",
-        "rows": results,
+        "rows": [row for row, _ in compared],
     }
 
 
@@ -192,6 +202,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], help="only ours in this")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of turns")
     parser.add_argument("--data", type=Path, help="sentences, one a line, .txt or .txt.gz")
+    parser.add_argument("--pooling", choices=["mean", "cls"], help="default: the folder's, or mean")
     parser.add_argument("--shape", choices=["bert-base"], help="random weights of this shape")
     encoding = parser.add_argument_group("encode and sts")
     encoding.add_argument("--sentences", type=int, default=4000, help="to encode")
@@ -253,12 +264,12 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     model = options.model
     if options.shape == "bert-base":
         model = random_bert_base(model, scratch / "bert-base")
-    sizes = options.matrix_sizes or ((8192,) if device.startswith("cuda") else (1024, 2048, 4096))
+    sizes = options.matrix_sizes or ((8192,) if device.startswith("cuda") else (1024, 2048))
     setting = Setting(
         model=model,
         data=options.data,
         data_dir=options.data_dir,
-        pooling=pooling_of(model),
+        pooling=options.pooling or pooling_of(model),
         device=device,
         threads=options.threads,
         batch_size=options.batch_size,

@@ -61,10 +61,10 @@ class MatrixRate:
             gate.done(Turn(gate.clock() - start, 0, rates))
 
     def _rate(self, gate: Gate, precision: str, n: int) -> float:
-        """What products of two n × n matrices sustain: the median reading of three seconds.
+        """What products of two n × n matrices sustain: the median reading of a second.
 
-        The first third is left out: a CPU starts faster than it can go on, and a training step
-        or a long `encode` lives on what it can go on with.
+        The first third is left out: a CPU starts faster than it can go on. And how fast it goes
+        on swings by a factor of two on a shared machine, so this is asked again beside every pair.
         """
         import torch
 
@@ -74,7 +74,7 @@ class MatrixRate:
         # several products a reading, so that a GPU's launch and a clock's grain weigh nothing
         repeats = 10 if self.setting.device.startswith("cuda") else 2
         readings: list[float] = []
-        end = time.perf_counter() + 3
+        end = time.perf_counter() + 1
         while time.perf_counter() < end and len(readings) < 2000:
             start = gate.clock()
             for _ in range(repeats):

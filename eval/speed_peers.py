@@ -30,6 +30,10 @@ def _load(setting: Setting, max_length: int | None, *, half: bool = False) -> Se
         device=setting.device,
         model_kwargs={"dtype": torch.bfloat16 if half else torch.float32},
     )
+    if setting.pooling not in (None, "mean"):  # mean is what it takes for a plain checkpoint
+        from sentence_transformers.sentence_transformer.modules import Pooling
+
+        model[1] = Pooling(model.get_embedding_dimension(), setting.pooling)
     if max_length is not None:
         model.max_seq_length = max_length
     return model
