@@ -31,7 +31,13 @@ _COLLISIONS = """() => {
     if (!parent.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
-    for (const box of range.getClientRects()) pieces.push([node.data.trim().slice(0, 40), box]);
+    const frame = parent.closest('.scroll')?.getBoundingClientRect();  // it cuts off what is wider
+    for (const box of range.getClientRects()) {
+      const left = Math.max(box.left, frame?.left ?? -Infinity);
+      const right = Math.min(box.right, frame?.right ?? Infinity);
+      const {top, bottom, height} = box;
+      pieces.push([node.data.trim().slice(0, 40), {left, right, top, bottom, height}]);
+    }
   }
   const found = [];
   for (let i = 0; i < pieces.length; i++) for (let j = i + 1; j < pieces.length; j++) {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Callable, Sequence
 
 from simcse_kit.evaluation.leakage import LeakageReport, Overlap, TrainingLeakage
-from simcse_kit.evaluation.tables import Cell, Cells
+from simcse_kit.evaluation.tables import Cell, Cells, escaped
 
 _SHOWN = 120  # characters of an example
 _MOST = 5  # overlaps that are shown by an example
@@ -188,8 +186,3 @@ def _one_line(text: str) -> str:
 def quoted(text: str) -> str:
     """The same with no Markdown or HTML of its own."""
     return escaped(_one_line(text))
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))

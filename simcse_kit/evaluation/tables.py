@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,13 +86,18 @@ def _styled(cell: Cell, aside: bool) -> str:
 
 def draw_markdown(cells: Cells) -> str:
     """GitHub Markdown of the cells, the notes in a line below."""
-    header = [cells.corner, *cells.header]
+    header = [escaped(heading) for heading in (cells.corner, *cells.header)]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, row in [*cells.rows, *cells.published]:
         marked = []
         for cell in row:
             below = f" ({cell.below.replace(chr(10), ', ')})" if cell.below else ""
             marked.append((f"**{cell.figure}**" if cell.best else cell.figure) + below)
-        lines.append([name.replace("|", r"\|"), *marked])
+        lines.append([escaped(name), *marked])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([table, "", *cells.notes, ""])
+    return "\n".join([table, "", *map(escaped, cells.notes), ""])
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))

@@ -119,7 +119,8 @@ def collect(
     leakage = _leakage(tasks, training)
     clock.lap("leakage")
     kinds = {one.encoder for one in measured}
-    rows = [row for row in published(named.name) if row.encoder in kinds]
+    known = {task.name for task in tasks}
+    rows = [row for row in published(named.name) if row.encoder in kinds and known & {*row.scores}]
     made = provenance(program) | {"seed": seed, "seconds": clock.seconds}
     return Report(models, comparison, tuple(rows), near, worst, leakage, made)
 
@@ -208,9 +209,10 @@ def _space(one: _Measured, tasks: Sequence[PairTask], seed: int) -> Space:
             "gold": task.gold,
             "threshold": one.result.geometry.threshold,
         }
+    lengths = np.array([len(text.split()) for text in texts], dtype=float)
     return measure_space(
         one.embeddings[[one.rows[text] for text in texts]],
-        lengths=np.array([len(text.split()) for text in texts], dtype=float),
+        lengths=lengths if np.ptp(lengths) > 0 else None,  # equal ones have no bias
         batch=min(_NEGATIVES, len(texts)),
         k=min(_NEIGHBOURS, len(texts) - 1),
         seed=seed,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simcse_kit.evaluation.leakage_report import escaped, headline, quoted
+from simcse_kit.evaluation.leakage_report import headline, quoted
 from simcse_kit.evaluation.leakage_report import markdown as leakage_markdown
 from simcse_kit.evaluation.report import comparison_markdown, markdown_table
+from simcse_kit.evaluation.tables import escaped
 from simcse_kit.geometry import FIGURES
 from simcse_kit.report.data import Report
 from simcse_kit.report.examples import Misjudged
@@ -146,11 +147,11 @@ def _pairs(pairs: Sequence[Misjudged], models: Sequence[str]) -> str:
 def _made(report: Report) -> str:
     made = {key: value for key, value in report.made.items() if key != "seconds"}
     made["seconds"] = {name: seconds(value) for name, value in report.made["seconds"].items()}
-    rows = [[f"`{name}`", escaped(value)] for name, value in setting_rows(made)]
+    rows = [[escaped(name), escaped(value)] for name, value in setting_rows(made)]
     text = _table(["", ""], rows)
     for model in report.models:
         if model.run is not None:
-            settings = [[f"`{n}`", escaped(v)] for n, v in setting_rows(model.run.config)]
+            settings = [[escaped(n), escaped(v)] for n, v in setting_rows(model.run.config)]
             text += f"\n\n### Settings of {quoted(model.name)}\n\n{_table(['', ''], settings)}"
     return text
 

@@ -28,6 +28,8 @@ TEXT = 11.0  # points
 # matplotlib takes real colours only: each paint travels as one that nothing else has.
 _CODES = {name: f"#fe01{number:02x}" for number, name in enumerate(PAINTS)}
 _NAMES = {code: name for name, code in _CODES.items()}
+# Which letters is the page's to say; versions of matplotlib write it in one property, or in two.
+_FAMILY = re.compile(r"font-family: [^;]*;? ?")
 _FONT = re.compile(r"font: (?:(bold|\d+) )?([\d.]+)px [^;]*")
 _LONG = re.compile(r"(\d\.\d\d)\d+")
 
@@ -65,10 +67,11 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """The figure as an ``<svg>`` element with `title` and `description` for who cannot see it.
 
     Args:
-        name: different for each picture of a page; its ids begin with it.
+        name: different for each picture of a page; its ids begin with "chart-" and it.
     """
     from matplotlib import rc_context
 
+    name = f"chart-{name}"
     written = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(written, format="svg", metadata={"Date": None})
@@ -117,7 +120,7 @@ def _rename(element: ElementTree.Element, name: str, used: set[str]) -> None:
             value = f"#{name}-{value[1:]}"
         else:
             value = re.sub(r"url\(#", f"url(#{name}-", value)
-            value = _FONT.sub(_font, value)
+            value = _FAMILY.sub("", _FONT.sub(_font, value))
             value = re.sub(r"#[0-9a-f]{6}", _colour, value)
             value = _LONG.sub(r"\1", value)
         attributes[key] = " ".join(value.split())

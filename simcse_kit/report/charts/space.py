@@ -132,6 +132,7 @@ def spectrum(report: Report) -> Chart:
     axis.set_xlabel("Direction, by its variance")
     axis.set_ylabel("Singular value")
     axis.minorticks_off()
+    axis.yaxis.set_major_formatter("{x:g}")
     # A normalised layer leaves the last direction nothing but rounding, which sets no scale.
     ends = [s[int(0.98 * (len(s) - 1))] for s in (model.space.spectrum for model in report.models)]
     top = max(model.space.spectrum[0] for model in report.models)
