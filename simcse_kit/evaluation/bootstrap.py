@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.influence import influence, sharing_covariance
 from simcse_kit.evaluation.resampling import resampled_spearman, spearman
 
+_THREADS = 4
 # Sums of the cubes of ranks must stay below 2⁶³.
 _MOST_PAIRS = 1_000_000
 # With fewer clusters than about this many equal ones, intervals are known to be too short
@@ -204,7 +207,10 @@ def bootstrap(tasks: Mapping[str, PairScores], *, draws: int = 10_000, seed: int
             f"The tasks have scores of different numbers of models ({models}): every model needs"
             " scores in every task."
         )
-    resampled = {name: _resample(name, task, draws, seed) for name, task in tasks.items()}
+    # numpy lets other threads run while it counts and sums, and each task has its own generator.
+    with ThreadPoolExecutor(max_workers=min(_THREADS, os.cpu_count() or 1)) as threads:
+        each = threads.map(lambda name: _resample(name, tasks[name], draws, seed), tasks)
+        resampled = dict(zip(tasks, each, strict=True))
     observed = {name: _observe(task) for name, task in tasks.items()}
     return Bootstrap(dict(tasks), observed, resampled)
 
