@@ -9,6 +9,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedKFold
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.logistic import as_features
 from simcse_kit.evaluation.probe import STRENGTHS, linear_probe, nearest_neighbours, split
 
 
@@ -78,3 +79,9 @@ def test_what_cannot_be_split_or_probed_is_named() -> None:
         linear_probe(x, y, broken)
     with pytest.raises(InputError, match="no direction in row 4"):
         nearest_neighbours(np.where(np.arange(30)[:, None] == 4, 0, x), y, x)
+
+
+def test_numbers_below_every_rounding_error_are_zero() -> None:
+    rows = np.array([[1.0, 1e-32], [-2.0, 3e-5]], dtype=np.float32)
+    assert as_features(rows, "rows").tolist() == [[1.0, 0.0], [-2.0, np.float32(3e-5)]]
+    assert as_features(np.zeros((2, 2)), "rows").tolist() == [[0, 0], [0, 0]]

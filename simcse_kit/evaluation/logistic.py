@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from simcse_kit.errors import InputError
+from simcse_kit.geometry.rows import finite_rows
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -42,6 +43,18 @@ class Chosen:
 
     strength: float
     accuracy: float
+
+
+def as_features(rows: Any, name: str) -> np.ndarray:
+    """Rows (N, D) as float32, checked, ready for many fits; their lengths stay as they are.
+
+    Raises InputError, naming `name`, for what is not (N, D) or not finite.
+    """
+    features: np.ndarray = finite_rows(rows, name).cpu().numpy()
+    # Less than a rounding error of the others; but products of such numbers are subnormal, and
+    # those slow linear algebra several times. Some encoders have dimensions of them.
+    negligible = np.abs(features) < 1e-12 * np.abs(features).max()
+    return np.where(negligible, np.float32(0), features)
 
 
 def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:

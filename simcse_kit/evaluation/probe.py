@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.logistic import Chosen, choose_by_folds, predict, stratified_folds
+from simcse_kit.evaluation.logistic import (
+    Chosen,
+    as_features,
+    choose_by_folds,
+    predict,
+    stratified_folds,
+)
 from simcse_kit.geometry import normalize
-from simcse_kit.geometry.rows import finite_rows, whole_number
+from simcse_kit.geometry.rows import whole_number
 
 # Unit vectors of few examples need strong fits, long vectors of many weak ones.
 STRENGTHS = tuple(10.0**power for power in range(-2, 4))
@@ -44,7 +50,8 @@ def linear_probe(
     Raises:
         InputError: features that are not finite, or a class with fewer examples than folds.
     """
-    train, unseen = _rows(features, "training embeddings"), _rows(test, "test embeddings")
+    train = as_features(features, "training embeddings")
+    unseen = as_features(test, "test embeddings")
     drawn = stratified_folds(labels, folds, seed)
     chosen = choose_by_folds(train, labels, drawn, strengths)
     return Probe(predict(train, labels, chosen.strength, unseen), chosen)
@@ -90,8 +97,3 @@ def split(labels: np.ndarray, test_share: float, seed: int) -> tuple[np.ndarray,
             " every class on both sides: take another share, or give more examples."
         ) from error
     return np.sort(train), np.sort(test)
-
-
-def _rows(features: np.ndarray, name: str) -> np.ndarray:
-    rows: np.ndarray = finite_rows(features, name).cpu().numpy()
-    return rows

@@ -34,6 +34,7 @@ from simcse_kit.evaluation.logistic import (
     SOLVERS,
     TOLERANCE,
     Chosen,
+    as_features,
     choose_by_folds,
     choose_on,
     predict,
@@ -41,7 +42,6 @@ from simcse_kit.evaluation.logistic import (
 )
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 from simcse_kit.evaluation.transfer_data import SUITE, TransferTask, load_transfer
-from simcse_kit.geometry.rows import finite_rows
 
 __all__ = [
     "SUITE",
@@ -186,9 +186,7 @@ def score_task(
             same; fewer examples of a class than folds.
     """
     labels, _ = class_numbers(task.labels, len(first), task.name)
-    features = finite_rows(
-        first if second is None else pair_features(first, second), task.name
-    ).numpy()
+    features = as_features(first if second is None else pair_features(first, second), task.name)
     if not task.splits:
         predicted, chosen = _in_folds(features, labels)
     else:
