@@ -31,8 +31,9 @@ def provenance(program: str) -> dict[str, Any]:
 
 
 def short(argument: str) -> str:
-    """An absolute path without the folders of this machine; anything else as it is."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
+    """An absolute path, or KEY=PATH, without the folders of this machine; else as it is."""
+    key, equals, value = argument.rpartition("=")
+    return f"{key}{equals}{Path(value).name}" if Path(value).is_absolute() else argument
 
 
 def hardware() -> dict[str, Any]:

@@ -82,6 +82,8 @@ def collect(
     if not names or len(set(names)) < len(names):
         raise InputError(f"A report is of models with different names, not of {names}.")
     clock = _Clock()
+    leakage = _leakage(tasks, training)  # first, for it finds mistakes in the files
+    clock.lap("leakage")
     pool = list(sentences) if sentences is not None else _texts(tasks)
     measured: list[_Measured] = []
     for subject in subjects:
@@ -116,8 +118,6 @@ def collect(
     cosines = {name: result.cosines for name, result in results.items()}
     worst = {name: misjudged(tasks, cosines, name, each=examples) for name in names[1:] or names}
     clock.lap("neighbours and misjudged pairs")
-    leakage = _leakage(tasks, training)
-    clock.lap("leakage")
     kinds = {one.encoder for one in measured}
     known = {task.name for task in tasks}
     rows = [row for row in published(named.name) if row.encoder in kinds and known & {*row.scores}]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from simcse_kit.errors import InputError
+from simcse_kit.provenance import short
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,6 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
-        from simcse_kit.provenance import short
-
         return asdict(self) | {"base": short(self.base) if self.base else None}
 
 
@@ -66,9 +66,25 @@ def read_run(folder: Path | str) -> Run | None:
         raise InputError(f"the settings of the run cannot be read: {settings}: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{settings} holds no settings of a run; is it another program's file?")
-    history = [row for row in _lines(folder / HISTORY_FILE) if isinstance(row.get("step"), int)]
+    # Paths say something about the machine and nothing about the model.
+    config = {
+        key: short(value) if isinstance(value, str) else value for key, value in config.items()
+    }
+    rows = map(_numbers, _lines(folder / HISTORY_FILE))
+    history = [row for row in rows if "step" in row]
     told = next(iter(_lines(folder / RUN_FILE, whole=True)), {})
-    return Run(config, history, told.get("model"), told.get("data"), told.get("made", {}))
+    base, data = (told[k] if isinstance(told.get(k), str) else None for k in ("model", "data"))
+    made = told.get("made")
+    return Run(config, history, base, data, made if isinstance(made, dict) else {})
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """What is a finite number: a run that diverged logs some that are not."""
+    return {
+        key: value
+        for key, value in row.items()
+        if type(value) in (int, float) and math.isfinite(value)
+    }
 
 
 def _lines(path: Path, *, whole: bool = False) -> list[dict[str, Any]]:
