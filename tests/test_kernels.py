@@ -350,3 +350,22 @@ def test_threads_that_share_a_model_do_not_mix(tiny_encoder):
         for _ in range(5):
             for got, expected in zip(pool.map(run, range(8)), alone, strict=True):
                 assert torch.equal(got, expected)
+
+
+@compiled
+def test_a_build_that_was_killed_holds_nobody_up(monkeypatch, tmp_path):
+    folder = tmp_path / "simcse_kit_killed"
+    folder.mkdir()
+    (folder / "lock").touch()  # torch's, left behind
+    (folder / f"{folder.name}.so").write_bytes(b"half of it")
+    built = []
+
+    def build(name, sources, *, build_directory, **kwargs):
+        assert not (folder / "lock").exists()
+        built.append(build_directory)
+
+    monkeypatch.setattr(kernels, "_folder", lambda: folder)
+    monkeypatch.setattr(kernels, "_built", False)
+    monkeypatch.setattr("torch.utils.cpp_extension.load", build)
+    assert kernels._loaded() is torch.ops.simcse_kit
+    assert built == [str(folder)] and kernels._is_built()

@@ -15,6 +15,8 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 #: What the kernels take; anything else goes through torch's operators.
 COMPILED_TYPES = (torch.float32, torch.bfloat16)
 
+_COMPLETE = "complete"  # beside the library once it is whole: a killed build leaves none
 _HERE = Path(__file__).parent
 _SOURCES = ("attention.cpp", "layer.cpp")
 _FLAGS = (
@@ -85,13 +88,15 @@ def built_kernels() -> Any:
 
 
 def _is_built() -> bool:
+    global _built
+    _built = _built or (_folder() / _COMPLETE).is_file()
+    return _built
+
+
+def _folder() -> Path:
     from torch.utils.cpp_extension import _get_build_directory
 
-    global _built
-    if not _built:
-        folder = Path(_get_build_directory(f"simcse_kit_{_fingerprint()}", False))
-        _built = (folder / f"{folder.name}.so").is_file()
-    return _built
+    return Path(_get_build_directory(f"simcse_kit_{_fingerprint()}", False))
 
 
 _built = False
@@ -107,17 +112,35 @@ def _offer_ninja() -> None:
 def _loaded() -> Any:
     from torch.utils.cpp_extension import load
 
-    name = f"simcse_kit_{_fingerprint()}"
-    if not _is_built():
-        logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
-    load(
-        name,
-        [str(_HERE / source) for source in _SOURCES],
-        extra_cflags=list(_FLAGS),
-        extra_ldflags=["-fopenmp"],
-        is_python_module=False,
-    )
+    folder = _folder()
+    if _is_built():
+        torch.ops.load_library(str(folder / f"{folder.name}.so"))
+        return torch.ops.simcse_kit
+    logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
+    with _alone_in(folder):
+        # torch's own lock is a file that a killed build leaves behind, for all others to wait on
+        (folder / "lock").unlink(missing_ok=True)
+        load(
+            folder.name,
+            [str(_HERE / source) for source in _SOURCES],
+            extra_cflags=list(_FLAGS),
+            extra_ldflags=["-fopenmp"],
+            build_directory=str(folder),
+            is_python_module=False,
+        )
+        (folder / _COMPLETE).touch()
     return torch.ops.simcse_kit
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One process at a time; the system frees the place of one that dies."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "building").open("w") as place:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
 
 
 @lru_cache(maxsize=1)
