@@ -78,6 +78,7 @@ def with_section(card: str, heading: str, text: str) -> str:
         end = next(following, _closing(lines))
     else:
         start = end = _closing(lines)
+        section = ["", *section] if start and lines[start - 1] else section
     return "\n".join([*lines[:start], *section, *lines[end:]]) + "\n"
 
 

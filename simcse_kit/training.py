@@ -230,7 +230,7 @@ class _Run:
             return None
         sure = intervals(self.judged, [self.dev], draws=_DRAWS)
         table = markdown_table({self.judged.model: self.judged}, {self.judged.model: sure})
-        return f"On the dev set that the step was chosen on, which flatters it.\n\n{table}"
+        return f"On the dev set that the step was chosen on, which flatters it.\n\n{table.strip()}"
 
     def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
         """The curve of the run; with a dev set also its cosines and the way through the plane."""

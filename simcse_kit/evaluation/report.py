@@ -11,7 +11,7 @@ from simcse_kit.evaluation.protocols import departures, protocol_of
 from simcse_kit.evaluation.published import Published
 from simcse_kit.evaluation.sts import STSResult
 from simcse_kit.evaluation.sts_comparison import AVERAGE, TESTS, STSComparison, shown_p
-from simcse_kit.evaluation.sts_data import SUITE
+from simcse_kit.evaluation.sts_data import SUBSET_TASKS, SUITE
 from simcse_kit.evaluation.sts_intervals import STSIntervals
 from simcse_kit.evaluation.tables import Cell, Cells, draw, draw_markdown
 
@@ -194,8 +194,11 @@ def _notes(results: Mapping[str, STSResult]) -> list[str]:
 def _describe(result: STSResult) -> tuple[str, ...]:
     measured = result.protocol
     named = protocol_of(measured)
+    # Protocols differ on these tasks alone.
+    concerned = {*SUBSET_TASKS, "SICKR", "SICKR-MTEB"} & result.tasks.keys()
+    explained = f" ({named.meaning})" if concerned else ""
     score = (
-        f"Spearman ×100 of cosines, protocol {named.name} ({named.meaning}):"
+        f"Spearman ×100 of cosines, protocol {named.name}{explained}:"
         f' "{measured["aggregation"]}" aggregation, {_splits(measured["splits"])},'
         f" text {measured['text']}."
     )
