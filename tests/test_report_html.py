@@ -134,6 +134,14 @@ def test_svg_of_a_figure_keeps_text_and_turns_paint_into_variables():
     assert "var(--model-2)" in svg and "var(--ink)" in svg and paint("ink") not in svg
 
 
+def test_a_long_name_makes_no_page_wider(tmp_path: Path):
+    file = tmp_path / "report.html"
+    file.write_text(html(small_report(name="organisation/" + "long" * 20)), encoding="utf-8")
+    with browser() as chromium:
+        found = look(chromium, file, width=390)
+        assert found.collisions == [] and found.wider_than_the_window == 0
+
+
 def test_in_a_browser(tmp_path: Path, page: str):
     file = tmp_path / "report.html"
     file.write_text(page, encoding="utf-8")

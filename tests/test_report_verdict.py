@@ -12,7 +12,7 @@ from simcse_kit.evaluation.statistics import Comparison, Interval
 from simcse_kit.evaluation.sts_data import SUITE
 from simcse_kit.report.data import Report
 from simcse_kit.report.verdict import verdict
-from simcse_kit.report.words import figure_and_interval, seconds, setting_rows, signed
+from simcse_kit.report.words import brief, figure_and_interval, seconds, setting_rows, signed
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_one_model_stands_beside_the_nearest_published_row():
 def test_numbers_in_words():
     assert [signed(value, 2) for value in (0.004, -0.004, -1.5)] == ["0.00", "0.00", "−1.50"]
     assert [seconds(value) for value in (1.23, 75, 7325)] == ["1.2 s", "1 min 15 s", "2 h 2 min"]
+    assert brief("short") == "short" and brief("a" * 30 + "b" * 30, 11) == "aaaaa…bbbbb"
     assert figure_and_interval(None, 1) == ("–", "")
     rows = setting_rows({"a": None, "b": {"c": 1, "d": [1, 2]}, "e": []})
     assert rows == [("a", "not set"), ("b.c", "1"), ("b.d", "1, 2"), ("e", "none")]

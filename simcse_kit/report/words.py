@@ -22,6 +22,14 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def brief(name: str, longest: int = 36) -> str:
+    """A name that fits into a picture as wide as a phone: the middle of a long one is left out."""
+    if len(name) <= longest:
+        return name
+    ends = longest // 2
+    return f"{name[:ends]}…{name[-(longest - ends - 1) :]}"
+
+
 def seconds(value: float) -> str:
     """A duration as a reader wants it."""
     if value < 60:

@@ -10,7 +10,7 @@ import numpy as np
 from simcse_kit.evaluation.sts_comparison import AVERAGE, shown_p
 from simcse_kit.report.charts.chart import LEGEND, Chart, label, mark, model_paint, numbered, span
 from simcse_kit.report.svg import bare, canvas, paint, to_svg
-from simcse_kit.report.words import signed
+from simcse_kit.report.words import brief, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def differences(report: Report) -> Chart | None:
             _whisker(axis, where, one.difference, one.interval, number + 1, bold=name == AVERAGE)
             p = shown_p(one.p_adjusted)
             rows.append((model, label(name), signed(one.difference, 2), _range(one.interval), p))
-    _by_task(axis, figures, f"Points above {found.baseline}")
+    _by_task(axis, figures, f"Points above {brief(found.baseline)}")
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, 0), max(high, 0))
     _legend(axis, list(found.differences), 1)
@@ -124,7 +124,7 @@ def _whisker(
 
 
 def _by_task(axis: Axes, figures: Sequence[str], xlabel: str) -> None:
-    axis.set_yticks(range(len(figures)), [label(name) for name in figures])
+    axis.set_yticks(range(len(figures)), [brief(label(name), 16) for name in figures])
     axis.set_ylim(len(figures) - 0.45, -0.55)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -149,7 +149,7 @@ def _legend(axis: Axes, names: Sequence[str], first: int) -> None:
             marker=mark(n),
             markersize=6,
             linewidth=1.6,
-            label=name,
+            label=brief(name),
         )
         for n, name in enumerate(names, start=first)
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from simcse_kit.report.charts.chart import LEGEND, Chart, mark, model_paint, numbered, span
 from simcse_kit.report.svg import TEXT, bare, canvas, paint, to_svg
-from simcse_kit.report.words import minus
+from simcse_kit.report.words import brief, minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def plane(report: Report) -> Chart | None:
         axis,
         x,
         y,
-        [model.name for _, model in known],
+        [brief(model.name, 24) for _, model in known],
         colours=[paint(model_paint(number)) for number, _ in known],
         fontsize=TEXT,
         halo=False,
@@ -88,7 +88,7 @@ def densities(model: ModelReport, number: int, limits: tuple[float, float]) -> C
     axis.set_yticks([])
     axis.set_ylim(-0.08, count + 0.45)
     axis.set_xlim(*limits)
-    axis.set_xlabel(f"Cosine of the pair, {bands.task}")
+    axis.set_xlabel(f"Cosine of the pair, {brief(bands.task)}")
     title = f"{model.name}: cosines by gold score"
     rows = []
     for band, inside in enumerate(bands.cosines):
@@ -124,7 +124,7 @@ def spectrum(report: Report) -> Chart:
             color=paint(model_paint(number)),
             linewidth=1.9,
             linestyle=styles[number % len(styles)],
-            label=model.name,
+            label=brief(model.name),
         )
         share = np.cumsum(values**2) / np.sum(values**2)
         half, most = (int(np.searchsorted(share, part)) + 1 for part in (0.5, 0.9))
