@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import t
-from sklearn.neighbors import NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.few_shot import few_shot, mean_accuracy
@@ -56,7 +56,7 @@ def test_one_shot_is_the_nearest_example() -> None:
     unit = normalize(x)
     rng = np.random.default_rng(np.random.SeedSequence(2).spawn(1)[0])
     drawn = [rng.choice(np.flatnonzero(y == c), 16, False) for c in rng.choice(8, 5, False)]
-    nearest = NearestCentroid().fit(unit[[rows[0] for rows in drawn]], range(5))
+    nearest = KNeighborsClassifier(1).fit(unit[[rows[0] for rows in drawn]], range(5))
     asked = np.concatenate([unit[rows[1:]] for rows in drawn])
     assert one[0] == pytest.approx(100 * nearest.score(asked, np.repeat(range(5), 15)))
 
