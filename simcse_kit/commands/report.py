@@ -106,7 +106,7 @@ def report(
                 with replacing(file) as aside:
                     aside.write_text(text, encoding="utf-8")
     if json_file is not None:
-        write_json(found.to_json(), json_file)
+        write_json({"verdict": verdict(found).text(), **found.to_json()}, json_file)
     if json_file != "-":
         typer.echo(verdict(found).text())
 

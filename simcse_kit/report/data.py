@@ -130,10 +130,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`; `made` alone differs from run to run."""
-        from simcse_kit.report.verdict import verdict
-
         return {
-            "verdict": verdict(self).text(),
             "models": [model.to_json() for model in self.models],
             "comparison": self.comparison.to_json() if self.comparison else None,
             "published": [row.to_json() for row in self.published],
