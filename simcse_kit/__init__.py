@@ -6,7 +6,7 @@ The public names, loaded when first asked for: importing this package costs next
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
     from simcse_kit.config import TrainConfig as TrainConfig

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from simcse_kit import __version__
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import compare, evaluate
 from simcse_kit.commands.geometry import geometry
@@ -23,6 +22,7 @@ from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.console import OneSentence, turn_down_libraries
+from simcse_kit.version import __version__
 
 app = typer.Typer(
     cls=OneSentence,

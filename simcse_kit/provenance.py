@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import simcse_kit
+from simcse_kit.version import __version__
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
@@ -26,7 +26,7 @@ def provenance(program: str) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": hardware(),
         "versions": {name: version(name) for name in PACKAGES}
-        | {"simcse-kit": simcse_kit.__version__, "python": sys.version.split()[0]},
+        | {"simcse-kit": __version__, "python": sys.version.split()[0]},
     }
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcse_kit import __version__
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct, embed
 from simcse_kit.evaluation.sts import STSResult
 from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from simcse_kit import __version__
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.groups import (
     Groups,
@@ -30,6 +29,7 @@ from simcse_kit.evaluation.groups import (
 from simcse_kit.evaluation.projection import Method, Projection, project
 from simcse_kit.geometry import normalize
 from simcse_kit.report.page import Section, page, render
+from simcse_kit.version import __version__
 
 NAMED = 14  # groups with a mark of their own; smaller ones share a grey dot
 WIDTH, HEIGHT = 960, 720  # of the picture, before `map.js` fits it to the screen

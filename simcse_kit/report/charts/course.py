@@ -13,6 +13,7 @@ from simcse_kit.report.words import minus
 if TYPE_CHECKING:
     from simcse_kit.report.runs import Run
 
+_FALL = 30  # a curve over more than this is drawn on a logarithmic scale
 _CURVES = (
     ("eval_spearman", "Dev Spearman ×100, higher better", "accent"),
     ("loss", "Training loss", "ink"),
@@ -41,14 +42,19 @@ def curves(name: str, run: Run, number: int) -> Chart | None:
         dots = "o" if len(steps) <= 40 else None
         axis.plot(steps, values, color=paint(colour), linewidth=1.8, marker=dots, markersize=3.5)
         axis.margins(x=0.02, y=0.15)
-        axis.locator_params(axis="y", nbins=4)
+        if min(values) > 0 and max(values) > _FALL * min(values):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
+        else:
+            axis.locator_params(axis="y", nbins=4)
         if best is not None and len(steps):
             axis.axvline(best, color=paint("axis"), linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
         chosen = steps.index(best) if best in steps else len(steps) - 1
-        change = " → ".join(minus(f"{values[place]:.2f}") for place in (0, chosen))
+        change = " → ".join(_shown(values[place]) for place in (0, chosen))
         axis.set_title(change, loc="right", fontsize=TEXT, color=paint("muted"))
         axis.set_title(title, loc="left", fontsize=TEXT, color=paint("ink"))
-        ends = [minus(f"{value:.2f}") for value in (values[0], values[-1])]
+        ends = [_shown(value) for value in (values[0], values[-1])]
         rows.append((title, f"{steps[0]:,}", ends[0], f"{steps[-1]:,}", ends[1]))
     note = "" if best is None else f" (dashed: best on dev, step {best:,})"
     axes[-1].set_xlabel("Step" + note)
@@ -57,3 +63,8 @@ def curves(name: str, run: Run, number: int) -> Chart | None:
     svg = to_svg(figure, f"curves-{number + 1}", f"Training of {name}", text)
     header = ("", "First step", "Value", "Last step", "Value")
     return Chart(svg, f"Training of {name}", header, tuple(rows))
+
+
+def _shown(value: float) -> str:
+    """Two decimals, or as many digits where these would say nothing."""
+    return minus(f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}")
