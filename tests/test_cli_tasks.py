@@ -155,5 +155,7 @@ def test_mistakes_about_the_transfer_suite(model: list[object], tree: Path) -> N
     assert "give its parent" in refuse(*command, "--data-dir", tree / "MR")
     assert "no transfer task 'STSB'" in refuse(*command, "--data-dir", tree, "--tasks", "STSB")
     assert "--plots" in refuse(*command, "--data-dir", tree, "--plots", tree / "plots")
+    foreign = ("--clustered", "--draws", 500, "--protocol", "mean")
+    assert "--protocol, --clustered, --draws: for --suite sts" in refuse(*command, *foreign)
     (tree / "MR" / "rt-polarity.pos").unlink()
     assert "rt-polarity.pos is missing" in refuse(*command, "--data-dir", tree)

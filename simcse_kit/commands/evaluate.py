@@ -74,8 +74,17 @@ def evaluate(
 
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
     if suite == "transfer":
-        if plots is not None or update_card:
-            raise InputError("--plots and --update-card are for --suite sts")
+        given = {
+            "--protocol": protocol != "senteval-all",
+            "--clustered": clustered,
+            "--draws": draws != 10_000,
+            "--no-intervals": no_intervals,
+            "--published": published != "near",
+            "--plots": plots is not None,
+            "--update-card": update_card,
+        }
+        if foreign := [option for option, is_set in given.items() if is_set]:
+            raise InputError(f"{', '.join(foreign)}: for --suite sts only; leave it out")
         return evaluate_on_transfer(model, data_dir, tasks, json_file, markdown, load)
     check_outputs(json_file, plots)
     card = _card(model) if update_card else None
