@@ -165,14 +165,21 @@ class _Bf16Linears(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         back = _side_by_side([grad.reshape(-1, grad.shape[-1]) for grad in grads])
-        return _through_linears(ctx, back, grads[0].shape[:-1])
+        return _through_linears(ctx, ctx.saved_tensors, back, grads[0].shape[:-1])
 
 
 def _through_linears(
-    ctx: Any, back: Tensor, shape: Sequence[int], sums: Tensor | None = None
+    ctx: Any,
+    saved: Sequence[Tensor],
+    back: Tensor,
+    shape: Sequence[int],
+    sums: Tensor | None = None,
 ) -> Any:
-    """Gradients of `_Bf16Linears`' arguments from ``dY``, and ``db`` where it is known already."""
-    states, weight = ctx.saved_tensors[:2]
+    """Gradients of `_Bf16Linears`' arguments from ``dY``, and ``db`` where it is known already.
+
+    `saved` is ``X, W``, as the caller unpacked it: checkpointing lets that be done once.
+    """
+    states, weight = saved
     d_input = None
     if ctx.needs_input_grad[0]:
         d_input = (back @ weight).to(ctx.input_type).view(*shape, -1)
@@ -203,9 +210,9 @@ class _Bf16LinearGelu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        before = ctx.saved_tensors[2]
+        states, weight, before = ctx.saved_tensors
         back, sums = kernels().gelu_backward(grad.reshape(before.shape).contiguous(), before)
-        return _through_linears(ctx, back, grad.shape[:-1], sums)
+        return _through_linears(ctx, (states, weight), back, grad.shape[:-1], sums)
 
 
 def _side_by_side(parts: Sequence[Tensor]) -> Tensor:

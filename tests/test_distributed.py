@@ -154,7 +154,7 @@ def test_the_command_line_speaks_once(folder, launched):
 
 
 def test_every_rank_needs_a_batch(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("simcse_kit.training.world_size", lambda: 11)
+    monkeypatch.setattr("simcse_kit.training_checks.world_size", lambda: 11)
     with pytest.raises(InputError, match="40 rows do not fill one batch of 4 on each of 11 ranks"):
         train(encoder, two_ranks.pairs(), two_ranks.settings(tmp_path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
