@@ -6,6 +6,9 @@ has many lengths with few sequences each; there the project's own compiled kerne
 sequence by itself. For training without a compiler, neighbours are padded to a common width, inside
 the attention alone, with forward and backward written out, which saves the copies and the fp32
 detour of the composed one.
+
+Batches that were laid out (`simcse_kit.layout`: on a GPU, and under torch.compile) take one call for
+the whole row instead, whose shapes do not depend on the lengths in it.
 """
 
 from __future__ import annotations
@@ -22,8 +25,16 @@ from torch.nn import functional as F
 
 from simcse_kit.dropout import draw_seed, keep_mask
 from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
+from simcse_kit.layout import RowLayout
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None
 
 Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
+
+_HALF = (torch.bfloat16, torch.float16)
 
 #: Widths that neighbours are padded to are multiples of this.
 _WIDTH = 8
@@ -103,6 +114,49 @@ def _by_length(
         )
         outputs.append(states.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
+
+
+def block_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: RowLayout,
+    *,
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """As `grouped_attention`, in one call for the whole row, whatever lengths it holds.
+
+    Without gradients, in half precision on CUDA, torch's variable-length kernel, which knows no
+    dropout; else torch's fused attention on the sequences padded to a block, for it alone.
+
+    Args:
+        query, key, value: ``(row, heads, head_dim)``.
+        layout: where the sequences lie in the row.
+
+    Returns:
+        ``(row, heads, head_dim)``; in the fill stands anything.
+    """
+    inference = dropout == 0 and not torch.is_grad_enabled()
+    if inference and query.is_cuda and query.dtype in _HALF and varlen_attn is not None:
+        reach = (-1, -1) if window is None else (window - 1, window - 1)
+        width, bounds = layout.places.shape[1], layout.bounds
+        row: Tensor = varlen_attn(
+            query, key, value, bounds, bounds, width, width, scale=scaling, window_size=reach
+        )
+        return row
+    q, k, v = (layout.block(states).transpose(1, 2) for states in (query, key, value))
+    seen = layout.inside[:, None, None, :]
+    band = window_mask(seen.shape[-1], window, query.device)
+    if band is not None:
+        # a padded query beyond every key in its window would see nothing: it sees itself
+        own = torch.eye(len(band), dtype=torch.bool, device=band.device)
+        seen = (seen & band) | own
+    attended = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling
+    )
+    return layout.unblock(attended.transpose(1, 2))
 
 
 def window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:

@@ -40,6 +40,7 @@ Pooling = Literal[
 Head = Literal["none", "train_only", "keep"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 # Settings of TrainingArguments that a user may not give, each with the reason.
 OWNED: dict[str, str] = {
@@ -129,6 +130,8 @@ class TrainConfig(BaseModel):
     use_cpu: bool = False
     gradient_checkpointing: bool = False
     torch_compile: bool = False
+    torch_compile_backend: str = "inductor"
+    torch_compile_mode: CompileMode = "reduce-overhead"  # CUDA graphs
     dataloader_num_workers: Int = Field(0, ge=0)
     eval_steps: Int = Field(125, ge=1)
     logging_steps: Int = Field(25, ge=1)
@@ -225,6 +228,12 @@ class TrainConfig(BaseModel):
             )
         if self.bf16 and self.fp16:
             raise key_error("fp16", "bf16 and fp16 are both true; choose one")
+        if self.torch_compile and self.mini_batch_size is not None:
+            raise key_error(
+                "torch_compile",
+                "torch_compile and mini_batch_size exclude each other: chunks that are encoded "
+                "twice cannot share a captured graph; leave one out",
+            )
         if self.hub_model_id is not None and not self.push_to_hub:
             raise key_error(
                 "hub_model_id", "hub_model_id is given but push_to_hub is not true; set both"
@@ -252,6 +261,10 @@ class TrainConfig(BaseModel):
             "remove_unused_columns": False,
             "dataloader_drop_last": True,
             "eval_strategy": "no",
+            # what is compiled is the encoder alone, by this package
+            "torch_compile": False,
+            "torch_compile_backend": None,
+            "torch_compile_mode": None,
         }
         # every weight takes part in every step; looking for others would cost each of them
         settings.setdefault("ddp_find_unused_parameters", False)

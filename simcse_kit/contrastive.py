@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from simcse_kit.collapse import batch_geometry
@@ -59,6 +60,27 @@ class ContrastiveModel(nn.Module):
         self.masked_lm_weight = masked_lm_weight
         self.mini_batch_size = mini_batch_size
         self.gather_negatives = gather_negatives
+        self._compiled: Callable[[PackedBatch], Tensor] | None = None
+
+    def compile_encoder(self, **settings: Any) -> None:
+        """Train the encoder through torch.compile, its weights and checkpoints as they were.
+
+        Batches must be laid out: every size of row is a graph of its own, forward and backward,
+        and inductor's mode ``reduce-overhead`` makes CUDA graphs of them.
+
+        Args:
+            settings: of `torch.compile`.
+        """
+        # of a long run's lengths some give rows of a rare size; each is one graph, none is in vain
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        self._compiled = torch.compile(self.encoder.forward, dynamic=False, **settings)
+
+    def _encode(self, batch: PackedBatch) -> Tensor:
+        if self._compiled is None:
+            embeddings: Tensor = self.encoder(batch)
+            return embeddings
+        torch.compiler.cudagraph_mark_step_begin()
+        return self._compiled(batch)
 
     def gradient_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
@@ -80,7 +102,7 @@ class ContrastiveModel(nn.Module):
         rows = len(batch) // views
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
         # (B·V, D), each copy with its own dropout mask: one forward, or one a chunk
-        h = encode_in_chunks(self.encoder, batch, chunks)
+        h = encode_in_chunks(self._encode, batch, chunks)
         z = h if self.projection is None else self.projection(h)
         z = z.unflatten(0, (rows, views))  # (B, V, D)
         if self.gather_negatives:

@@ -23,10 +23,7 @@ def draw_seed() -> int:
 
 
 def keep_mask(like: Tensor, rate: float) -> Tensor:
-    """Mask of the shape and type of `like`: 0 where dropped, 1/(1 − rate) where kept."""
-    if like.device.type != "cpu":
-        keep = torch.empty_like(like).bernoulli_(1 - rate)
-        return keep.div_(1 - rate)
+    """Mask of the shape and type of `like`, on a CPU: 0 where dropped, 1/(1 − rate) where kept."""
     dropped = round(rate * _STEPS)
     words = np.random.SFC64(draw_seed()).random_raw(-(-like.numel() // 4))
     bits = torch.from_numpy(words.view(np.int16)[: like.numel()]).view(like.shape)
@@ -35,12 +32,12 @@ def keep_mask(like: Tensor, rate: float) -> Tensor:
 
 
 class FastDropout(nn.Dropout):
-    """`nn.Dropout` with `keep_mask`'s masks."""
+    """`nn.Dropout`, on a CPU with `keep_mask`'s masks."""
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` in evaluation or at rate 0; masked and scaled in training."""
-        if not self.training or self.p == 0:
-            return input
+        if not self.training or self.p == 0 or input.device.type != "cpu":
+            return super().forward(input)
         return input * keep_mask(input, self.p)
 
 

@@ -145,6 +145,11 @@ class SentenceEncoder(nn.Module):
         return self.backbone.device
 
     @property
+    def pad_id(self) -> int:
+        """The token that rows are filled up with."""
+        return self.backbone.config.pad_token_id or 0
+
+    @property
     def dimension(self) -> int:
         """Length of an embedding."""
         if self.head is not None:
@@ -369,7 +374,7 @@ class SentenceEncoder(nn.Module):
 
     def _embed(self, batch: PackedBatch, unit: bool) -> Tensor:
         if self.device.type == "cuda":  # the copy does not hold up the batches before it
-            batch = batch.pin_memory().to(self.device, non_blocking=True)
+            batch = batch.laid_out(self.pad_id).pin_memory().to(self.device, non_blocking=True)
         embeddings: Tensor = self(batch).float()
         return nn.functional.normalize(embeddings, dim=-1) if unit else embeddings
 

@@ -61,9 +61,9 @@ def first_token_states(backbone: Any, batch: PackedBatch) -> Tensor:
     """
     if not (runs_packed(backbone) and ends_early(backbone)):
         (states,) = hidden_states(backbone, batch)
-        return torch.cat([group[:, 0] for group in batch.by_length(states)])
+        return states[batch.starts]
     starts = batch.starts
     # as many as a row is filled up to, for the same reason
-    kept = F.pad(starts, (0, fill_of(len(starts))))
+    kept = F.pad(starts, (0, fill_of(len(starts)))) if batch.layout is None else starts
     (states,) = hidden_states(backbone, batch, kept_tokens=kept)
     return states[: len(starts)]

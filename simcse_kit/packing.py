@@ -12,7 +12,7 @@ run padded instead; `runs_packed` tells which, and both give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +23,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from simcse_kit.attention import grouped_attention, window_mask
+from simcse_kit.attention import block_attention, grouped_attention, window_mask
+from simcse_kit.layout import RowLayout
 
 ATTENTION = "simcse_packed"
 
@@ -40,7 +41,7 @@ _PACKABLE = {
 
 
 #: A row is filled up with pad tokens to a multiple of this (of a quarter of it, if short): oneDNN
-#: compiles a kernel for every size of a matrix, and torch.compile and CUDA graphs a graph.
+#: compiles a kernel for every size of a matrix.
 _FILL = 64
 
 
@@ -49,14 +50,17 @@ class PackedBatch:
     """Token sequences end to end, shortest first.
 
     Attributes:
-        input_ids: int64 ``(tokens,)``, the sequences in ascending order of length.
+        input_ids: int64 ``(tokens,)``, the sequences in ascending order of length; with a layout
+            filled up to its row.
         groups: ``(count, length)`` of every run of equally long sequences, in that order.
         order: int64 ``(sequences,)``: the caller's sequence ``i`` lies at place ``order[i]``.
+        layout: the places of the sequences as tensors, once `laid_out`.
     """
 
     input_ids: Tensor
     groups: tuple[tuple[int, int], ...]
     order: Tensor
+    layout: RowLayout | None = None
 
     @classmethod
     def from_flat(cls, ids: np.ndarray, lengths: np.ndarray) -> PackedBatch:
@@ -86,9 +90,22 @@ class PackedBatch:
     def __len__(self) -> int:
         return len(self.order)
 
+    def laid_out(self, pad_id: int) -> PackedBatch:
+        """The same batch with its layout, for a GPU or a compiler (see `simcse_kit.layout`)."""
+        device = self.input_ids.device
+        layout = RowLayout.of(self.groups, pad_id).to(device, non_blocking=True)
+        fill = layout.row - len(self.input_ids)
+        return replace(
+            self,
+            input_ids=nn.functional.pad(self.input_ids, (0, fill), value=pad_id),
+            layout=layout,
+        )
+
     @property
     def position_ids(self) -> Tensor:
         """int64 ``(tokens,)``: 0, 1, 2, … restarting at every sequence."""
+        if self.layout is not None:
+            return self.layout.position_ids
         device = self.input_ids.device
         return torch.cat(
             [torch.arange(length, device=device).repeat(count) for count, length in self.groups]
@@ -97,6 +114,8 @@ class PackedBatch:
     @property
     def starts(self) -> Tensor:
         """int64 ``(sequences,)``: the place of every sequence's first token."""
+        if self.layout is not None:
+            return self.layout.places[:, 0]
         firsts, begin = [], 0
         for count, length in self.groups:
             firsts.append(torch.arange(begin, begin + count * length, length))
@@ -105,7 +124,8 @@ class PackedBatch:
 
     def by_length(self, states: Tensor) -> list[Tensor]:
         """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
-        parts = states.split([count * length for count, length in self.groups])
+        sizes = [count * length for count, length in self.groups]
+        parts = states[: sum(sizes)].split(sizes)
         return [part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)]
 
     def split(self, counts: Sequence[int]) -> list[PackedBatch]:
@@ -116,7 +136,8 @@ class PackedBatch:
             part = lengths[first : first + count]
             ids = self.input_ids[tokens : tokens + sum(part)]
             groups = tuple((len(list(run)), length) for length, run in groupby(part))
-            parts.append(PackedBatch(ids, groups, torch.arange(count, device=self.order.device)))
+            batch = PackedBatch(ids, groups, torch.arange(count, device=self.order.device))
+            parts.append(batch if self.layout is None else batch.laid_out(self.layout.pad_id))
             first, tokens = first + count, tokens + len(ids)
         return parts
 
@@ -126,11 +147,15 @@ class PackedBatch:
             self.input_ids.to(device, non_blocking=non_blocking),
             self.groups,
             self.order.to(device, non_blocking=non_blocking),
+            None if self.layout is None else self.layout.to(device, non_blocking),
         )
 
     def pin_memory(self) -> PackedBatch:
         """The same batch in page-locked memory, for asynchronous copies."""
-        return PackedBatch(self.input_ids.pin_memory(), self.groups, self.order.pin_memory())
+        layout = None if self.layout is None else self.layout.pin_memory()
+        return PackedBatch(
+            self.input_ids.pin_memory(), self.groups, self.order.pin_memory(), layout
+        )
 
     def padded(self, pad_id: int) -> tuple[Tensor, Tensor]:
         """``input_ids`` and boolean ``attention_mask``, both ``(sequences, longest)``."""
@@ -170,15 +195,11 @@ def _packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
-    attended = grouped_attention(
-        query,
-        key,
-        value,
-        packed_batch.groups,
-        dropout=dropout,
-        scaling=scaling,
-        window=sliding_window,
-    )
+    rates: dict[str, Any] = {"dropout": dropout, "scaling": scaling, "window": sliding_window}
+    if packed_batch.layout is None:
+        attended = grouped_attention(query, key, value, packed_batch.groups, **rates)
+    else:
+        attended = block_attention(query, key, value, packed_batch.layout, **rates)
     return attended.unsqueeze(0), None
 
 
@@ -229,12 +250,13 @@ def hidden_states(
         kept_tokens: places in the row that a last layer with an early end goes on with.
 
     Returns:
-        States ``(tokens, hidden)``, of the last layer or of all.
+        States ``(tokens, hidden)``, of the last layer or of all; of a batch that is laid out
+        ``(row, hidden)``.
     """
     pad_id = backbone.config.pad_token_id or 0
     if runs_packed(backbone):
         offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
-        fill = fill_of(len(batch.input_ids))
+        fill = fill_of(len(batch.input_ids)) if batch.layout is None else 0
         kept = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
         output = backbone(
             input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),

@@ -37,6 +37,30 @@ _OVER_TOKENS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def _block_mean(block: Tensor, inside: Tensor) -> Tensor:
+    total = (block.float() * inside[..., None]).sum(1)
+    return total / inside.sum(1, keepdim=True)
+
+
+def _block_max(block: Tensor, inside: Tensor) -> Tensor:
+    return block.masked_fill(~inside[..., None], -torch.inf).amax(1)
+
+
+def _block_last(block: Tensor, inside: Tensor) -> Tensor:
+    last = inside.sum(1) - 1
+    return block[torch.arange(len(block), device=block.device), last]
+
+
+# the same for sequences padded to one block: (sequences, width, hidden) and which are tokens
+_OVER_BLOCKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "last_token": _block_last,
+    "max": _block_max,
+    "mean": _block_mean,
+    "first_last_mean": _block_mean,
+    "top2_mean": _block_mean,
+}
+
+
 def check_pooling(name: str) -> str:
     """The name itself, or `InputError` naming the known ones."""
     if name not in POOLINGS:
@@ -55,5 +79,8 @@ def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
     else:
         states = layers[-1]
     over_tokens = _OVER_TOKENS[pooling]
-    pooled = torch.cat([over_tokens(group) for group in batch.by_length(states)])
+    if batch.layout is None:
+        pooled = torch.cat([over_tokens(group) for group in batch.by_length(states)])
+    else:
+        pooled = _OVER_BLOCKS[pooling](batch.layout.block(states), batch.layout.inside)
     return pooled.float()[batch.order]

@@ -128,7 +128,9 @@ def train(
             cache_dir=config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens",
             show_progress=is_main(),
         )
-    collator = ViewCollator(store, views, text_ids)
+    # a GPU wants batches of few shapes
+    pad_id = encoder.pad_id if encoder.device.type == "cuda" else None
+    collator = ViewCollator(store, views, text_ids, pad_id)
     run = _Run(folder, encoder, config, eval_data, rows.source)
     if ready is not None:
         ready()
@@ -167,6 +169,10 @@ class _Run:
         config = self.config
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.folder / "tensorboard")
         has_dev = self.dev is not None
+        if config.torch_compile:
+            backend = config.torch_compile_backend
+            mode = {"mode": config.torch_compile_mode} if backend == "inductor" else {}
+            model.compile_encoder(backend=backend, **mode)
         arguments = config.to_training_arguments(
             self.folder,
             bf16=resolve_precision("auto", self.encoder.device) == "bf16",
@@ -179,6 +185,8 @@ class _Run:
         # DataParallel would gather losses of halved batches: one process, one device; torchrun
         # for more.
         arguments._n_gpu = min(arguments.n_gpu, 1)
+        if self.encoder.device.type == "cuda":
+            arguments.accelerator_config.non_blocking = True  # a copy does not hold the step up
         return ContrastiveTrainer(
             model=model,
             args=arguments,

@@ -41,8 +41,18 @@ def check_rows(rows: Rows, config: TrainConfig) -> None:
 
 
 def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> None:
-    """Raise InputError for a length the encoder cannot take, or dropout twins without dropout."""
+    """Raise InputError for what this encoder, where it is, cannot be trained with."""
     encoder.check_max_length(config.max_length)
+    if config.torch_compile and encoder.device.type == "cpu":
+        raise InputError(
+            "torch_compile is for a GPU; on a CPU this package trains through compiled kernels of "
+            "its own, so leave torch_compile out"
+        )
+    if config.torch_compile and not encoder.packed:
+        raise InputError(
+            f"torch_compile: {encoder.backbone.config.model_type} models run padded, in shapes that "
+            "change with every batch; leave torch_compile out"
+        )
     if rows.kind == "text" and not any(encoder.dropout_rates()):
         raise InputError(
             f"every dropout rate of {encoder.name!r} is 0, so the two views of a text would be "
