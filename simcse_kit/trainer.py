@@ -16,6 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.data import Dataset, Sampler
 from transformers import (
     PrinterCallback,
@@ -59,11 +60,13 @@ class ViewCollator:
         store: every text's tokens.
         views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views`).
         text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
+        pad_id: lay the batches out (`simcse_kit.layout`), filled up with this token; None: not.
     """
 
     store: TokenStore
     views: Callable[[np.ndarray], np.ndarray]
     text_ids: np.ndarray | None
+    pad_id: int | None = None
 
     def lengths(self, rows: int) -> np.ndarray:
         """Tokens of all views of each row, int64 ``(rows,)``."""
@@ -71,8 +74,9 @@ class ViewCollator:
 
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         texts = self.views(np.asarray(rows, dtype=np.int64))
+        packed = PackedBatch.from_flat(*self.store.gather(texts.reshape(-1)))
         batch: dict[str, Any] = {
-            "batch": PackedBatch.from_flat(*self.store.gather(texts.reshape(-1)))
+            "batch": packed if self.pad_id is None else packed.laid_out(self.pad_id)
         }
         if self.text_ids is not None:
             batch["text_ids"] = torch.from_numpy(self.text_ids[texts])
@@ -143,6 +147,17 @@ class ContrastiveTrainer(Trainer):
             reason = self.alarm.check(float(loss), dict(zip(BATCH_FIGURES, values, strict=True)))
             self._sound(self.state.global_step + 1, reason)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """As the Trainer's; on a CPU gradients that are short enough are not multiplied by 1."""
+        if self.args.device.type != "cpu" or self.args.world_size > 1:
+            clipped: Tensor = super()._clip_grad_norm(model)
+            return clipped
+        learning = [p for p in model.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in learning if p.grad is not None])
+        if not norm <= self.args.max_grad_norm:  # a NaN too takes the Trainer's way
+            clip_grads_with_norm_(learning, self.args.max_grad_norm, norm)
+        return norm
 
     def _sound(self, step: int, reason: str | None) -> None:
         if reason is None:
