@@ -7,8 +7,9 @@ as a raw encoder's do; more classes by L-BFGS, for the size of Newton's matrix g
 square.
 
 Hundreds of small fits go fold by fold to all cores, each on one thread, so that the same data give
-the same bits on any number of cores. Within a fold the strengths go from weak to strong, each
-starting from the solution before it.
+the same bits on any number of cores. On all of the training examples the strengths go from weak to
+strong, each starting from the solution before it; without a fold, each starts from the solution
+with it, which is near. The optimum is one, so where a fit starts decides only how soon it is there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -32,6 +34,7 @@ MOST_ITERATIONS = 1000
 SOLVERS = "newton-cholesky (two classes), lbfgs (more)"
 
 Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+Solution = tuple[np.ndarray, np.ndarray]  # coefficients (1 or classes, D), intercepts
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -78,23 +81,34 @@ def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
 
 
 def choose_by_folds(
-    features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strengths: Sequence[float]
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: Sequence[Fold],
+    strengths: Sequence[float],
+    *,
+    cores: int | None = None,
 ) -> Chosen:
     """The strength whose accuracy is best on average over the folds.
 
     Args:
         features: (N, D). labels: classes (N,), from 0.
         strengths: ascending; the weakest of those that are equal to 0.01 points is chosen.
+        cores: to compute on; default all.
     """
+
+    def path(_: None) -> list[Solution]:
+        return [_solution(fit) for fit in _fits(features, labels, strengths)]
+
+    (starts,) = on_every_core(path, [None], cores)
 
     def held_out(fold: Fold) -> list[float]:
         train, held = fold
-        fits = _fits(features[train], labels[train], strengths)
+        fits = _fits(features[train], labels[train], strengths, starts)
         right = labels[held]
         there = features[held]
         return [float((fit.predict(there) == right).mean()) for fit in fits]
 
-    return _best(strengths, np.mean(_on_every_core(held_out, folds), axis=0))
+    return _best(strengths, np.mean(on_every_core(held_out, folds, cores), axis=0))
 
 
 def choose_on(
@@ -110,11 +124,16 @@ def choose_on(
         (fit,) = _fits(features, labels, one)
         return float((fit.predict(held_features) == held_labels).mean())
 
-    return _best(strengths, np.array(_on_every_core(held_out, [[one] for one in strengths])))
+    return _best(strengths, np.array(on_every_core(held_out, [[one] for one in strengths])))
 
 
 def predict(
-    features: np.ndarray, labels: np.ndarray, strength: float, test: np.ndarray
+    features: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    test: np.ndarray,
+    *,
+    cores: int | None = None,
 ) -> np.ndarray:
     """Classes (M,) of `test` (M, D) after training on `features` (N, D) and `labels` (N,)."""
 
@@ -122,7 +141,7 @@ def predict(
         (fit,) = _fits(features, labels, [one])
         return np.asarray(fit.predict(test))
 
-    return _on_every_core(fitted, [strength])[0]
+    return on_every_core(fitted, [strength], cores)[0]
 
 
 def _best(strengths: Sequence[float], shares: np.ndarray) -> Chosen:
@@ -131,10 +150,18 @@ def _best(strengths: Sequence[float], shares: np.ndarray) -> Chosen:
     return Chosen(strengths[best], float(scores[best]))
 
 
+def _solution(fit: LogisticRegression) -> Solution:
+    """What a fit found, as a start for others."""
+    return fit.coef_.copy(), fit.intercept_.copy()
+
+
 def _fits(
-    features: np.ndarray, labels: np.ndarray, strengths: Iterable[float]
+    features: np.ndarray,
+    labels: np.ndarray,
+    strengths: Iterable[float],
+    starts: Iterable[Solution] | None = None,
 ) -> Iterator[LogisticRegression]:
-    """The classifier after each strength in turn."""
+    """The classifier after each strength in turn, from its start or from the one before."""
     from sklearn.linear_model import LogisticRegression
 
     fit = LogisticRegression(
@@ -143,7 +170,9 @@ def _fits(
         max_iter=MOST_ITERATIONS,
         warm_start=True,
     )
-    for strength in strengths:
+    for strength, start in zip(strengths, starts or repeat(None), strict=False):
+        if start is not None:
+            fit.coef_, fit.intercept_ = start
         fit.set_params(C=strength).fit(features, labels)
         if fit.n_iter_.max() >= MOST_ITERATIONS:
             logger.warning(
@@ -153,15 +182,17 @@ def _fits(
         yield fit
 
 
-def _on_every_core(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-    """`work` of each item, on as many threads as the linear algebra would take."""
+def on_every_core(
+    work: Callable[[Any], T], items: Sequence[Any], cores: int | None = None
+) -> list[T]:
+    """`work` of each item, on `cores` threads, by default as many as linear algebra would take."""
     import warnings
 
     from joblib import Parallel, delayed
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_info, threadpool_limits
 
-    threads = max((pool["num_threads"] for pool in threadpool_info()), default=1)
+    threads = cores or max((pool["num_threads"] for pool in threadpool_info()), default=1)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said above, once
         parallel = Parallel(n_jobs=min(threads, len(items)), prefer="threads")

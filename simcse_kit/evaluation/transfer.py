@@ -34,9 +34,11 @@ from simcse_kit.evaluation.logistic import (
     SOLVERS,
     TOLERANCE,
     Chosen,
+    Fold,
     as_features,
     choose_by_folds,
     choose_on,
+    on_every_core,
     predict,
     stratified_folds,
 )
@@ -203,14 +205,19 @@ def score_task(
 
 def _in_folds(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, tuple[Chosen, ...]]:
     """Classes (N,), each predicted by the fold that did not train on it."""
-    predicted = np.empty_like(labels)
-    chosen = []
-    for train, test in stratified_folds(labels, FOLDS, SEED):
+
+    def judged(fold: Fold) -> tuple[np.ndarray, Chosen]:
+        train, test = fold
         x, y = features[train], labels[train]
-        one = choose_by_folds(x, y, stratified_folds(y, FOLDS, SEED), STRENGTHS)
-        predicted[test] = predict(x, y, one.strength, features[test])
-        chosen.append(one)
-    return predicted, tuple(chosen)
+        one = choose_by_folds(x, y, stratified_folds(y, FOLDS, SEED), STRENGTHS, cores=1)
+        return predict(x, y, one.strength, features[test], cores=1), one
+
+    folds = stratified_folds(labels, FOLDS, SEED)
+    predicted = np.empty_like(labels)
+    results = on_every_core(judged, folds)
+    for (_, test), (classes, _) in zip(folds, results, strict=True):
+        predicted[test] = classes
+    return predicted, tuple(one for _, one in results)
 
 
 def _on_test(
