@@ -7,6 +7,10 @@ the same encoder, batch and length; the first pair warms up and is not counted. 
 a second (medians), the ratio (median, min and max over the pairs), the FLOPs of real tokens as a
 share of the matrix rate measured beside each pair (MFU), each side's peak memory (of its process,
 or of the GPU), and whether both computed the same: exit code 1 where they did not.
+
+On a shared host a virtual machine is at times not run. A pair from which the host took more than
+``--most-stolen`` of the processors' time is taken again, at most as often as there are pairs, and
+stands in the figures as one that was not counted.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import speed_gradcache
 import speed_onnx
 from provenance import write
 from simcse_kit.errors import InputError
+from speed_host import Stolen
 from speed_machine import MatrixRate
 from speed_ours import CHECKED
 from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
@@ -100,7 +105,7 @@ def reference(name: str, setting: Setting, alone: bool) -> Evidence:
 
 
 def alternate(
-    comparison: Comparison, pairs: int, alone: bool, machine: Worker
+    comparison: Comparison, pairs: int, most_stolen: float, alone: bool, machine: Worker
 ) -> tuple[dict[str, Any], list[Rates]]:
     """Let both sides and the machine's matrix rate take turns, and compare what they did."""
     work = WORKS[comparison.name]
@@ -111,6 +116,8 @@ def alternate(
     )
     taken: list[Pair] = []
     rates: list[Rates] = []
+    shares: list[float] = []
+    not_counted: list[dict[str, float]] = []
     with ExitStack() as stack:
         # one after the other: ours times its tokenising while it is built, and as threads of one
         # process they would both set torch's default type
@@ -118,20 +125,30 @@ def alternate(
         ours.ready()
         peer = stack.enter_context(Worker(*sides[1], alone=alone))
         peer.ready()
-        for number in range(1 + pairs):
-            taken.append((ours.turn(), peer.turn()))
-            rates.append(machine.turn().notes)
-            speeds = [rate(turn) for turn in taken[-1]]
+        while len(taken) <= pairs:
+            host = Stolen()
+            pair, stolen = (ours.turn(), peer.turn()), host.share()
+            beside = machine.turn().notes
+            speeds = [rate(turn) for turn in pair]
+            again = bool(taken) and stolen > most_stolen and len(not_counted) < pairs
             print(
-                f"{comparison.label()}: {f'pair {number}' if number else 'warm-up'}: "
-                f"{speeds[0]:,.1f} and {speeds[1]:,.1f} sentences/s, {speeds[0] / speeds[1]:.2f}×",
+                f"{comparison.label()}: {f'pair {len(taken)}' if taken else 'warm-up'}: "
+                f"{speeds[0]:,.1f} and {speeds[1]:,.1f} sentences/s, {speeds[0] / speeds[1]:.2f}×"
+                + (f"; not counted, the host took {stolen:.0%}" if again else ""),
                 file=sys.stderr,
                 flush=True,
             )
+            if again:
+                not_counted.append({"ratio": speeds[0] / speeds[1], "stolen": stolen})
+                continue
+            taken.append(pair)
+            rates.append(beside)
+            shares.append(stolen)
         (our_evidence, our_memory), (their_evidence, their_memory) = ours.finish(), peer.finish()
     flops = our_evidence.get("flops_a_sentence")
     row: dict[str, Any] = {"work": comparison.name, "against": comparison.peer}
     row |= summarise(taken[1:], (our_memory, their_memory), flops)
+    row |= {"stolen": shares[1:], "not_counted": not_counted}
     row["ours"]["precision"] = comparison.setting.precision
     row["peer"]["precision"] = precision
     precisions = (comparison.setting.precision, precision)
@@ -149,7 +166,9 @@ def middle(rates: Sequence[Rates]) -> Rates:
     return {name: statistics.median(each[name] for each in rates) for name in rates[0]}
 
 
-def measure(rows: Sequence[Comparison], pairs: int, alone: bool) -> dict[str, Any]:
+def measure(
+    rows: Sequence[Comparison], pairs: int, most_stolen: float, alone: bool
+) -> dict[str, Any]:
     """Every comparison; the machine's rate is taken beside every pair of turns, where it counts."""
     setting = rows[0].setting
     needed = {row.setting.precision for row in rows} | {"fp32"}  # which the default peers are in
@@ -157,7 +176,7 @@ def measure(rows: Sequence[Comparison], pairs: int, alone: bool) -> dict[str, An
     load = os.getloadavg()[0]
     with Worker(MatrixRate, replace(setting, rates=tuple(sorted(needed))), alone=alone) as machine:
         machine.ready()
-        compared = [alternate(row, pairs, alone, machine) for row in rows]
+        compared = [alternate(row, pairs, most_stolen, alone, machine) for row in rows]
         evidence, _ = machine.finish()
     rates = middle([each for _, beside in compared for each in beside])
     return {
@@ -229,6 +248,12 @@ def arguments() -> argparse.ArgumentParser:
     machine.add_argument("--threads", type=int, help="of the CPU (default: torch's own choice)")
     machine.add_argument("--matrix-sizes", type=int, nargs="+", help="default: fits the device")
     machine.add_argument(
+        "--most-stolen",
+        type=float,
+        default=0.03,
+        help="share of the time that the host may take from a counted pair",
+    )
+    machine.add_argument(
         "--one-process",
         action="store_true",
         help="both sides as threads of one process: starts sooner, measures no memory",
@@ -245,6 +270,8 @@ def check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
+    if not 0 <= options.most_stolen <= 1:
+        raise InputError(f"--most-stolen must be from 0 to 1, not {options.most_stolen}")
     if options.warmup_steps < 0:
         raise InputError(f"--warmup-steps must be 0 or more, not {options.warmup_steps}")
     for name in options.work:
@@ -279,7 +306,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         peer_batch=options.peer_batch,
         steps=options.steps,
         warmup_steps=options.warmup_steps,
-        turns=1 + options.pairs,
+        turns=1 + 2 * options.pairs,  # each can be taken again
         learning_rate=options.learning_rate,
         file_order=options.order == "file",
         overrides=tuple(options.overrides),
@@ -291,7 +318,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         print(reason, file=sys.stderr)
     figures: dict[str, Any] = {"settings": settings_of(options), "not_run": left_out}
     if rows:
-        figures |= measure(rows, options.pairs, alone=not options.one_process)
+        figures |= measure(rows, options.pairs, options.most_stolen, alone=not options.one_process)
         print(machine_line(figures["matrix_flops_per_second"], figures["threads"], device) + "\n")
         print(table([cells(row) for row in figures["rows"]], HEADINGS, options.markdown))
     if "gradcache" in options.work:

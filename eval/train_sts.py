@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from provenance import write
 from simcse_kit.config import build_config
@@ -63,10 +64,13 @@ def main() -> None:
     parser.add_argument("--recipe")
     parser.add_argument("--set", dest="settings", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--padded", action="store_true", help="through Hugging Face's attention")
     parser.add_argument("--runs", type=Path, help="keep the runs here; default: thrown away")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
+    if options.padded:
+        mock.patch("simcse_kit.encoder.enable_packing", lambda backbone: False).start()
     tasks, dev = load_tasks(options.data_dir), load_stsb(options.data_dir, "dev")
     pooling = build_config(options.recipe, options.settings).pooling
     before = scores(
@@ -105,6 +109,7 @@ def main() -> None:
             "model": Path(options.model).name,
             "data": Path(options.data).name,
             "config": build_config(options.recipe, options.settings).model_dump(mode="json"),
+            "padded": options.padded,
             "seeds": options.seeds,
             "before": before,
             "runs": found,
