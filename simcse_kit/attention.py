@@ -7,8 +7,8 @@ sequence by itself. For training without a compiler, neighbours are padded to a 
 the attention alone, with forward and backward written out, which saves the copies and the fp32
 detour of the composed one.
 
-Batches that were laid out (`simcse_kit.layout`: on a GPU, and under torch.compile) take one call for
-the whole row instead, whose shapes do not depend on the lengths in it.
+Batches that were laid out (`simcse_kit.layout`: for a GPU, for torch.compile) take one call for the
+whole row instead, whose shapes do not depend on the lengths in it.
 """
 
 from __future__ import annotations

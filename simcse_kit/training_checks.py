@@ -49,9 +49,10 @@ def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> 
             "its own, so leave torch_compile out"
         )
     if config.torch_compile and not encoder.packed:
+        family = encoder.backbone.config.model_type
         raise InputError(
-            f"torch_compile: {encoder.backbone.config.model_type} models run padded, in shapes that "
-            "change with every batch; leave torch_compile out"
+            f"torch_compile: {family} models run padded, in shapes that change with every batch; "
+            "leave torch_compile out"
         )
     if rows.kind == "text" and not any(encoder.dropout_rates()):
         raise InputError(

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "eval"))  # eval/ is no packa
 
 import growth
 import speed
+import speed_host
 from simcse_kit.errors import InputError
 from speed_machine import encoder_flops
 from speed_ours import read_sentences
@@ -149,3 +150,37 @@ def test_the_slope_of_growth() -> None:
     rows = [{"size": 10.0, "seconds": 1.0}, {"size": 1000.0, "seconds": 10_000.0}]
     assert growth.exponent(rows, "seconds") == pytest.approx(2)
     assert growth.exponent(rows[:1], "seconds") is None
+
+
+def test_a_pair_that_the_host_disturbed_is_taken_again(
+    tiny_encoder: Callable[[str], Path],
+    sentences: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once for each pair at most: a host that never rests does not hold the measurement up."""
+    shares = iter(
+        [0.9, 0.5, 0.01, 0.4, 0.6]
+    )  # warm-up, again, counted, again, counted all the same
+    monkeypatch.setattr(speed.Stolen, "share", lambda self: next(shares))
+    options = ["--work", "encode", "--peers", "default", "--precision", "fp32", "--pairs", "2"]
+    options += ["--sentences", "8", "--matrix-sizes", "32", "--one-process"]
+    options += ["--json", str(tmp_path / "speed.json"), "--data", str(sentences)]
+    assert speed.main(["--model", str(tiny_encoder("bert")), *options]) == 0
+    (row,) = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    assert row["stolen"] == [0.01, 0.6]
+    assert [each["stolen"] for each in row["not_counted"]] == [0.5, 0.4]
+    assert len(row["ratio"]["pairs"]) == 2
+
+
+def test_the_hosts_share_is_that_of_the_time_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(speed_host, "_STAT", stat)
+    assert speed_host.Stolen().share() == 0  # not on Linux
+    stat.write_text("cpu  100 0 50 800 0 0 0 50 7 7\ncpu0 1 1\n")
+    host = speed_host.Stolen()
+    stat.write_text("cpu  160 0 60 810 0 0 0 70 9 9\ncpu0 2 2\n")
+    assert host.share() == pytest.approx(20 / 100)
+    assert host.share() == 0
