@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,11 +27,6 @@ from torch.nn import functional as F
 from simcse_kit.dropout import draw_seed, keep_mask
 from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
 from simcse_kit.layout import RowLayout
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None
 
 Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
 
@@ -139,13 +135,17 @@ def block_attention(
         ``(row, heads, head_dim)``; in the fill stands anything.
     """
     inference = dropout == 0 and not torch.is_grad_enabled()
-    if inference and query.is_cuda and query.dtype in _HALF and varlen_attn is not None:
+    if inference and query.is_cuda and query.dtype in _HALF and _knows_lengths():
+        from torch.nn.attention.varlen import varlen_attn
+
         reach = (-1, -1) if window is None else (window - 1, window - 1)
         width, bounds = layout.places.shape[1], layout.bounds
-        row: Tensor = varlen_attn(
-            query, key, value, bounds, bounds, width, width, scale=scaling, window_size=reach
+        return cast(
+            Tensor,
+            varlen_attn(
+                query, key, value, bounds, bounds, width, width, scale=scaling, window_size=reach
+            ),
         )
-        return row
     q, k, v = (layout.block(states).transpose(1, 2) for states in (query, key, value))
     seen = layout.inside[:, None, None, :]
     band = window_mask(seen.shape[-1], window, query.device)
@@ -157,6 +157,12 @@ def block_attention(
         q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling
     )
     return layout.unblock(attended.transpose(1, 2))
+
+
+@lru_cache(maxsize=1)
+def _knows_lengths() -> bool:
+    """Whether this torch has attention over sequences of any lengths (2.10 and later)."""
+    return find_spec("torch.nn.attention.varlen") is not None
 
 
 def window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:

@@ -10,7 +10,7 @@ and backward pass then depends on a length except through what those tensors hol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -92,5 +92,5 @@ class RowLayout:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> RowLayout:
-        tensors = [getattr(self, field.name) for field in fields(self)[:-1]]
-        return RowLayout(*map(change, tensors), self.pad_id)
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{k: change(v) for k, v in held.items() if isinstance(v, Tensor)})

@@ -8,8 +8,10 @@ square.
 
 Hundreds of small fits go fold by fold to all cores, each on one thread, so that the same data give
 the same bits on any number of cores. On all of the training examples the strengths go from weak to
-strong, each starting from the solution before it; without a fold, each starts from the solution
-with it, which is near. The optimum is one, so where a fit starts decides only how soon it is there.
+strong, each starting from the solution before it. Without a fold, Newton's method starts from the
+solution with it, which is near: it lands on the optimum in a step or two from anywhere close.
+L-BFGS creeps up and stops at a tolerance, where a start that has seen the fold could be told, so
+there the strengths of a fold start from one another.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -96,7 +98,9 @@ def choose_by_folds(
         cores: to compute on; default all.
     """
 
-    def path(_: None) -> list[Solution]:
+    def path(_: None) -> list[Solution | None]:
+        if not _is_newtons(labels):
+            return [None] * len(strengths)
         return [_solution(fit) for fit in _fits(features, labels, strengths)]
 
     (starts,) = on_every_core(path, [None], cores)
@@ -150,6 +154,10 @@ def _best(strengths: Sequence[float], shares: np.ndarray) -> Chosen:
     return Chosen(strengths[best], float(scores[best]))
 
 
+def _is_newtons(labels: np.ndarray) -> bool:
+    return bool(labels.max() == 1)
+
+
 def _solution(fit: LogisticRegression) -> Solution:
     """What a fit found, as a start for others."""
     return fit.coef_.copy(), fit.intercept_.copy()
@@ -159,18 +167,18 @@ def _fits(
     features: np.ndarray,
     labels: np.ndarray,
     strengths: Iterable[float],
-    starts: Iterable[Solution] | None = None,
+    starts: Iterable[Solution | None] | None = None,
 ) -> Iterator[LogisticRegression]:
     """The classifier after each strength in turn, from its start or from the one before."""
     from sklearn.linear_model import LogisticRegression
 
     fit = LogisticRegression(
-        solver="newton-cholesky" if labels.max() == 1 else "lbfgs",
+        solver="newton-cholesky" if _is_newtons(labels) else "lbfgs",
         tol=TOLERANCE,
         max_iter=MOST_ITERATIONS,
         warm_start=True,
     )
-    for strength, start in zip(strengths, starts or repeat(None), strict=False):
+    for strength, start in zip(strengths, starts or cycle([None]), strict=False):
         if start is not None:
             fit.coef_, fit.intercept_ = start
         fit.set_params(C=strength).fit(features, labels)
