@@ -130,6 +130,19 @@ def model(folder) -> ContrastiveModel:
     return build_model(load(folder), TrainConfig(dropout=0.1, head="none")).train()
 
 
+def assert_learn_alike(
+    model: ContrastiveModel, other: ContrastiveModel, given: PackedBatch, **apart: float
+) -> None:
+    """The same gradients from this batch."""
+    for each in (model, other):
+        each.zero_grad()
+        each(given)["loss"].backward()
+    found = dict(model.named_parameters())
+    for name, parameter in other.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name].grad, parameter.grad, **apart)
+
+
 def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(tiny_encoder, monkeypatch):
     """Batches of the same size of row and few runs of lengths in common: one compilation."""
     for name in ("kernels", "built_kernels"):  # a CPU's, which no GPU has
@@ -144,13 +157,7 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(tiny_encoder
         [17, 3, 5, 6, 6, 4, 4, 4],
     ):
         given = batch(lengths).laid_out(plain.encoder.pad_id)
-        for each in (plain, compiled):
-            each.zero_grad()
-            each(given)["loss"].backward()
-        ours = dict(compiled.named_parameters())
-        for name, parameter in plain.named_parameters():
-            if parameter.grad is not None:
-                torch.testing.assert_close(ours[name].grad, parameter.grad, atol=1e-5, rtol=1e-4)
+        assert_learn_alike(compiled, plain, given, atol=1e-5, rtol=1e-4)
     assert counter.frame_count == 1
     compiled(batch([30] * 8).laid_out(plain.encoder.pad_id))  # another size of row
     assert counter.frame_count == 2
@@ -208,10 +215,4 @@ def test_on_a_gpu_captured_graphs_learn_what_single_kernels_do(tiny_encoder):
     captured.compile_encoder(mode="reduce-overhead")
     for seed in range(5):  # the first ones warm up and capture, the last ones replay
         laid = batch([7, 3, 7, 20, 5, 1, 3, 4], seed).laid_out(plain.encoder.pad_id).to("cuda")
-        for each in (plain, captured):
-            each.zero_grad()
-            each(laid)["loss"].backward()
-        ours = dict(captured.named_parameters())
-        for name, parameter in plain.named_parameters():
-            if parameter.grad is not None:
-                torch.testing.assert_close(ours[name].grad, parameter.grad, atol=1e-4, rtol=1e-3)
+        assert_learn_alike(captured, plain, laid, atol=1e-4, rtol=1e-3)
