@@ -10,7 +10,7 @@ and backward pass then depends on a length except through what those tensors hol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -92,5 +92,11 @@ class RowLayout:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> RowLayout:
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{k: change(v) for k, v in held.items() if isinstance(v, Tensor)})
+        return RowLayout(
+            position_ids=change(self.position_ids),
+            places=change(self.places),
+            inside=change(self.inside),
+            back=change(self.back),
+            bounds=change(self.bounds),
+            pad_id=self.pad_id,
+        )
