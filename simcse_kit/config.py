@@ -193,6 +193,20 @@ class TrainConfig(BaseModel):
             raise key_error(info.field_name, f"{info.field_name} {one_of(choices, value)}")
         return value
 
+    @field_validator("torch_compile_backend")
+    @classmethod
+    def _known_backend(cls, value: str) -> str:
+        if value == "inductor":
+            return value  # spares the import
+        from torch._dynamo import list_backends
+
+        choices = [str(name) for name in list_backends(exclude_tags=())]
+        if value not in choices:
+            raise key_error(
+                "torch_compile_backend", f"torch_compile_backend {one_of(choices, value)}"
+            )
+        return value
+
     @field_validator("max_steps")
     @classmethod
     def _some_steps(cls, value: int) -> int:

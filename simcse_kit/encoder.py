@@ -395,7 +395,15 @@ class SentenceEncoder(nn.Module):
         places = np.argsort(-lengths, kind="stable")
         filled = np.cumsum(lengths[places])
         cuts = np.flatnonzero(np.diff((filled - 1) // budget)) + 1
-        yield from np.split(places, cuts)
+        for batch in np.split(places, cuts):
+            # on a GPU attention and pooling may pad to the longest: not to more than double
+            while self.device.type == "cuda" and len(batch) > 1:
+                most = max(1, 2 * budget // int(lengths[batch[0]]))
+                if len(batch) <= most:
+                    break
+                yield batch[:most]
+                batch = batch[most:]
+            yield batch
 
     @contextlib.contextmanager
     def _inference(self, precision: str) -> Iterator[None]:

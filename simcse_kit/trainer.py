@@ -150,7 +150,7 @@ class ContrastiveTrainer(Trainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """As the Trainer's; on a CPU gradients that are short enough are not multiplied by 1."""
-        if self.args.device.type != "cpu" or self.args.world_size > 1:
+        if self.args.device.type != "cpu" or self.args.world_size > 1 or self.args.fp16:
             clipped: Tensor = super()._clip_grad_norm(model)
             return clipped
         learning = [p for p in model.parameters() if p.grad is not None]

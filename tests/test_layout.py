@@ -125,6 +125,16 @@ def test_chunks_of_a_laid_out_batch_are_laid_out(tiny_encoder):
     torch.testing.assert_close(joined, whole, atol=1e-5, rtol=1e-5)
 
 
+def test_on_a_gpu_a_batch_of_encode_pads_to_no_more_than_double(tiny_encoder, monkeypatch):
+    encoder = load(tiny_encoder("bert"))
+    lengths = np.array([60, 50, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2])
+    monkeypatch.setattr(SentenceEncoder, "device", torch.device("cuda"))
+    batches = list(encoder._batches(lengths, 100))
+    assert sorted(np.concatenate(batches)) == list(range(16))
+    assert all(len(each) * lengths[each].max() <= 200 for each in batches)
+    assert [len(each) for each in batches] == [1, 4, 11]
+
+
 def model(folder) -> ContrastiveModel:
     torch.manual_seed(0)
     return build_model(load(folder), TrainConfig(dropout=0.1, head="none")).train()
@@ -168,6 +178,7 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(tiny_encoder
     [
         ({"torch_compile": True}, "torch_compile is for a GPU"),
         ({"torch_compile_mode": "fastest"}, "torch_compile_mode"),
+        ({"torch_compile_backend": "inductr"}, "torch_compile_backend.*inductor"),
         ({"torch_compile": True, "mini_batch_size": 2}, "exclude each other"),
     ],
 )

@@ -20,7 +20,9 @@ def model() -> nn.Module:
 
 
 def clip(layers: nn.Module, longest: float) -> torch.Tensor:
-    args = SimpleNamespace(device=torch.device("cpu"), world_size=1, max_grad_norm=longest)
+    args = SimpleNamespace(
+        device=torch.device("cpu"), world_size=1, fp16=False, max_grad_norm=longest
+    )
     return ContrastiveTrainer._clip_grad_norm(SimpleNamespace(args=args), layers)
 
 
