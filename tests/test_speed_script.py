@@ -164,7 +164,8 @@ def test_a_pair_that_the_host_disturbed_is_taken_again(
     )  # warm-up, again, counted, again, counted all the same
     monkeypatch.setattr(speed.Stolen, "share", lambda self: next(shares))
     options = ["--work", "encode", "--peers", "default", "--precision", "fp32", "--pairs", "2"]
-    options += ["--sentences", "8", "--matrix-sizes", "32", "--one-process"]
+    options += ["--sentences", "8", "--encode-length", "16"]
+    options += ["--matrix-sizes", "32", "--one-process"]
     options += ["--json", str(tmp_path / "speed.json"), "--data", str(sentences)]
     assert speed.main(["--model", str(tiny_encoder("bert")), *options]) == 0
     (row,) = json.loads((tmp_path / "speed.json").read_text())["rows"]
