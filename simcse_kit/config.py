@@ -242,6 +242,12 @@ class TrainConfig(BaseModel):
             )
         if self.bf16 and self.fp16:
             raise key_error("fp16", "bf16 and fp16 are both true; choose one")
+        how = ("torch_compile_backend", "torch_compile_mode")
+        asked = [key for key in how if getattr(self, key) != type(self).model_fields[key].default]
+        if asked and not self.torch_compile:
+            raise key_error(
+                asked[0], f"{asked[0]} is given but torch_compile is not true; set both"
+            )
         if self.torch_compile and self.mini_batch_size is not None:
             raise key_error(
                 "torch_compile",

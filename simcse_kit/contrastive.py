@@ -71,7 +71,7 @@ class ContrastiveModel(nn.Module):
         Args:
             settings: of `torch.compile`.
         """
-        # of a long run's lengths some give rows of a rare size; each is one graph, none is in vain
+        # at the default limit of 8 graphs dynamo would run further sizes of row uncompiled
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         self._compiled = torch.compile(self.encoder.forward, dynamic=False, **settings)
 

@@ -20,7 +20,7 @@ from simcse_kit.fast_layers import held_weights, use_fast_layers
 from simcse_kit.kernels import kernels
 from simcse_kit.last_layer import use_early_end
 from simcse_kit.memory import keep_buffers
-from simcse_kit.packing import PackedBatch, enable_packing
+from simcse_kit.packing import PackedBatch, enable_packing, token_batches
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
 from simcse_kit.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.precision import Precision, resolve_precision
@@ -389,21 +389,12 @@ class SentenceEncoder(nn.Module):
             raise InputError(f"no prompt named {name!r}; the model's prompts: {known}")
         return self.prompts[name]
 
-    def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> Iterator[np.ndarray]:
-        """Row numbers, longest first, in batches of about `batch_tokens` tokens."""
-        budget = batch_tokens or (65_536 if self.device.type == "cuda" else 16_384)
-        places = np.argsort(-lengths, kind="stable")
-        filled = np.cumsum(lengths[places])
-        cuts = np.flatnonzero(np.diff((filled - 1) // budget)) + 1
-        for batch in np.split(places, cuts):
-            # on a GPU attention and pooling may pad to the longest: not to more than double
-            while self.device.type == "cuda" and len(batch) > 1:
-                most = max(1, 2 * budget // int(lengths[batch[0]]))
-                if len(batch) <= most:
-                    break
-                yield batch[:most]
-                batch = batch[most:]
-            yield batch
+    def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
+        if self.device.type != "cuda":
+            return token_batches(lengths, batch_tokens or 16_384, None)
+        tokens = batch_tokens or 65_536
+        # there attention and pooling may pad to the longest: not to more than double
+        return token_batches(lengths, tokens, 2 * tokens)
 
     @contextlib.contextmanager
     def _inference(self, precision: str) -> Iterator[None]:

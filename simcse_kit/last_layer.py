@@ -39,6 +39,7 @@ def _last_attention(backbone: nn.Module) -> nn.Module | None:
 class _KeepsSome(nn.Module):
     """Mixed in before BERT's ``Attention`` (and its copies), which has ``self`` and ``output``."""
 
+    self: nn.Module
     output: nn.Module
 
     def forward(
@@ -48,7 +49,7 @@ class _KeepsSome(nn.Module):
         if kept_tokens is None:
             unchanged: tuple[Any, ...] = super().forward(hidden_states, *args, **kwargs)
             return unchanged
-        attended, weights = self.self(hidden_states, *args, **kwargs)  # type: ignore[operator]
+        attended, weights = self.self(hidden_states, *args, **kwargs)
         kept = (states.index_select(1, kept_tokens) for states in (attended, hidden_states))
         return self.output(*kept), weights
 
@@ -60,7 +61,7 @@ def first_token_states(backbone: Any, batch: PackedBatch) -> Tensor:
     """
     if not (runs_packed(backbone) and ends_early(backbone)):
         (states,) = hidden_states(backbone, batch)
-        return states[batch.starts]
+        return states.index_select(0, batch.starts)
     starts = batch.starts
     # as many as a row is filled up to, for the same reason
     kept = F.pad(starts, (0, fill_of(len(starts)))) if batch.layout is None else starts

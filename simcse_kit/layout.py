@@ -77,11 +77,12 @@ class RowLayout:
 
     def block(self, states: Tensor) -> Tensor:
         """``(R, …)`` to ``(S, W, …)``; behind a sequence's end stands its first token's state."""
-        return states[self.places]
+        # its way back adds rows; that of states[places] would sort the places first, on a GPU
+        return states.index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
 
     def unblock(self, block: Tensor) -> Tensor:
         """``(S, W, …)`` back to ``(R, …)``; in the fill stands some token's state."""
-        return block.flatten(0, 1)[self.back]
+        return block.flatten(0, 1).index_select(0, self.back)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RowLayout:
         """The same layout on another device."""

@@ -230,6 +230,27 @@ def enable_packing(backbone: PreTrainedModel) -> bool:
     return runs_packed(backbone)
 
 
+def token_batches(lengths: np.ndarray, tokens: int, most_padded: int | None) -> list[np.ndarray]:
+    """Row numbers, longest first, in batches of about so many tokens.
+
+    Args:
+        lengths: tokens of each row, ``(rows,)``.
+        most_padded: what a batch may have at most once padded to its longest; None: anything.
+    """
+    places = np.argsort(-lengths, kind="stable")
+    cuts = np.flatnonzero(np.diff((np.cumsum(lengths[places]) - 1) // tokens)) + 1
+    batches = []
+    for batch in np.split(places, cuts):
+        while most_padded is not None and len(batch) * lengths[batch[0]] > most_padded:
+            most = max(1, most_padded // int(lengths[batch[0]]))
+            if len(batch) <= most:
+                break
+            batches.append(batch[:most])
+            batch = batch[most:]
+        batches.append(batch)
+    return batches
+
+
 def fill_of(tokens: int) -> int:
     """How many tokens a row of so many is filled up with."""
     return -tokens % (_FILL if tokens > 8 * _FILL else _FILL // 4)

@@ -27,37 +27,33 @@ LAYER_PAIRS = {"first_last_mean": (1, -1), "top2_mean": (-2, -1)}
 
 _FIRST_TOKEN = ("cls", "cls_before_pooler")
 
-# each of the others takes (count, length, hidden) and gives (count, hidden)
-_OVER_TOKENS: dict[str, Callable[[Tensor], Tensor]] = {
-    "last_token": lambda states: states[:, -1],
-    "max": lambda states: states.amax(1),
-    "mean": lambda states: states.float().mean(1),
-    "first_last_mean": lambda states: states.float().mean(1),
-    "top2_mean": lambda states: states.float().mean(1),
-}
+
+def _last(states: Tensor, inside: Tensor | None) -> Tensor:
+    if inside is None:
+        return states[:, -1]
+    return states[torch.arange(len(states), device=states.device), inside.sum(1) - 1]
 
 
-def _block_mean(block: Tensor, inside: Tensor) -> Tensor:
-    total = (block.float() * inside[..., None]).sum(1)
-    return total / inside.sum(1, keepdim=True)
+def _max(states: Tensor, inside: Tensor | None) -> Tensor:
+    if inside is not None:
+        states = states.masked_fill(~inside[..., None], -torch.inf)
+    return states.amax(1)
 
 
-def _block_max(block: Tensor, inside: Tensor) -> Tensor:
-    return block.masked_fill(~inside[..., None], -torch.inf).amax(1)
+def _mean(states: Tensor, inside: Tensor | None) -> Tensor:
+    if inside is None:
+        return states.float().mean(1)
+    return (states.float() * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
 
 
-def _block_last(block: Tensor, inside: Tensor) -> Tensor:
-    last = inside.sum(1) - 1
-    return block[torch.arange(len(block), device=block.device), last]
-
-
-# the same for sequences padded to one block: (sequences, width, hidden) and which are tokens
-_OVER_BLOCKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "last_token": _block_last,
-    "max": _block_max,
-    "mean": _block_mean,
-    "first_last_mean": _block_mean,
-    "top2_mean": _block_mean,
+# each of the others takes states (count, width, hidden) and which of them are tokens (count,
+# width), None where all are, and gives (count, hidden)
+_OVER_TOKENS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "last_token": _last,
+    "max": _max,
+    "mean": _mean,
+    "first_last_mean": _mean,
+    "top2_mean": _mean,
 }
 
 
@@ -79,8 +75,8 @@ def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
     else:
         states = layers[-1]
     over_tokens = _OVER_TOKENS[pooling]
-    if batch.layout is None:
-        pooled = torch.cat([over_tokens(group) for group in batch.by_length(states)])
+    if batch.layout is not None:
+        pooled = over_tokens(batch.layout.block(states), batch.layout.inside)
     else:
-        pooled = _OVER_BLOCKS[pooling](batch.layout.block(states), batch.layout.inside)
+        pooled = torch.cat([over_tokens(group, None) for group in batch.by_length(states)])
     return pooled.float()[batch.order]

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from invoking import run, succeed
 
 from simcse_kit import embedding_file
-from simcse_kit.cli import app
 from simcse_kit.config import recipe_names, recipe_text
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
@@ -32,16 +31,6 @@ SETTINGS = {
     "report_to": "none",
     "use_cpu": "true",
 }
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def settings(**changes: object) -> list[str]:

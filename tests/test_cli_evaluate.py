@@ -9,11 +9,10 @@ from typing import get_args
 
 import pytest
 import torch
+from invoking import run, succeed
 from mini_senteval import build_tree
-from typer.testing import CliRunner, Result
 
 from simcse_kit.card import with_section
-from simcse_kit.cli import app
 from simcse_kit.commands import options
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.protocols import ProtocolName
@@ -21,16 +20,6 @@ from simcse_kit.evaluation.sts_data import PUBLISHED
 from simcse_kit.seed_folder import SeedFolder
 
 FAST = ("--draws", "200")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def fail(*arguments: object) -> str:

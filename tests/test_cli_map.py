@@ -6,26 +6,19 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import invoking
 import pytest
 from test_report_page import check_page
-from typer.testing import CliRunner, Result
 
-from simcse_kit.cli import app
 from simcse_kit.encoder import SentenceEncoder
 
 WORDS = "the man plays guitar dog runs she reads book on train red car city old small"
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["map", *map(str, arguments)])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
+run, succeed = partial(invoking.run, "map"), partial(invoking.succeed, "map")
 
 
 @pytest.fixture(scope="module")

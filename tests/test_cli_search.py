@@ -9,25 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from invoking import run, succeed
 
-from simcse_kit.cli import app
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import mteb as ours
 from simcse_kit.evaluation import sts
 from simcse_kit.evaluation.sts_data import PairTask
 
 TEXTS = ["The man plays the guitar", "A dog runs", "She reads a book", "The red car", "One fish"]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def refused(*arguments: object) -> str:

@@ -8,21 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from invoking import run, succeed
 from mini_transfer import MINI, build_transfer, text
-from typer.testing import CliRunner, Result
 
-from simcse_kit.cli import app
 from simcse_kit.evaluation import transfer, transfer_data
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def refuse(*arguments: object) -> str:

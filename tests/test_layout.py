@@ -86,7 +86,7 @@ def test_dropout_falls_on_the_attention_weights_alone():
     torch.manual_seed(0)
     ones = torch.ones(layout.row, 2, 4)
     how = {"dropout": 0.25, "scaling": None, "window": None}
-    got = block_attention(*states, ones, layout, **how)[: sum(given.groups[0][:1]) * 16]
+    got = block_attention(*states, ones, layout, **how)[: 200 * 16]
     assert got.std() > 0.05
     assert abs(float(got.mean()) - 1) < 0.01
 
@@ -123,16 +123,6 @@ def test_chunks_of_a_laid_out_batch_are_laid_out(tiny_encoder):
         whole, joined = encoder(laid), torch.cat([encoder(part) for part in parts])[laid.order]
     assert all(part.layout is not None for part in parts)
     torch.testing.assert_close(joined, whole, atol=1e-5, rtol=1e-5)
-
-
-def test_on_a_gpu_a_batch_of_encode_pads_to_no_more_than_double(tiny_encoder, monkeypatch):
-    encoder = load(tiny_encoder("bert"))
-    lengths = np.array([60, 50, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2])
-    monkeypatch.setattr(SentenceEncoder, "device", torch.device("cuda"))
-    batches = list(encoder._batches(lengths, 100))
-    assert sorted(np.concatenate(batches)) == list(range(16))
-    assert all(len(each) * lengths[each].max() <= 200 for each in batches)
-    assert [len(each) for each in batches] == [1, 4, 11]
 
 
 def model(folder) -> ContrastiveModel:
@@ -179,6 +169,7 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(tiny_encoder
         ({"torch_compile": True}, "torch_compile is for a GPU"),
         ({"torch_compile_mode": "fastest"}, "torch_compile_mode"),
         ({"torch_compile_backend": "inductr"}, "torch_compile_backend.*inductor"),
+        ({"torch_compile_mode": "max-autotune"}, "torch_compile is not true"),
         ({"torch_compile": True, "mini_batch_size": 2}, "exclude each other"),
     ],
 )

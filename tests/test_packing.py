@@ -7,7 +7,13 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from simcse_kit.packing import PackedBatch, enable_packing, hidden_states, runs_packed
+from simcse_kit.packing import (
+    PackedBatch,
+    enable_packing,
+    hidden_states,
+    runs_packed,
+    token_batches,
+)
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 PADDED = {"mpnet"}
@@ -95,3 +101,14 @@ def test_order_and_groups_of_a_batch():
 def test_a_backbone_without_the_interface_says_that_it_is_padded(tiny_encoder):
     model = load(tiny_encoder("mpnet"))
     assert not enable_packing(model) and not runs_packed(model)
+
+
+def test_batches_by_tokens_hold_every_row_once_and_pad_no_more_than_asked():
+    lengths = np.array([60, 50, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2])
+    assert [len(each) for each in token_batches(lengths, 100, None)] == [1, 15]
+    batches = token_batches(lengths, 100, 200)
+    assert sorted(np.concatenate(batches)) == list(range(16))
+    assert [len(each) for each in batches] == [1, 4, 11]
+    assert all(len(each) * lengths[each].max() <= 200 for each in batches)
+    (alone,) = token_batches(np.array([60]), 10, 20)  # one sequence cannot be cut
+    assert alone.tolist() == [0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import invoking
 import pytest
 from pages import check_page
-from typer.testing import CliRunner, Result
 
-from simcse_kit.cli import app
 from simcse_kit.config import TrainConfig
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
@@ -101,8 +101,7 @@ def test_damaged_files_are_named(tmp_path, file, text, complaint):
 # ---- the command ---------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+run = partial(invoking.run, "report")
 
 
 def _options(place: Path) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,7 +174,7 @@ def _subjects(
         raise InputError("two models have one label; give each its own")
     runs = [read_run(model) for model in models]
     subjects = [
-        Subject(name, lambda model=model: load_encoder(model, **load), run)  # type: ignore[misc]
+        Subject(name, partial(load_encoder, model, **load), run)
         for name, model, run in zip(names, models, runs, strict=True)
     ]
     if len(subjects) == 1 and runs[0] is not None and base:

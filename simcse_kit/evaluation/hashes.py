@@ -159,8 +159,9 @@ def _hash(text: str) -> int:
 
 def as_texts(row: Row) -> tuple[str, ...]:
     """A row of texts from a text or several."""
-    several = isinstance(row, Sequence) and not isinstance(row, str)
-    return tuple(row) if several else (row,)  # type: ignore[return-value]
+    if isinstance(row, str) or not isinstance(row, Sequence):
+        return (row,)
+    return tuple(row)
 
 
 def hash_set(name: str, rows: Iterable[Row], *, words: int = WORDS) -> HashedSet:
@@ -259,7 +260,8 @@ def read_hashes(path: Path | str) -> HashedSet:
     try:
         with safe_open(path, framework="numpy") as stored:
             metadata = stored.metadata() or {}
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            names = stored.keys()
+            arrays = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: is no safetensors file, or damaged ({error})") from error
     found = metadata.get("format", "none")

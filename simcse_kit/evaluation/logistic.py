@@ -17,9 +17,8 @@ there the strengths of a fold start from one another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -98,12 +97,10 @@ def choose_by_folds(
         cores: to compute on; default all.
     """
 
-    def path(_: None) -> list[Solution | None]:
-        if not _is_newtons(labels):
-            return [None] * len(strengths)
+    def path(_: None) -> list[Solution]:
         return [_solution(fit) for fit in _fits(features, labels, strengths)]
 
-    (starts,) = on_every_core(path, [None], cores)
+    starts = on_every_core(path, [None], cores)[0] if _is_newtons(labels) else None
 
     def held_out(fold: Fold) -> list[float]:
         train, held = fold
@@ -166,8 +163,8 @@ def _solution(fit: LogisticRegression) -> Solution:
 def _fits(
     features: np.ndarray,
     labels: np.ndarray,
-    strengths: Iterable[float],
-    starts: Iterable[Solution | None] | None = None,
+    strengths: Sequence[float],
+    starts: Sequence[Solution] | None = None,
 ) -> Iterator[LogisticRegression]:
     """The classifier after each strength in turn, from its start or from the one before."""
     from sklearn.linear_model import LogisticRegression
@@ -178,9 +175,9 @@ def _fits(
         max_iter=MOST_ITERATIONS,
         warm_start=True,
     )
-    for strength, start in zip(strengths, starts or cycle([None]), strict=False):
-        if start is not None:
-            fit.coef_, fit.intercept_ = start
+    for place, strength in enumerate(strengths):
+        if starts is not None:
+            fit.coef_, fit.intercept_ = starts[place]
         fit.set_params(C=strength).fit(features, labels)
         if fit.n_iter_.max() >= MOST_ITERATIONS:
             logger.warning(
