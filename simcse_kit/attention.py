@@ -67,11 +67,11 @@ def grouped_attention(
     if query.device.type == "cpu" and query.dtype in COMPILED_TYPES:
         if query.requires_grad and kernels() is not None:
             attended = _KernelAttention.apply(
-                query, key, value, _lengths(tuple(groups)), dropout, scale, window
+                query, key, value, sequence_lengths(tuple(groups)), dropout, scale, window
             )
             return attended
         if dropout == 0 and groups[-1][1] <= _SHORT and (ops := built_kernels()) is not None:
-            lengths, reach = _lengths(tuple(groups)), window or groups[-1][1]
+            lengths, reach = sequence_lengths(tuple(groups)), window or groups[-1][1]
             attended, _ = ops.attention(
                 query, key, value, lengths, None, 0.0, scale, reach, keep_weights=False
             )
@@ -222,8 +222,8 @@ class _Layout:
 
 
 @lru_cache(maxsize=4)
-def _lengths(groups: tuple[tuple[int, int], ...]) -> Tensor:
-    """int64 ``(sequences,)``."""
+def sequence_lengths(groups: tuple[tuple[int, int], ...]) -> Tensor:
+    """The lengths of the sequences of a packed batch, ascending, int64 ``(sequences,)``."""
     return torch.tensor([length for count, length in groups for _ in range(count)])
 
 
@@ -255,10 +255,10 @@ class _KernelAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         query, key, value, weights, lengths = ctx.saved_tensors
-        found = kernels().attention_backward(
+        joint, _ = kernels().attention_backward(
             gradient.contiguous(), query, key, value, weights, lengths, ctx.rate, ctx.scale
         )
-        return (*found, None, None, None, None)
+        return (*joint.unbind(1), None, None, None, None)
 
 
 class _DropoutAttention(torch.autograd.Function):

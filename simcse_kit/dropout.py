@@ -1,18 +1,24 @@
 """Dropout masks of the usual distribution from a faster generator.
 
 torch draws CPU dropout masks from a Mersenne Twister, one Bernoulli variable at a time, which
-takes a sixth of a training step. Here sixteen random bits decide an element: it is dropped when
-they fall under ``round(rate · 2^16)``, and kept elements are scaled by the keep probability so
-realised, so expectations are exact and the rate is within 2^-17 of the one asked for. The bits
-come from SFC64, seeded anew for every mask from torch's own generator: seeding, resuming and
-replaying torch's state therefore fix these masks too.
+takes a sixth of a training step. The compiled kernels hash every element's place instead. Without
+them sixteen random bits decide an element: it is dropped when they fall under
+``round(rate · 2^16)``, and kept elements are scaled by the keep probability so realised, so
+expectations are exact and the rate is within 2^-17 of the one asked for; the bits come from SFC64.
+Either is seeded anew for every mask from torch's own generator: seeding, resuming and replaying
+torch's state therefore fix these masks too.
 """
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from simcse_kit.kernels import COMPILED_TYPES, kernels
 
 _STEPS = 1 << 16
 
@@ -32,13 +38,30 @@ def keep_mask(like: Tensor, rate: float) -> Tensor:
 
 
 class FastDropout(nn.Dropout):
-    """`nn.Dropout`, on a CPU with `keep_mask`'s masks."""
+    """`nn.Dropout`, on a CPU with the compiled kernels' masks or `keep_mask`'s."""
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` in evaluation or at rate 0; masked and scaled in training."""
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
+        if input.dtype in COMPILED_TYPES and kernels() is not None:
+            return cast(Tensor, _CompiledDropout.apply(input, self.p))
         return input * keep_mask(input, self.p)
+
+
+class _CompiledDropout(torch.autograd.Function):
+    """Drawn from one seed, there and back, so that no mask is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, rate: float) -> Tensor:
+        ctx.seed, ctx.rate = draw_seed(), rate
+        dropped: Tensor = kernels().dropout(input.contiguous(), ctx.seed, rate)
+        return dropped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return kernels().dropout(grad.contiguous(), ctx.seed, ctx.rate), None
 
 
 def use_fast_dropout(model: nn.Module) -> None:

@@ -19,6 +19,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.fast_layers import held_weights, use_fast_layers
 from simcse_kit.kernels import kernels
 from simcse_kit.last_layer import use_early_end
+from simcse_kit.layer_training import use_layer_training
 from simcse_kit.memory import keep_buffers
 from simcse_kit.packing import PackedBatch, enable_packing, token_batches
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
@@ -73,6 +74,7 @@ class SentenceEncoder(nn.Module):
         self.packed = enable_packing(self.backbone)
         use_fast_layers(self.backbone)
         use_early_end(self.backbone)
+        use_layer_training(self.backbone)
         limit = position_limit(self.backbone)
         tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]
@@ -391,7 +393,7 @@ class SentenceEncoder(nn.Module):
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
         if self.device.type != "cuda":
-            return token_batches(lengths, batch_tokens or 16_384, None)
+            return token_batches(lengths, batch_tokens or 8_192, None)
         tokens = batch_tokens or 65_536
         # there attention and pooling may pad to the longest: not to more than double
         return token_batches(lengths, tokens, 2 * tokens)

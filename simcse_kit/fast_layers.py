@@ -7,11 +7,9 @@ of them does what its original does.
 - Linear layers in bf16: the bias inside the product, one product for query, key and value, and
   weight gradients from an explicitly transposed operand, which halves the time of the products the
   CPU is slowest at. `held_weights` keeps the bf16 weights between batches of inference.
-- BERT's ``norm(dropout(dense(x)) + residual)`` in one pass. In training in bf16 from there on
-  (under autocast torch would carry this stream in fp32 and cast it at every linear layer); in
-  inference, which has no noise to hide in, in fp32 as autocast would.
-- BERT's ``gelu(dense(x))`` in one pass in bf16 inference; in bf16 training the way back through
-  GELU in one pass that also sums the bias's gradient.
+- In inference BERT's ``norm(dense(x) + residual)`` in one pass, the residual stream in fp32 as
+  autocast has it, and in bf16 ``gelu(dense(x))`` in another. Its training has a file of its own,
+  `simcse_kit.layer_training`.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
-from simcse_kit.dropout import draw_seed
 from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
 
 #: Modules with ``dense``, ``dropout`` and ``LayerNorm`` whose forward is
@@ -73,19 +70,20 @@ def held_weights() -> Iterator[None]:
         _held.reset(token)
 
 
-def _narrowed(parameters: Sequence[Tensor]) -> Tensor:
-    """Weights or biases stacked, in bf16."""
+def narrowed(parameters: Sequence[Tensor]) -> Tensor:
+    """Weights or biases stacked, in bf16; those held, within `held_weights`."""
     held = _held.get()
     key = tuple(map(id, parameters))
     if held is not None and key in held:
         return held[key]
-    narrow = torch.cat([each.to(torch.bfloat16) for each in parameters])
+    parts = [each.to(torch.bfloat16) for each in parameters]
+    narrow = torch.cat(parts) if len(parts) > 1 else parts[0]
     if held is not None:
         held[key] = narrow
     return narrow
 
 
-def _in_bf16(states: Tensor) -> bool:
+def in_bf16(states: Tensor) -> bool:
     """Whether a layer on a CPU is to compute in bf16 now."""
     return (
         states.device.type == "cpu"
@@ -101,7 +99,7 @@ class FastLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(…, in_features)`` to ``(…, out_features)``, bf16 under CPU autocast."""
-        if not _in_bf16(input):
+        if not in_bf16(input):
             return super().forward(input)
         if self.siblings is not None:
             return self.siblings.product(self, input)
@@ -114,8 +112,8 @@ def _products(input: Tensor, layers: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
     if torch.is_grad_enabled():
         return cast(tuple[Tensor, ...], _Bf16Linears.apply(input, len(layers), *weights, *biases))
     states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
-    bias = None if biases[0] is None else _narrowed(biases)
-    product = _product(states, _narrowed(weights), bias).view(*input.shape[:-1], -1)
+    bias = None if biases[0] is None else narrowed(biases)
+    product = linear(states, narrowed(weights), bias).view(*input.shape[:-1], -1)
     return product.split([layer.out_features for layer in layers], dim=-1)
 
 
@@ -154,65 +152,30 @@ class _Bf16Linears(torch.autograd.Function):
         weights = cast(tuple[Tensor, ...], parameters[:count])
         biases = [bias for bias in parameters[count:] if bias is not None]
         states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
-        weight, bias = _narrowed(weights), _narrowed(biases) if biases else None
+        weight, bias = narrowed(weights), narrowed(biases) if biases else None
         ctx.save_for_backward(states, weight)
         ctx.input_type, ctx.count, ctx.has_bias = input.dtype, count, bool(biases)
         ctx.sizes = [len(each) for each in weights]
-        product = _product(states, weight, bias).view(*input.shape[:-1], -1)
+        product = linear(states, weight, bias).view(*input.shape[:-1], -1)
         return product.split(ctx.sizes, dim=-1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
+        states, weight = ctx.saved_tensors  # once, as checkpointing wants
         back = _side_by_side([grad.reshape(-1, grad.shape[-1]) for grad in grads])
-        return _through_linears(ctx, ctx.saved_tensors, back, grads[0].shape[:-1])
-
-
-def _through_linears(
-    ctx: Any,
-    saved: Sequence[Tensor],
-    back: Tensor,
-    shape: Sequence[int],
-    sums: Tensor | None = None,
-) -> Any:
-    """Gradients of `_Bf16Linears`' arguments from ``dY``, and ``db`` where it is known already.
-
-    `saved` is ``X, W``, as the caller unpacked it: checkpointing lets that be done once.
-    """
-    states, weight = saved
-    d_input = None
-    if ctx.needs_input_grad[0]:
-        d_input = (back @ weight).to(ctx.input_type).view(*shape, -1)
-    d_weights: Sequence[Tensor | None] = [None] * ctx.count
-    d_biases = d_weights
-    if any(ctx.needs_input_grad[2:]):
-        d_weights = weight_gradient(back, states).split(ctx.sizes)
-        if ctx.has_bias:
-            if sums is None:
+        d_input = None
+        if ctx.needs_input_grad[0]:
+            d_input = (back @ weight).to(ctx.input_type).view(*grads[0].shape[:-1], -1)
+        d_weights: Sequence[Tensor | None] = [None] * ctx.count
+        d_biases = d_weights
+        if any(ctx.needs_input_grad[2:]):
+            d_weights = weight_gradient(back, states).split(ctx.sizes)
+            if ctx.has_bias:
                 ops = kernels()
                 sums = ops.column_sums(back) if ops else back.sum(0, dtype=torch.float32)
-            d_biases = sums.split(ctx.sizes)
-    return d_input, None, *d_weights, *d_biases
-
-
-class _Bf16LinearGelu(torch.autograd.Function):
-    """``gelu(X Wᵀ + b)``; the way back through GELU is one pass that sums ``db`` as well."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, count: int, weight: Tensor, bias: Tensor) -> Tensor:
-        states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
-        narrow = _narrowed([weight])
-        before = _product(states, narrow, _narrowed([bias]))
-        ctx.save_for_backward(states, narrow, before)
-        ctx.input_type, ctx.count, ctx.has_bias, ctx.sizes = input.dtype, 1, True, [len(weight)]
-        return F.gelu(before).view(*input.shape[:-1], -1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        states, weight, before = ctx.saved_tensors
-        back, sums = kernels().gelu_backward(grad.reshape(before.shape).contiguous(), before)
-        return _through_linears(ctx, (states, weight), back, grad.shape[:-1], sums)
+                d_biases = sums.split(ctx.sizes)
+        return d_input, None, *d_weights, *d_biases
 
 
 def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
@@ -230,11 +193,10 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
     return first.as_strided((len(first), width), (width, 1), first.storage_offset())
 
 
-def _product(
-    states: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none"
-) -> Tensor:
-    """``F.linear`` (and GELU); oneDNN does in the product what torch does in a second pass."""
-    if bias is not None and torch.backends.mkldnn.is_available():
+def linear(states: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """``F.linear`` (and GELU); in bf16 oneDNN does inside the product what torch does after it."""
+    inside = states.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    if bias is not None and inside:
         fused: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, weight, bias, activation, [], "none"
         )
@@ -244,12 +206,12 @@ def _product(
 
 
 def weight_gradient(back: Tensor, states: Tensor) -> Tensor:
-    """``dYᵀ X`` in fp32 ``(out, in)``, of bf16 ``dY`` ``(tokens, out)`` and ``X`` ``(tokens, in)``.
+    """``dYᵀ X`` in fp32 ``(out, in)``, of ``dY`` ``(tokens, out)`` and ``X`` ``(tokens, in)``.
 
-    A product whose left operand lies transposed in memory runs at half speed here, so the
+    A bf16 product whose left operand lies transposed in memory runs at half speed here, so the
     narrower operand is transposed first.
     """
-    ops = kernels()
+    ops = kernels() if back.dtype == torch.bfloat16 else None
     if ops is None:
         return (back.t() @ states).float()
     if back.shape[1] <= states.shape[1]:
@@ -267,31 +229,17 @@ class _ResidualNorm(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``."""
-        training = torch.is_grad_enabled()
         kinds = (hidden_states.dtype, input_tensor.dtype, self.LayerNorm.weight.dtype)
         fast = hidden_states.device.type == "cpu" and all(kind in COMPILED_TYPES for kind in kinds)
-        ops = (kernels() if training else built_kernels()) if fast else None
-        if ops is None or kinds[2] != torch.float32 or (self.training and not training):
+        inference = not (torch.is_grad_enabled() or self.training)
+        ops = built_kernels() if fast and inference else None
+        if ops is None or kinds[2] != torch.float32:
             unchanged: Tensor = super().forward(hidden_states, input_tensor)
             return unchanged
         states = self.dense(hidden_states)
-        if not training:
-            return self._inferred(ops, states, input_tensor)
-        rate = self.dropout.p if self.training else 0.0
-        normed: Tensor = _DropoutAddNorm.apply(
-            states,
-            input_tensor.to(states.dtype),
-            self.LayerNorm.weight,
-            self.LayerNorm.bias,
-            rate,
-            self.LayerNorm.eps,
-        )
-        return normed
-
-    def _inferred(self, ops: Any, states: Tensor, residual: Tensor) -> Tensor:
         normed: Tensor = ops.add_norm(
             states.reshape(-1, states.shape[-1]).contiguous(),
-            residual.reshape(-1, states.shape[-1]).contiguous(),
+            input_tensor.reshape(-1, states.shape[-1]).contiguous(),
             self.LayerNorm.weight,
             self.LayerNorm.bias,
             self.LayerNorm.eps,
@@ -308,41 +256,10 @@ class _Intermediate(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """``act(dense(hidden_states))``."""
         exact = isinstance(self.intermediate_act_fn, GELUActivation)
-        fast = exact and self.dense.bias is not None and _in_bf16(hidden_states)
-        if fast and torch.is_grad_enabled() and kernels() is not None:
-            weight, bias = self.dense.weight, self.dense.bias
-            return cast(Tensor, _Bf16LinearGelu.apply(hidden_states, 1, weight, bias))
+        fast = exact and self.dense.bias is not None and in_bf16(hidden_states)
         if torch.is_grad_enabled() or not fast:
             unchanged: Tensor = super().forward(hidden_states)
             return unchanged
         states = hidden_states.to(torch.bfloat16).reshape(-1, hidden_states.shape[-1])
-        narrow = _narrowed([self.dense.weight]), _narrowed([self.dense.bias])
-        return _product(states, *narrow, "gelu").view(*hidden_states.shape[:-1], -1)
-
-
-class _DropoutAddNorm(torch.autograd.Function):
-    """``norm(dropout(x) + residual)`` and its gradients by the compiled kernel."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, rate: float, eps: float
-    ) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1]).contiguous()
-        skip = residual.reshape(flat.shape).contiguous()
-        ctx.rate, ctx.seed = rate, draw_seed() if rate > 0 else None
-        out, total, stats = kernels().dropout_add_norm(
-            flat, skip, ctx.seed, rate, weight, bias, eps
-        )
-        ctx.save_for_backward(total, stats, weight)
-        normed: Tensor = out.view(x.shape)
-        return normed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        total, stats, weight = ctx.saved_tensors
-        found = kernels().dropout_add_norm_backward(
-            grad.reshape(total.shape).contiguous(), total, stats, ctx.seed, ctx.rate, weight
-        )
-        d_x, d_residual, d_weight, d_bias = found
-        return d_x.view(grad.shape), d_residual.view(grad.shape), d_weight, d_bias, None, None
+        narrow = narrowed([self.dense.weight]), narrowed([self.dense.bias])
+        return linear(states, *narrow, "gelu").view(*hidden_states.shape[:-1], -1)

@@ -41,6 +41,7 @@ class _KeepsSome(nn.Module):
 
     self: nn.Module
     output: nn.Module
+    keeps_some = True
 
     def forward(
         self, hidden_states: Tensor, *args: Any, kept_tokens: Tensor | None = None, **kwargs: Any

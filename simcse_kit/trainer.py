@@ -33,6 +33,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from simcse_kit.collapse import BATCH_FIGURES, CollapseAlarm
 from simcse_kit.distributed import any_rank, from_main, is_main, mean_over_ranks, world_size
 from simcse_kit.errors import InputError
+from simcse_kit.kernels import kernels
 from simcse_kit.packing import PackedBatch
 from simcse_kit.tokens import TokenStore
 
@@ -154,7 +155,7 @@ class ContrastiveTrainer(Trainer):
             clipped: Tensor = super()._clip_grad_norm(model)
             return clipped
         learning = [p for p in model.parameters() if p.grad is not None]
-        norm = get_total_norm([p.grad for p in learning if p.grad is not None])
+        norm = _norm([p.grad for p in learning if p.grad is not None])
         if not norm <= self.args.max_grad_norm:  # a NaN too takes the Trainer's way
             clip_grads_with_norm_(learning, self.args.max_grad_norm, norm)
         return norm
@@ -229,6 +230,14 @@ class ContrastiveTrainer(Trainer):
     ) -> None:
         model = self.accelerator.unwrap_model(model or self.model, keep_torch_compile=False)
         safetensors.torch.load_model(model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """L2 norm of all of them together, on a CPU."""
+    usual = all(each.dtype == torch.float32 and each.is_contiguous() for each in gradients)
+    if usual and (ops := kernels()) is not None:
+        return torch.tensor(ops.sum_of_squares(gradients)).sqrt()
+    return get_total_norm(gradients)
 
 
 class QuietProgress(ProgressCallback):

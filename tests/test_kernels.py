@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from simcse_kit import attention, fast_layers, kernels
+from simcse_kit.dropout import FastDropout
 from simcse_kit.fast_layers import FastLinear, use_fast_layers, weight_gradient
 
 ops = kernels.kernels()
@@ -56,10 +57,12 @@ def test_attention(dtype, dim, window, rate):
     torch.testing.assert_close(out[:tokens].double(), expected, atol=TYPES[dtype], rtol=1e-2)
     grad = torch.randn(tokens + fill, heads, dim).to(dtype)
     expected.backward(grad[:tokens].double())
-    found = ops.attention_backward(grad, *states, weights, LENGTHS, rate, 0.3)
-    for got, x in zip(found, exact, strict=True):
+    joint, sums = ops.attention_backward(grad, *states, weights, LENGTHS, rate, 0.3)
+    for got, summed, x in zip(joint.unbind(1), sums, exact, strict=True):
         torch.testing.assert_close(got[:tokens].double(), x.grad, atol=2 * TYPES[dtype], rtol=1e-2)
         assert not got[tokens:].any()
+        over_tokens = x.grad.sum(0)
+        torch.testing.assert_close(summed.double(), over_tokens, atol=10 * TYPES[dtype], rtol=1e-2)
 
 
 @compiled
@@ -69,7 +72,9 @@ def test_masks_have_the_distribution_of_dropout(rate):
     gain, shift = torch.ones(1000), torch.zeros(1000)
 
     def mask(seed):
-        return ops.dropout_add_norm(ones, zeros, seed, rate, gain, shift, 1e-5)[1]
+        total = ones.clone()
+        ops.dropout_add_norm_(total, zeros, seed, rate, gain, shift, 1e-5)
+        return total
 
     first = mask(1 << 40)
     assert sorted(set(first.unique().tolist())) == pytest.approx([0, 1 / (1 - rate)])
@@ -93,51 +98,62 @@ def test_the_way_back_through_gelu(dtype):
     grad = torch.randn(70, 50, generator=torch.manual_seed(1)).to(dtype)
     exact = x.double().requires_grad_()
     F.gelu(exact).backward(grad.double())
-    back, sums = ops.gelu_backward(grad, x)
-    assert back.dtype == dtype and sums.dtype == torch.float32
+    back = grad.clone()
+    sums = ops.gelu_backward_(back, x)
+    assert sums.dtype == torch.float32
     tolerance = 1.2e-5 * float(grad.abs().max()) if dtype == torch.float32 else 0.02
     torch.testing.assert_close(back.double(), exact.grad, atol=tolerance, rtol=0)
     torch.testing.assert_close(sums.double(), exact.grad.sum(0), atol=70 * 1e-4, rtol=0)
 
 
 @compiled
-def test_a_layer_with_gelu_in_bf16_training(tiny_encoder):
-    plain = AutoModel.from_pretrained(tiny_encoder("bert"), dtype=torch.float32)
-    layer = plain.encoder.layer[0].intermediate
-    fast = copy.deepcopy(layer)
-    use_fast_layers(fast)
-    x = torch.randn(33, layer.dense.in_features, generator=torch.manual_seed(2))
-    grad = torch.randn(33, layer.dense.out_features)
-    gradients = []
-    for module, bf16 in ((layer, False), (fast, True)):
-        states = x.clone().requires_grad_()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            out = module(states)
-        out.backward(grad.to(out.dtype))
-        gradients.append([out.float(), states.grad, *(p.grad for p in module.parameters())])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(other, one, atol=0.03 * float(one.abs().max()), rtol=0)
-
-
-@compiled
 @pytest.mark.parametrize("rate", [0.0, 0.2])
 @pytest.mark.parametrize("width", [8, 48, 50])
+@pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_dropout_add_norm(dtype, width, rate):
+def test_dropout_add_norm(dtype, second, width, rate):
     torch.manual_seed(1)
     x, residual, grad = (torch.randn(70, width).to(dtype) for _ in range(3))
     gain, shift = torch.randn(width), torch.randn(width)
     seed = 3 if rate else None
-    out, total, stats = ops.dropout_add_norm(x, residual, seed, rate, gain, shift, 1e-5)
-    ones, zeros = torch.ones(70, width), torch.zeros(70, width)
-    mask = ops.dropout_add_norm(ones, zeros, seed, rate, gain, shift, 1e-5)[1]
+    total, mask = x.clone(), torch.ones(70, width)
+    out, stats = ops.dropout_add_norm_(total, residual, seed, rate, gain, shift, 1e-5)
+    ops.dropout_add_norm_(mask, torch.zeros(70, width), seed, rate, gain, shift, 1e-5)
     exact = [t.double().requires_grad_() for t in (x, residual, gain, shift)]
     expected = F.layer_norm(exact[0] * mask + exact[1], (width,), exact[2], exact[3], 1e-5)
     torch.testing.assert_close(out.double(), expected, atol=TYPES[dtype], rtol=1e-2)
-    expected.backward(grad.double())
-    found = ops.dropout_add_norm_backward(grad, total, stats, seed, rate, gain)
-    for got, t in zip(found, exact, strict=True):
-        torch.testing.assert_close(got.double(), t.grad, atol=10 * TYPES[dtype], rtol=2e-2)
+    more = torch.randn(70, width).to(dtype) if second else None
+    expected.backward(grad.double() + (more.double() if second else 0))
+    found = ops.dropout_add_norm_backward(grad, more, total, stats, seed, rate, gain)
+    of_bias = exact[0].grad.sum(0)
+    for got, wanted in zip(found, [*(t.grad for t in exact), of_bias], strict=True):
+        torch.testing.assert_close(got.double(), wanted, atol=10 * TYPES[dtype], rtol=2e-2)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", TYPES)
+def test_dropout_there_and_back(dtype):
+    x = torch.randn(7, 33, generator=torch.manual_seed(3)).to(dtype).requires_grad_()
+    torch.manual_seed(4)
+    layer = FastDropout(0.4).train()
+    y = layer(x)
+    y.backward(torch.ones_like(y))
+    kept = y != 0
+    torch.testing.assert_close(y, torch.where(kept, x / 0.6, 0.0).to(dtype))
+    torch.testing.assert_close(x.grad, torch.where(kept, 1 / 0.6, 0.0).to(dtype))
+    assert 0.4 < kept.double().mean() < 0.8
+    torch.manual_seed(4)
+    assert torch.equal(layer(x), y)
+
+
+@compiled
+def test_sum_of_squares():
+    tensors = [torch.randn(*shape) for shape in ((70_001,), (3, 5), (0,), (1,), (16, 40))]
+    exact = sum(float(each.double().square().sum()) for each in tensors)
+    assert ops.sum_of_squares(tensors) == pytest.approx(exact, rel=1e-6)
+    assert ops.sum_of_squares([torch.tensor([1.0, float("nan")])]) != exact
+    with pytest.raises(RuntimeError, match="dense"):
+        ops.sum_of_squares([torch.randn(4, 4)[:, :2]])
 
 
 @compiled

@@ -51,13 +51,19 @@ def kernels() -> Any:
       ``(tokens, heads, dim)`` of sequences of these `lengths`, in ascending order; gives the
       attended states and the softmax weights, a row a key, negative where dropped. Without
       `keep_weights` (inference) nothing is dropped and none are given.
-    - ``attention_backward(grad, query, key, value, weights, lengths, rate, scale)``.
-    - ``dropout_add_norm(x, residual, seed, rate, weight, bias, eps)``: layer norm of
-      ``dropout(x) + residual``, both ``(tokens, width)``; gives also that sum and its moments.
-    - ``dropout_add_norm_backward(grad, total, stats, seed, rate, weight)``.
+    - ``attention_backward(grad, query, key, value, weights, lengths, rate, scale)``: gradients of
+      the three beside each other, ``(tokens, 3, heads, dim)``, and their sums over the tokens.
+    - ``dropout_add_norm_(x, residual, seed, rate, weight, bias, eps)``: layer norm of
+      ``dropout(x) + residual``, both ``(tokens, width)``, and that sum's moments; the sum takes
+      x's place.
+    - ``dropout_add_norm_backward(grad, second, total, stats, seed, rate, weight)``: gradients of x,
+      residual, weight, bias, and of a bias within x; `second` is added to `grad`, or None.
     - ``add_norm(x, residual, weight, bias, eps)``: for inference; the result is of the residual's
       type, and ``x`` may be bf16 beside an fp32 residual.
-    - ``gelu_backward(grad, x)``, both ``(tokens, width)``: through GELU, and its float column sums.
+    - ``gelu_backward_(grad, x)``, both ``(tokens, width)``: through GELU in grad's place; gives the
+      float sums of its columns.
+    - ``dropout(x, seed, rate)``, of a tensor of any shape; of a gradient, the way back.
+    - ``sum_of_squares(tensors)`` of dense float ones.
     - ``transposed(x, to_float)`` of a bf16 matrix, ``column_sums(x)`` of any.
 
     A `seed` of None drops nothing; the same seed drops the same elements.

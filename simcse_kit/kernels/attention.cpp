@@ -2,20 +2,17 @@
 //
 // A training batch holds hundreds of short sequences, so a library call for each is mostly
 // overhead and padding them together costs copies. Here one (sequence, head) is one task: its
-// matrices lie in a thread's own cache in fp32, and every product is the small one below.
-#include <algorithm>
-#include <cmath>
+// matrices lie in a thread's own cache, in fp32, or in bf16 where the processor multiplies that by
+// tiles; what is between the products is in fp32 either way.
 #include <optional>
 #include <tuple>
-#include <type_traits>
-#include <vector>
 
-#include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include "vectors.h"
+#include "amx.h"
+#include "attention.h"
 
 namespace simcse {
 namespace {
@@ -48,31 +45,6 @@ void multiply(const float* a, int64_t row, int64_t column, const float* b, int64
   }
 }
 
-// One head of one sequence in a packed tensor: rows `stride` apart.
-template <typename T>
-struct Block {
-  T* start;
-  int64_t stride;
-};
-
-template <typename T>
-void read(Block<const T> from, int64_t rows, int64_t columns, float* to, int64_t ld) {
-  for (int64_t i = 0; i < rows; ++i) {
-    __builtin_prefetch(from.start + i * from.stride + columns);  // the next head's row
-    for (int64_t j = 0; j < columns; j += kLanes)
-      store(to + i * ld + j, load(from.start + i * from.stride + j, columns - j));
-  }
-}
-
-template <typename T>
-void write(const float* from, int64_t ld, int64_t rows, int64_t columns, float scale, Block<T> to) {
-  for (int64_t i = 0; i < rows; ++i) {
-    __builtin_prefetch(to.start + i * to.stride + columns, 1);
-    for (int64_t j = 0; j < columns; j += kLanes)
-      store(to.start + i * to.stride + j, scale * load(from + i * ld + j), columns - j);
-  }
-}
-
 // Both in a workspace, where there is room for rows and columns rounded up to 16.
 void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns, float* to,
                int64_t ldt) {
@@ -85,109 +57,195 @@ void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns, flo
     }
 }
 
-// A thread's matrices, zeroed once: what lies beyond a sequence is finite and never read into it.
-class Workspace {
+// What all sequences have in common.
+struct Settings {
+  int64_t heads, dim;
+  float scale;
+  int64_t window;  // keys this far away and farther are not seen
+  Dropout dropout;
+};
+
+// Where one sequence's states are, and its stored weights: a row a key, head after head.
+template <typename T>
+struct Sequence {
+  int64_t length;
+  Heads<const T> query, key, value;
+  T* weights;
+  int64_t place;  // of the first of them among all sequences', for dropout's draws
+};
+
+// In fp32, whatever the states are in.
+template <typename T>
+class InFloats {
  public:
-  Workspace(int64_t longest, int64_t dim) : wide_(padded(longest)), dim_(padded(dim)) {
-    memory_.resize(6 * wide_ * dim_ + 2 * wide_ * wide_);
-    restart();
+  InFloats(const Settings& of, int64_t longest)
+      : of_(of), ld_(padded(of.dim)), space_(6 * padded(longest) * ld_ + 2 * square(longest)) {}
+
+  void forward(const Sequence<T>& of, bool keep, Heads<T> out) {
+    wide_ = padded(of.length);
+    for (int64_t head = 0; head < of_.heads; ++head) {
+      space_.restart();
+      float *q = tall(), *qt = tall(), *k = tall(), *v = tall(), *o = tall(), *s = square();
+      const int64_t n = of.length, dim = of_.dim, place = head * n * n;
+      read(of.query[head], n, dim, q, ld_);
+      read(of.key[head], n, dim, k, ld_);
+      read(of.value[head], n, dim, v, ld_);
+      transpose(q, ld_, n, dim, qt, wide_);
+      multiply(k, ld_, 1, qt, wide_, n, wide_, dim, s, wide_);
+      for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide_, of_.scale, of_.window);
+      if (keep) drop(s, n, wide_, of_.dropout, of.place + place, of.weights + place);
+      multiply(s, 1, wide_, v, ld_, n, ld_, n, o, ld_);
+      write(o, ld_, n, dim, 1.0f, out[head]);
+    }
   }
-  void restart() { next_ = memory_.data(); }
-  float* tall() { return take(wide_ * dim_); }     // (length, dim) or (dim, length)
-  float* square() { return take(wide_ * wide_); }  // (length, length)
+
+  // `sums` has room for (3, heads, dim rounded up to 16).
+  void backward(const Sequence<T>& of, Heads<const T> grad, const Heads<T> (&outs)[3],
+                float* sums) {
+    wide_ = padded(of.length);
+    for (int64_t head = 0; head < of_.heads; ++head, sums += ld_) {
+      space_.restart();
+      float *q = tall(), *k = tall(), *v = tall(), *g = tall(), *gt = tall(), *into = tall();
+      float *p = square(), *d = square();
+      const int64_t n = of.length, dim = of_.dim, apart = of_.heads * ld_;
+      read(of.query[head], n, dim, q, ld_);
+      read(of.key[head], n, dim, k, ld_);
+      read(of.value[head], n, dim, v, ld_);
+      read(grad[head], n, dim, g, ld_);
+      read(Block<const T>{of.weights + head * n * n, n}, n, n, p, wide_);
+      transpose(g, ld_, n, dim, gt, wide_);
+      multiply(v, ld_, 1, gt, wide_, n, wide_, dim, d, wide_);
+      through_softmax(p, d, n, wide_, of_.dropout.kept);
+      multiply(d, 1, wide_, k, ld_, n, ld_, n, into, ld_);
+      write(into, ld_, n, dim, of_.scale, outs[0][head], sums);
+      multiply(d, wide_, 1, q, ld_, n, ld_, n, into, ld_);
+      write(into, ld_, n, dim, of_.scale, outs[1][head], sums + apart);
+      multiply(p, wide_, 1, g, ld_, n, ld_, n, into, ld_);
+      write(into, ld_, n, dim, 1.0f, outs[2][head], sums + 2 * apart);
+    }
+  }
 
  private:
-  float* take(int64_t size) {
-    float* taken = next_;
-    next_ += size;
-    return taken;
-  }
-  int64_t wide_, dim_;
-  std::vector<float> memory_;
-  float* next_;
+  static int64_t square(int64_t length) { return padded(length) * padded(length); }
+  float* tall() { return space_.take<float>(wide_ * ld_); }  // (length, dim) or (dim, length)
+  float* square() { return space_.take<float>(wide_ * wide_); }
+
+  const Settings& of_;
+  const int64_t ld_;
+  int64_t wide_ = 0;
+  Workspace space_;
 };
 
-// Where each sequence's tokens and its weights begin.
-struct Layout {
-  explicit Layout(const at::Tensor& lengths, int64_t heads) : heads(heads) {
-    const int64_t* given = lengths.const_data_ptr<int64_t>();
-    length.assign(given, given + lengths.numel());
-    for (int64_t n : length) {
-      token.push_back(tokens);
-      weight.push_back(weights);
-      tokens += n;
-      weights += heads * n * n;
-      longest = std::max(longest, n);
+#ifdef SIMCSE_AMX
+
+// In bf16 by tiles; sums, softmax and dropout in fp32.
+class InTiles {
+ public:
+  InTiles(const Settings& of, int64_t longest)
+      : of_(of),
+        deep_(tiled(of.dim)),
+        space_(4 * tiled(longest) * deep_ + 3 * tiled(longest) * tiled(longest)) {}
+
+  void forward(const Sequence<BFloat16>& of, bool keep, Heads<BFloat16> out) {
+    start(of.length);
+    const int64_t n = length_;
+    BFloat16 *q = states(), *k = states(), *v = states(), *left = weights();
+    uint32_t* right = space_.take<uint32_t>(wide_ * deep_ / 2);
+    float *s = square(), *o = space_.take<float>(wide_ * deep_);
+    for (int64_t head = 0; head < of_.heads; ++head) {
+      const int64_t place = head * n * n;
+      gather(of.query[head], n, of_.dim, q);
+      gather(of.key[head], n, of_.dim, k);
+      gather(of.value[head], n, of_.dim, v);
+      pair_columns(q, wide_, deep_, right);
+      multiply_tiles(k, right, wide_, wide_, deep_, s);
+      pair_rows(v, wide_, deep_, right);
+      for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide_, of_.scale, of_.window);
+      if (keep) drop(s, n, wide_, of_.dropout, of.place + place, of.weights + place);
+      narrow_transposed(s, wide_, left);
+      multiply_tiles(left, right, wide_, deep_, wide_, o);
+      write(o, deep_, n, of_.dim, 1.0f, out[head]);
     }
   }
-  // body(sequence, head, workspace) for all of them. Sequences come shortest first: taking them
-  // from both ends in turn gives every thread short and long ones alike.
-  template <typename Body>
-  void each(int64_t dim, const Body& body) const {
-    const int64_t count = static_cast<int64_t>(length.size());
-    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      Workspace space(longest, dim);
-      for (int64_t task = begin; task < end; ++task)
-        for (int64_t head = 0; head < heads; ++head)
-          body(task % 2 ? count - 1 - task / 2 : task / 2, head, space);
-    });
+
+  // `sums` has room for (3, heads, dim rounded up to 16).
+  void backward(const Sequence<BFloat16>& of, Heads<const BFloat16> grad,
+                const Heads<BFloat16> (&outs)[3], float* sums) {
+    start(of.length);
+    const int64_t n = length_, dim = of_.dim, ld = padded(dim), apart = of_.heads * ld;
+    BFloat16 *q = states(), *k = states(), *v = states(), *g = states(), *left = weights();
+    uint32_t* right = space_.take<uint32_t>(wide_ * deep_ / 2);
+    float *p = square(), *d = square(), *into = space_.take<float>(wide_ * deep_);
+    std::fill_n(p, wide_ * wide_, 0.0f);  // beyond the sequence it stays so
+    const auto product = [&](const BFloat16* by, float scale, Block<BFloat16> to, float* summed) {
+      pair_rows(by, wide_, deep_, right);
+      multiply_tiles(left, right, wide_, deep_, wide_, into);
+      write(into, deep_, n, dim, scale, to, summed);
+    };
+    for (int64_t head = 0; head < of_.heads; ++head, sums += ld) {
+      gather(of.value[head], n, dim, v);
+      gather(grad[head], n, dim, g);
+      gather(of.query[head], n, dim, q);
+      gather(of.key[head], n, dim, k);
+      pair_columns(g, wide_, deep_, right);
+      multiply_tiles(v, right, wide_, wide_, deep_, d);
+      read(Block<const BFloat16>{of.weights + head * n * n, n}, n, n, p, wide_);
+      through_softmax(p, d, n, wide_, of_.dropout.kept);
+      narrow(p, wide_, left);
+      product(g, 1.0f, outs[2][head], sums + 2 * apart);
+      narrow(d, wide_, left);
+      product(q, of_.scale, outs[1][head], sums + apart);
+      narrow_transposed(d, wide_, left);
+      product(k, of_.scale, outs[0][head], sums);
+    }
   }
-  int64_t heads, tokens = 0, weights = 0, longest = 0;
-  std::vector<int64_t> length, token, weight;
+
+ private:
+  void start(int64_t length) {
+    length_ = length;
+    wide_ = tiled(length);
+    space_.restart();
+  }
+  BFloat16* states() { return space_.take<BFloat16>(wide_ * deep_); }
+  BFloat16* weights() { return space_.take<BFloat16>(wide_ * wide_); }
+  float* square() { return space_.take<float>(wide_ * wide_); }
+
+  const Settings& of_;
+  const int64_t deep_;
+  int64_t length_ = 0, wide_ = 0;
+  Workspace space_;
+  Tiles tiles_;
 };
 
-template <typename T>
-Block<T> block(const at::Tensor& states, int64_t token, int64_t head) {
-  using Plain = std::remove_const_t<T>;
-  T* start;
-  if constexpr (std::is_const_v<T>)
-    start = states.const_data_ptr<Plain>();
-  else
-    start = states.mutable_data_ptr<Plain>();
-  return {start + token * states.stride(0) + head * states.stride(1), states.stride(0)};
-}
+#endif
 
-// Sixteen queries' softmax: `scores` holds a row a key, with queries along it. Keys that a query
-// does not see (window) weigh nothing.
-void softmax(float* scores, int64_t query, int64_t n, int64_t ld, float scale, int64_t window) {
-  if (window < n) {
-    for (int64_t key = 0; key < n; ++key)
-      for (int64_t i = query; i < query + kLanes; ++i)
-        if (std::abs(i - key) >= window && i < n) scores[key * ld + i] = -INFINITY;
-  }
-  float* column = scores + query;
-  Lanes top = load(column), sum = {};
-  for (int64_t key = 1; key < n; ++key) top = larger(top, load(column + key * ld));
-  for (int64_t key = 0; key < n; ++key) {
-    const Lanes score = load(column + key * ld);
-    const Lanes power = exponential((score - top) * scale);
-    const Lanes seen = score > -INFINITY ? power : Lanes{};
-    sum += seen;
-    store(column + key * ld, seen);
-  }
-  const Lanes inverse = 1.0f / sum;
-  for (int64_t key = 0; key < n; ++key)
-    store(column + key * ld, load(column + key * ld) * inverse);
-}
-
-// Store n weights, negative where dropped, and leave them in the row as attention uses them.
+// use(Kind) with the kind of task for this type of states, in a type's clothes.
 template <typename T>
-void drop(float* row, int64_t n, const Dropout& dropout, int64_t place, T* weights) {
-  for (int64_t j = 0; j < n; j += kLanes) {
-    const Lanes weight = load(row + j);
-    if (!dropout.on) {
-      store(weights + place + j, weight, n - j);
-      continue;
-    }
-    const Lanes mask = dropout.mask(place + j);
-    store(weights + place + j, mask > 0.0f ? weight : -weight, n - j);
-    store(row + j, mask * weight);
-  }
+struct Kind {
+  using type = T;
+};
+
+template <typename T, typename Use>
+void with_kind(const Use& use) {
+#ifdef SIMCSE_AMX
+  if constexpr (std::is_same_v<T, BFloat16>)
+    if (amx_granted()) return use(Kind<InTiles>());
+#endif
+  use(Kind<InFloats<T>>());
 }
 
 void check(const at::Tensor& states, const Layout& layout) {
   TORCH_CHECK(states.dim() == 3 && states.size(0) >= layout.tokens && states.stride(2) == 1,
               "attention: states must be (tokens or more, heads, dim) and dense in dim");
+}
+
+template <typename T>
+Sequence<T> sequence_of(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                        T* weights, const Layout& layout, int64_t number) {
+  const int64_t token = layout.token[number], place = layout.weight[number];
+  return {layout.length[number],           heads_of<const T>(query, token),
+          heads_of<const T>(key, token),   heads_of<const T>(value, token),
+          weights + place,                 place};
 }
 
 // Rows after the last sequence fill the row up: they attend to nothing.
@@ -199,93 +257,63 @@ std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& query, const at::
                                              const at::Tensor& value, const at::Tensor& lengths,
                                              std::optional<int64_t> seed, double rate,
                                              double scale, int64_t window, bool keep_weights) {
-  const int64_t heads = query.size(1), dim = query.size(2), ld = padded(dim);
+  const int64_t heads = query.size(1), dim = query.size(2);
   const Layout layout(lengths, heads);
   for (const at::Tensor* states : {&query, &key, &value}) check(*states, layout);
-  const Dropout dropout(seed, rate);
+  const Settings of{heads, dim, static_cast<float>(scale), window, Dropout(seed, rate)};
   at::Tensor out = at::empty({query.size(0), heads, dim}, query.options());
   clear_beyond(out, layout.tokens);
   at::Tensor weights = at::empty({keep_weights ? layout.weights : 0}, query.options());
   SIMCSE_DISPATCH(query.scalar_type(), "attention", [&] {
     scalar_t* stored = weights.mutable_data_ptr<scalar_t>();
-    layout.each(dim, [&](int64_t number, int64_t head, Workspace& space) {
-      space.restart();
-      float *q = space.tall(), *qt = space.tall(), *k = space.tall(), *v = space.tall();
-      float *o = space.tall(), *s = space.square();
-      const int64_t n = layout.length[number], wide = padded(n), token = layout.token[number];
-      const int64_t place = layout.weight[number] + head * n * n;
-      read(block<const scalar_t>(query, token, head), n, dim, q, ld);
-      read(block<const scalar_t>(key, token, head), n, dim, k, ld);
-      read(block<const scalar_t>(value, token, head), n, dim, v, ld);
-      transpose(q, ld, n, dim, qt, wide);
-      multiply(k, ld, 1, qt, wide, n, wide, dim, s, wide);
-      for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide, scale, window);
-      for (int64_t j = 0; keep_weights && j < n; ++j)
-        drop(s + j * wide, n, dropout, place + j * n, stored);
-      multiply(s, 1, wide, v, ld, n, ld, n, o, ld);
-      write(o, ld, n, dim, 1.0f, block<scalar_t>(out, token, head));
+    with_kind<scalar_t>([&](auto kind) {
+      layout.each([&] {
+        using Tasks = typename decltype(kind)::type;
+        return [&, tasks = Tasks(of, layout.longest)](int64_t number) mutable {
+          const int64_t token = layout.token[number];
+          const auto sequence = sequence_of(query, key, value, stored, layout, number);
+          tasks.forward(sequence, keep_weights, heads_of<scalar_t>(out, token));
+        };
+      });
     });
   });
   return {out, weights};
 }
 
-// With P the weights, M their mask: dV = (M∘P)ᵀ dO, dP = M∘(dO Vᵀ), dS = P∘(dP − rowsum(P∘dP)),
-// dQ = s·dS K, dK = s·dSᵀ Q. Everything lies a row a key. In: `p` holds stored weights, `d` holds
-// V dOᵀ; out: M∘P and dS.
-void through_softmax(float* p, float* d, int64_t n, int64_t ld, float kept) {
-  for (int64_t query = 0; query < n; query += kLanes) {
-    Lanes dots = {};
-    for (int64_t at = query; at < query + n * ld; at += ld) {
-      const Lanes weight = load(p + at);
-      const Lanes grad = weight > 0.0f ? kept * load(d + at) : Lanes{};
-      store(d + at, grad);
-      dots += weight * grad;  // a dropped one adds nothing: its gradient is 0
-    }
-    for (int64_t at = query; at < query + n * ld; at += ld) {
-      const Lanes weight = load(p + at);
-      store(d + at, (weight < 0.0f ? -weight : weight) * (load(d + at) - dots));
-      store(p + at, weight > 0.0f ? kept * weight : Lanes{});
-    }
-  }
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
+// Gradients of query, key and value beside each other, (tokens, 3, heads, dim), as one product over
+// all three projections takes them, and their float sums over the tokens, (3, heads, dim).
+std::tuple<at::Tensor, at::Tensor> attention_backward(
     const at::Tensor& grad, const at::Tensor& query, const at::Tensor& key,
     const at::Tensor& value, const at::Tensor& weights, const at::Tensor& lengths, double rate,
     double scale) {
   const int64_t heads = query.size(1), dim = query.size(2), ld = padded(dim);
   const Layout layout(lengths, heads);
   for (const at::Tensor* states : {&grad, &query, &key, &value}) check(*states, layout);
-  const float kept = Dropout(0, rate).kept;
-  // side by side, as one product over all three projections takes them
+  const Settings of{heads, dim, static_cast<float>(scale), 0, Dropout(0, rate)};
   at::Tensor joint = at::empty({query.size(0), 3, heads, dim}, query.options());
   clear_beyond(joint, layout.tokens);
-  at::Tensor dq = joint.select(1, 0), dk = joint.select(1, 1), dv = joint.select(1, 2);
+  const at::Tensor parts[] = {joint.select(1, 0), joint.select(1, 1), joint.select(1, 2)};
+  at::Tensor sums =
+      at::zeros({at::get_num_threads(), 3, heads, ld}, query.options().dtype(at::kFloat));
+  float* summed = sums.mutable_data_ptr<float>();
   SIMCSE_DISPATCH(query.scalar_type(), "attention_backward", [&] {
-    const scalar_t* stored = weights.const_data_ptr<scalar_t>();
-    layout.each(dim, [&](int64_t number, int64_t head, Workspace& space) {
-      space.restart();
-      float *q = space.tall(), *k = space.tall(), *v = space.tall(), *g = space.tall();
-      float *gt = space.tall(), *into = space.tall(), *p = space.square(), *d = space.square();
-      const int64_t n = layout.length[number], wide = padded(n), token = layout.token[number];
-      const int64_t place = layout.weight[number] + head * n * n;
-      read(block<const scalar_t>(query, token, head), n, dim, q, ld);
-      read(block<const scalar_t>(key, token, head), n, dim, k, ld);
-      read(block<const scalar_t>(value, token, head), n, dim, v, ld);
-      read(block<const scalar_t>(grad, token, head), n, dim, g, ld);
-      read(Block<const scalar_t>{stored + place, n}, n, n, p, wide);
-      transpose(g, ld, n, dim, gt, wide);
-      multiply(v, ld, 1, gt, wide, n, wide, dim, d, wide);
-      through_softmax(p, d, n, wide, kept);
-      multiply(p, wide, 1, g, ld, n, ld, n, into, ld);
-      write(into, ld, n, dim, 1.0f, block<scalar_t>(dv, token, head));
-      multiply(d, 1, wide, k, ld, n, ld, n, into, ld);
-      write(into, ld, n, dim, scale, block<scalar_t>(dq, token, head));
-      multiply(d, wide, 1, q, ld, n, ld, n, into, ld);
-      write(into, ld, n, dim, scale, block<scalar_t>(dk, token, head));
+    scalar_t* stored = const_cast<scalar_t*>(weights.const_data_ptr<scalar_t>());
+    with_kind<scalar_t>([&](auto kind) {
+      layout.each([&] {
+        using Tasks = typename decltype(kind)::type;
+        float* own = summed + at::get_thread_num() * 3 * heads * ld;
+        return [&, own, tasks = Tasks(of, layout.longest)](int64_t number) mutable {
+          const int64_t token = layout.token[number];
+          const auto sequence = sequence_of(query, key, value, stored, layout, number);
+          const Heads<scalar_t> outs[] = {heads_of<scalar_t>(parts[0], token),
+                                          heads_of<scalar_t>(parts[1], token),
+                                          heads_of<scalar_t>(parts[2], token)};
+          tasks.backward(sequence, heads_of<const scalar_t>(grad, token), outs, own);
+        };
+      });
     });
   });
-  return {dq, dk, dv};
+  return {joint, sums.sum(0).narrow(2, 0, dim)};
 }
 
 }  // namespace
@@ -297,7 +325,7 @@ TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
   m.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attention));
   m.def(
       "attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor weights, "
-      "Tensor lengths, float rate, float scale) -> (Tensor, Tensor, Tensor)");
+      "Tensor lengths, float rate, float scale) -> (Tensor, Tensor)");
   m.impl("attention_backward", c10::DispatchKey::CPU, TORCH_FN(attention_backward));
 }
 

@@ -3,6 +3,7 @@
 // gradients want.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -37,30 +38,33 @@ std::pair<float, float> moments(const float* row, int64_t width, float eps) {
   return {mean, 1 / std::sqrt(square / width + eps)};
 }
 
-// y = norm(dropout(x) + residual). Also gives what the backward needs: the sum, and its moments
-// (rows, 2).
-std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
-    const at::Tensor& x, const at::Tensor& residual, std::optional<int64_t> seed, double rate,
+// y = norm(dropout(x) + residual). The backward needs that sum, which takes x's place, and its
+// moments (rows, 2).
+std::tuple<at::Tensor, at::Tensor> dropout_add_norm_(
+    at::Tensor& x, const at::Tensor& residual, std::optional<int64_t> seed, double rate,
     const at::Tensor& weight, const at::Tensor& bias, double eps) {
   const int64_t rows = x.size(0), width = x.size(1);
   TORCH_CHECK(x.is_contiguous() && residual.is_contiguous() && x.sizes() == residual.sizes() &&
                   x.scalar_type() == residual.scalar_type(),
-              "dropout_add_norm: x and residual must be contiguous and alike");
-  at::Tensor y = at::empty_like(x), total = at::empty_like(x);
+              "dropout_add_norm_: x and residual must be contiguous and alike");
+  at::Tensor y = at::empty_like(x);
   at::Tensor stats = at::empty({rows, 2}, x.options().dtype(at::kFloat));
   const Dropout dropout(seed, rate);
   const float *gain = weight.const_data_ptr<float>(), *shift = bias.const_data_ptr<float>();
   float* saved = stats.mutable_data_ptr<float>();
-  SIMCSE_DISPATCH(x.scalar_type(), "dropout_add_norm", [&] {
-    const scalar_t *in = x.const_data_ptr<scalar_t>(), *skip = residual.const_data_ptr<scalar_t>();
-    scalar_t *out = y.mutable_data_ptr<scalar_t>(), *sums = total.mutable_data_ptr<scalar_t>();
+  SIMCSE_DISPATCH(x.scalar_type(), "dropout_add_norm_", [&] {
+    const scalar_t* skip = residual.const_data_ptr<scalar_t>();
+    scalar_t *out = y.mutable_data_ptr<scalar_t>(), *sums = x.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
       std::vector<float> row(width);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = i * width;
         for (int64_t j = 0; j < width; j += kLanes) {
           const int64_t count = width - j;
-          Lanes value = load(in + at + j, count);
+          ahead(sums + at + j);
+          ahead(skip + at + j);
+          ahead(out + at + j);
+          Lanes value = load(sums + at + j, count);
           if (dropout.on) value *= dropout.mask(at + j);
           value += load(skip + at + j, count);
           store(row.data() + j, value, count);
@@ -77,7 +81,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
       }
     });
   });
-  return {y, total, stats};
+  return {y, stats};
 }
 
 template <typename X, typename Y>
@@ -87,9 +91,13 @@ void add_norm_rows(const X* x, const Y* skip, const float* gain, const float* sh
     std::vector<float> row(width);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * width;
-      for (int64_t j = 0; j < width; j += kLanes)
+      for (int64_t j = 0; j < width; j += kLanes) {
+        ahead(x + at + j);
+        ahead(skip + at + j);
+        ahead(y + at + j);
         store(row.data() + j, load(x + at + j, width - j) + load(skip + at + j, width - j),
               width - j);
+      }
       const auto [mean, inverse] = moments(row.data(), width, eps);
       for (int64_t j = 0; j < width; j += kLanes) {
         const int64_t count = width - j;
@@ -117,54 +125,75 @@ at::Tensor add_norm(const at::Tensor& x, const at::Tensor& residual, const at::T
   return y;
 }
 
-// Gradients of x, residual, weight and bias.
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
-    const at::Tensor& grad, const at::Tensor& total, const at::Tensor& stats,
-    std::optional<int64_t> seed, double rate, const at::Tensor& weight) {
+// Gradients of x, residual, weight and bias, and the column sums of that of x (the gradient of a
+// bias that went into x). A second gradient of the output (its own residual's) is added to `grad`.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
+    const at::Tensor& grad, const std::optional<at::Tensor>& second, const at::Tensor& total,
+    const at::Tensor& stats, std::optional<int64_t> seed, double rate, const at::Tensor& weight) {
   const int64_t rows = total.size(0), width = total.size(1), threads = at::get_num_threads();
-  TORCH_CHECK(grad.is_contiguous() && grad.sizes() == total.sizes(),
-              "dropout_add_norm_backward: grad must be contiguous and like the output");
+  for (const at::Tensor* each : {&grad, second ? &*second : &grad})
+    TORCH_CHECK(each->is_contiguous() && each->sizes() == total.sizes() &&
+                    each->scalar_type() == total.scalar_type(),
+                "dropout_add_norm_backward: gradients must be contiguous and like the output");
   const Dropout dropout(seed, rate);
   at::Tensor dx = at::empty_like(total), dskip = dropout.on ? at::empty_like(total) : dx;
-  at::Tensor parts = at::zeros({2, threads, width}, total.options().dtype(at::kFloat));
+  at::Tensor parts = at::zeros({3, threads, width}, total.options().dtype(at::kFloat));
   const float *gain = weight.const_data_ptr<float>(), *saved = stats.const_data_ptr<float>();
   float* partial = parts.mutable_data_ptr<float>();
   SIMCSE_DISPATCH(total.scalar_type(), "dropout_add_norm_backward", [&] {
     const scalar_t *in = grad.const_data_ptr<scalar_t>(), *sums = total.const_data_ptr<scalar_t>();
+    const scalar_t* more = second ? second->const_data_ptr<scalar_t>() : nullptr;
     scalar_t *out = dx.mutable_data_ptr<scalar_t>(), *skip = dskip.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
-      std::vector<float> own(2 * padded(width));  // each thread's apart: no line is shared
-      float *dgain = own.data(), *dshift = dgain + padded(width);
+      const int64_t wide = padded(width);
+      std::vector<float> own(5 * wide);  // each thread's apart: no line is shared
+      float *dgain = own.data(), *dshift = dgain + wide, *dbias = dshift + wide;
+      float *slopes = dbias + wide, *normals = slopes + wide;
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = i * width;
         const float mean = saved[2 * i], inverse = saved[2 * i + 1];
-        Lanes slopes = {}, along = {};
+        Lanes across = {}, along = {};
         for (int64_t j = 0; j < width; j += kLanes) {
           const int64_t count = width - j;
-          const Lanes d = load(in + at + j, count), slope = d * load(gain + j, count);
+          ahead(in + at + j);
+          ahead(sums + at + j);
+          ahead(skip + at + j);
+          ahead(out + at + j);
+          Lanes d = load(in + at + j, count);
+          if (more) {
+            ahead(more + at + j);
+            d += load(more + at + j, count);
+          }
+          const Lanes slope = d * load(gain + j, count);
           const Lanes normal = (load(sums + at + j, count) - mean) * inverse;
-          store(dgain + j, load(dgain + j, count) + d * normal, count);
-          store(dshift + j, load(dshift + j, count) + d, count);
-          slopes += slope;
+          store(dgain + j, load(dgain + j) + d * normal);
+          store(dshift + j, load(dshift + j) + d);
+          store(slopes + j, slope);
+          store(normals + j, normal);
+          across += slope;
           along += slope * normal;  // beyond the row the slope is 0
         }
-        const float level = sum(slopes) / width, tilt = sum(along) / width;
+        const float level = sum(across) / width, tilt = sum(along) / width;
         for (int64_t j = 0; j < width; j += kLanes) {
           const int64_t count = width - j;
-          const Lanes slope = load(in + at + j, count) * load(gain + j, count);
-          const Lanes normal = (load(sums + at + j, count) - mean) * inverse;
-          const Lanes through = inverse * (slope - level - normal * tilt);
+          Lanes through = inverse * (load(slopes + j) - level - load(normals + j) * tilt);
           store(skip + at + j, through, count);
-          if (dropout.on) store(out + at + j, dropout.mask(at + j) * through, count);
+          if (dropout.on) {
+            through *= dropout.mask(at + j);
+            store(out + at + j, through, count);
+          }
+          store(dbias + j, load(dbias + j) + through);
         }
       }
       float* mine = partial + at::get_thread_num() * width;
-      std::copy_n(dgain, width, mine);
-      std::copy_n(dshift, width, mine + threads * width);
+      for (const float* each : {dgain, dshift, dbias}) {
+        std::copy_n(each, width, mine);
+        mine += threads * width;
+      }
     });
   });
   at::Tensor summed = parts.sum(1);
-  return {dx, dskip, summed.select(0, 0), summed.select(0, 1)};
+  return {dx, dskip, summed.select(0, 0), summed.select(0, 1), summed.select(0, 2)};
 }
 
 // bf16 (rows, columns) to (columns, rows), as bf16 or as float. A thread takes bands of rows: it
@@ -181,6 +210,8 @@ void transpose_bands(const c10::BFloat16* from, int64_t rows, int64_t columns, T
           const int64_t height = std::min(kLanes, rows - r), width = std::min(kLanes, columns - c);
           for (int64_t i = 0; i < height; ++i) {
             const c10::BFloat16* row = from + (r + i) * columns + c;
+            __builtin_prefetch(row + 4 * kLanes);
+            __builtin_prefetch(to + (c + kLanes + i) * rows + r, 1);
             if (width < kLanes) row = std::copy(row, row + width, edge[i]) - width;
             std::memcpy(&square[i], row, sizeof square[i]);
           }
@@ -221,56 +252,129 @@ at::Tensor column_sums(const at::Tensor& x) {
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
       std::vector<float> own(padded(width));
       for (int64_t i = begin; i < end; ++i)
-        for (int64_t j = 0; j < width; j += kLanes)
+        for (int64_t j = 0; j < width; j += kLanes) {
+          ahead(in + i * width + j);
           store(own.data() + j, load(own.data() + j) + load(in + i * width + j, width - j));
+        }
       std::copy_n(own.data(), width, partial + at::get_thread_num() * width);
     });
   });
   return parts.sum(0);
 }
 
-// Through GELU: grad * gelu'(x), and the float sums of its columns.
-std::tuple<at::Tensor, at::Tensor> gelu_backward(const at::Tensor& grad, const at::Tensor& x) {
+// Sixteen times N elements, the last sixteen of them `count - 16 (N - 1)` in truth.
+template <int N, typename T>
+void through_gelu(const T* x, T* grad, int64_t count, float* sums) {
+  Lanes slopes[N];
+  for (int k = 0; k < N; ++k) {
+    ahead(x + k * kLanes);
+    ahead(grad + k * kLanes);
+    slopes[k] = load(x + k * kLanes, count - k * kLanes);
+  }
+  gelu_slopes(slopes);
+  for (int k = 0; k < N; ++k) {
+    const int64_t at = k * kLanes;
+    const Lanes through = load(grad + at, count - at) * slopes[k];
+    store(grad + at, through, count - at);
+    store(sums + at, load(sums + at) + through);
+  }
+}
+
+// Through GELU, in grad's place: grad * gelu'(x). Gives the float sums of its columns.
+at::Tensor gelu_backward_(at::Tensor& grad, const at::Tensor& x) {
   TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && grad.is_contiguous() &&
                   grad.sizes() == x.sizes() && grad.scalar_type() == x.scalar_type(),
-              "gelu_backward: grad and x must be contiguous and alike");
+              "gelu_backward_: grad and x must be contiguous and alike");
   const int64_t rows = x.size(0), width = x.size(1), threads = at::get_num_threads();
-  at::Tensor back = at::empty_like(x);
   at::Tensor parts = at::zeros({threads, width}, x.options().dtype(at::kFloat));
   float* partial = parts.mutable_data_ptr<float>();
-  SIMCSE_DISPATCH(x.scalar_type(), "gelu_backward", [&] {
-    const scalar_t *in = x.const_data_ptr<scalar_t>(), *d = grad.const_data_ptr<scalar_t>();
-    scalar_t* out = back.mutable_data_ptr<scalar_t>();
+  SIMCSE_DISPATCH(x.scalar_type(), "gelu_backward_", [&] {
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    scalar_t* d = grad.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
       std::vector<float> own(padded(width));
-      for (int64_t i = begin; i < end; ++i)
-        for (int64_t j = 0; j < width; j += kLanes) {
-          const int64_t at = i * width + j, count = width - j;
-          const Lanes through = load(d + at, count) * gelu_slope(load(in + at, count));
-          store(out + at, through, count);
-          store(own.data() + j, load(own.data() + j) + through);
-        }
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t j = 0;
+        for (; j + 4 * kLanes <= width; j += 4 * kLanes)
+          through_gelu<4>(in + i * width + j, d + i * width + j, 4 * kLanes, own.data() + j);
+        for (; j < width; j += kLanes)
+          through_gelu<1>(in + i * width + j, d + i * width + j, width - j, own.data() + j);
+      }
       std::copy_n(own.data(), width, partial + at::get_thread_num() * width);
     });
   });
-  return {back, parts.sum(0)};
+  return parts.sum(0);
+}
+
+// The sum of the squares of all elements of several dense float tensors: a gradient's squared norm.
+double sum_of_squares(const at::TensorList tensors) {
+  constexpr int64_t piece = 1 << 14;  // elements whose squares one float sum takes
+  std::vector<std::pair<const float*, int64_t>> pieces;
+  for (const at::Tensor& each : tensors) {
+    TORCH_CHECK(each.is_non_overlapping_and_dense() && each.scalar_type() == at::kFloat,
+                "sum_of_squares: tensors must be dense and of type float");
+    const float* start = each.const_data_ptr<float>();
+    for (int64_t at = 0; at < each.numel(); at += piece)
+      pieces.emplace_back(start + at, std::min(piece, each.numel() - at));
+  }
+  std::vector<double> sums(pieces.size());
+  at::parallel_for(0, static_cast<int64_t>(pieces.size()), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t number = begin; number < end; ++number) {
+      const auto [start, count] = pieces[number];
+      Lanes squares[4] = {};  // independent, so that none waits for another
+      for (int64_t at = 0; at < count; at += 4 * kLanes)
+        for (int k = 0; k < 4; ++k) {
+          const int64_t place = at + k * kLanes;
+          if (place >= count) break;
+          ahead(start + place);
+          const Lanes some = load(start + place, count - place);
+          squares[k] += some * some;
+        }
+      sums[number] = sum(squares[0] + squares[1] + (squares[2] + squares[3]));
+    }
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// x where it is kept, over the rate of keeping, else 0. The same call on a gradient is its way back.
+at::Tensor dropout(const at::Tensor& x, int64_t seed, double rate) {
+  TORCH_CHECK(x.is_contiguous(), "dropout: x must be contiguous");
+  const Dropout drawn(seed, rate);
+  at::Tensor y = at::empty_like(x);
+  SIMCSE_DISPATCH(x.scalar_type(), "dropout", [&] {
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    scalar_t* out = y.mutable_data_ptr<scalar_t>();
+    const int64_t size = x.numel();
+    at::parallel_for(0, (size + kLanes - 1) / kLanes, 1024, [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin * kLanes; at < std::min(size, end * kLanes); at += kLanes) {
+        ahead(in + at);
+        ahead(out + at);
+        store(out + at, drawn.mask(at) * load(in + at, size - at), size - at);
+      }
+    });
+  });
+  return y;
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
   m.def(
-      "dropout_add_norm(Tensor x, Tensor residual, int? seed, float rate, Tensor weight, "
-      " Tensor bias, float eps) -> (Tensor, Tensor, Tensor)");
-  m.impl("dropout_add_norm", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm));
+      "dropout_add_norm_(Tensor(a!) x, Tensor residual, int? seed, float rate, Tensor weight, "
+      "Tensor bias, float eps) -> (Tensor, Tensor)");
+  m.impl("dropout_add_norm_", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_));
   m.def(
-      "dropout_add_norm_backward(Tensor grad, Tensor total, Tensor stats, int? seed, float "
-      "rate, Tensor weight) -> (Tensor, Tensor, Tensor, Tensor)");
+      "dropout_add_norm_backward(Tensor grad, Tensor? second, Tensor total, Tensor stats, "
+      "int? seed, float rate, Tensor weight) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
   m.def("add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps) -> Tensor");
   m.impl("add_norm", c10::DispatchKey::CPU, TORCH_FN(add_norm));
-  m.def("gelu_backward(Tensor grad, Tensor x) -> (Tensor, Tensor)");
-  m.impl("gelu_backward", c10::DispatchKey::CPU, TORCH_FN(gelu_backward));
+  m.def("gelu_backward_(Tensor(a!) grad, Tensor x) -> Tensor");
+  m.impl("gelu_backward_", c10::DispatchKey::CPU, TORCH_FN(gelu_backward_));
+  m.def("sum_of_squares(Tensor[] tensors) -> float");
+  m.impl("sum_of_squares", c10::DispatchKey::CPU, TORCH_FN(sum_of_squares));
+  m.def("dropout(Tensor x, int seed, float rate) -> Tensor");
+  m.impl("dropout", c10::DispatchKey::CPU, TORCH_FN(dropout));
   m.def("transposed(Tensor x, bool to_float) -> Tensor");
   m.impl("transposed", c10::DispatchKey::CPU, TORCH_FN(transposed));
   m.def("column_sums(Tensor x) -> Tensor");

@@ -44,51 +44,84 @@ inline float sum(Lanes lanes) {
 
 inline void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
-inline Lanes load(const c10::BFloat16* from) {
+inline WordLanes words(HalfLanes halves) {
+#ifdef __AVX512F__
+  return reinterpret_cast<WordLanes>(_mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(halves)));
+#else
+  return __builtin_convertvector(halves, WordLanes);
+#endif
+}
+
+inline Lanes widened(HalfLanes halves) { return reinterpret_cast<Lanes>(words(halves) << 16); }
+
+inline HalfLanes load_halves(const void* from) {
   HalfLanes halves;
   std::memcpy(&halves, from, sizeof halves);
-  const WordLanes words = __builtin_convertvector(halves, WordLanes) << 16;
-  Lanes lanes;
-  std::memcpy(&lanes, &words, sizeof lanes);
-  return lanes;
+  return halves;
 }
+
+inline Lanes load(const c10::BFloat16* from) { return widened(load_halves(from)); }
 
 // Round to nearest, ties to even; where the processor does it, numbers under 2^-126 become 0. A
 // NaN stays one: those that arithmetic makes have their upper mantissa bit set, so rounding
 // cannot carry through the exponent.
-inline void store(c10::BFloat16* to, Lanes lanes) {
+inline HalfLanes rounded(Lanes lanes) {
+  HalfLanes halves;
 #if defined(__AVX512BF16__) && defined(__AVX512VL__)
-  const __m256bh halves = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(lanes));
-  std::memcpy(to, &halves, sizeof halves);
+  const __m256bh found = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(lanes));
+  std::memcpy(&halves, &found, sizeof halves);
 #else
   WordLanes words;
   std::memcpy(&words, &lanes, sizeof words);
   words = (words + 0x7fff + ((words >> 16) & 1)) >> 16;
-  const HalfLanes halves = __builtin_convertvector(words, HalfLanes);
-  std::memcpy(to, &halves, sizeof halves);
+  halves = __builtin_convertvector(words, HalfLanes);
 #endif
+  return halves;
 }
 
-// Some of the lanes alone, in memory; without AVX-512's masks by way of a copy.
+inline void store(c10::BFloat16* to, Lanes lanes) {
+  const HalfLanes halves = rounded(lanes);
+  std::memcpy(to, &halves, sizeof halves);
+}
+
+// Ask for what a pass over memory comes to some 2 kB later: processors that are shared out do not
+// always look ahead by themselves. Asking beyond an array's end is harmless.
 template <typename T>
-inline void copy_some(T* to, const T* from, int64_t count) {
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-  const auto some = static_cast<__mmask16>((1u << count) - 1);
-  if constexpr (sizeof(T) == 4)
-    _mm512_mask_storeu_ps(to, some, _mm512_maskz_loadu_ps(some, from));
-  else
-    _mm256_mask_storeu_epi16(to, some, _mm256_maskz_loadu_epi16(some, from));
-#else
-  std::memcpy(to, from, count * sizeof(T));
-#endif
+inline void ahead(const T* place) {
+  __builtin_prefetch(reinterpret_cast<const char*>(place) + 2048);
+}
+template <typename T>
+inline void ahead(T* place) {
+  __builtin_prefetch(reinterpret_cast<char*>(place) + 2048, 1);
 }
 
 // The first `count` lanes alone; the others read as 0.
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+inline __mmask16 first(int64_t count) {
+  return count >= kLanes ? 0xffff : static_cast<__mmask16>((1u << count) - 1);
+}
+
+inline Lanes load(const float* from, int64_t count) {
+  return reinterpret_cast<Lanes>(_mm512_maskz_loadu_ps(first(count), from));
+}
+
+inline Lanes load(const c10::BFloat16* from, int64_t count) {
+  return widened(reinterpret_cast<HalfLanes>(_mm256_maskz_loadu_epi16(first(count), from)));
+}
+
+inline void store(float* to, Lanes lanes, int64_t count) {
+  _mm512_mask_storeu_ps(to, first(count), reinterpret_cast<__m512>(lanes));
+}
+
+inline void store(c10::BFloat16* to, Lanes lanes, int64_t count) {
+  _mm256_mask_storeu_epi16(to, first(count), reinterpret_cast<__m256i>(rounded(lanes)));
+}
+#else
 template <typename T>
 inline Lanes load(const T* from, int64_t count) {
   if (count >= kLanes) return load(from);
   T some[kLanes] = {};
-  copy_some(some, from, count);
+  std::memcpy(some, from, count * sizeof(T));
   return load(some);
 }
 
@@ -97,8 +130,9 @@ inline void store(T* to, Lanes lanes, int64_t count) {
   if (count >= kLanes) return store(to, lanes);
   T some[kLanes];
   store(some, lanes);
-  copy_some(to, some, count);
+  std::memcpy(to, some, count * sizeof(T));
 }
+#endif
 
 // Swap, between two rows of a square of sixteen, the lanes that differ in bit S.
 template <int S, typename Row, size_t... I>
@@ -185,17 +219,22 @@ inline Lanes exponential(Lanes x) {
 
 // Derivative of GELU, Phi(x) + x phi(x), absolute error under 1.2e-5: a half and an odd function,
 // which is x times a polynomial in x² (least squares at Chebyshev nodes, |x| <= 5; beyond, it is
-// that of 5).
-inline Lanes gelu_slope(Lanes x) {
+// that of 5). Several at a time, for each step of a polynomial waits for the one before.
+template <int N>
+inline void gelu_slopes(Lanes (&x)[N]) {
   constexpr float powers[] = {-0.0244107615f, 0.0191263578f, -0.0185007832f, 0.0499539126f,
                               -0.076740624f,  0.0813064132f, -0.0821334916f, 0.0800736153f,
                               -0.0720447791f, 0.0665920857f, -0.0751012627f, 0.142133531f};
-  x = x < -5.0f ? Lanes{} - 5.0f : x;
-  x = x > 5.0f ? Lanes{} + 5.0f : x;
-  const Lanes u = x * x * 0.08f - 1.0f;
-  Lanes p = Lanes{} + 0.0097476683f;
-  for (float power : powers) p = p * u + power;
-  return p * x + 0.5f;
+  Lanes u[N], p[N];
+  for (int k = 0; k < N; ++k) {
+    x[k] = x[k] < -5.0f ? Lanes{} - 5.0f : x[k];
+    x[k] = x[k] > 5.0f ? Lanes{} + 5.0f : x[k];
+    u[k] = x[k] * x[k] * 0.08f - 1.0f;
+    p[k] = Lanes{} + 0.0097476683f;
+  }
+  for (float power : powers)
+    for (int k = 0; k < N; ++k) p[k] = p[k] * u[k] + power;
+  for (int k = 0; k < N; ++k) x[k] = p[k] * x[k] + 0.5f;
 }
 
 }  // namespace simcse
