@@ -35,8 +35,9 @@ _HALF = (torch.bfloat16, torch.float16)
 #: Widths that neighbours are padded to are multiples of this.
 _WIDTH = 8
 
-#: Inference takes the compiled kernel up to this length; torch's has the better products beyond.
-_SHORT = 96
+#: Inference takes the compiled kernel up to this length (measured on a CPU with tiles for bf16);
+#: torch's has the better products beyond.
+_SHORT = {torch.float32: 96, torch.bfloat16: 256}
 
 
 def grouped_attention(
@@ -70,7 +71,8 @@ def grouped_attention(
                 query, key, value, sequence_lengths(tuple(groups)), dropout, scale, window
             )
             return attended
-        if dropout == 0 and groups[-1][1] <= _SHORT and (ops := built_kernels()) is not None:
+        short = groups[-1][1] <= _SHORT[query.dtype]
+        if dropout == 0 and short and (ops := built_kernels()) is not None:
             lengths, reach = sequence_lengths(tuple(groups)), window or groups[-1][1]
             attended, _ = ops.attention(
                 query, key, value, lengths, None, 0.0, scale, reach, keep_weights=False
