@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
 from simcse_kit.attention import sequence_lengths
@@ -163,14 +162,13 @@ class _Layer(torch.autograd.Function):
             sum1, residual, seeds[1], shape.hidden_rate, gain1, shift1, shape.eps
         )
         up = linear(h, w_up, b_up)
-        active = F.gelu(up)
-        sum2 = linear(active, w_down, b_down)
+        sum2 = linear(ops.gelu(up), w_down, b_down)
         y, stats2 = ops.dropout_add_norm_(
             sum2, h, seeds[2], shape.hidden_rate, gain2, shift2, shape.eps
         )
 
         products = (w_qkv, w_out, w_up, w_down)
-        states = (x, qkv, dropped, attended, sum1, stats1, h, up, active, sum2, stats2)
+        states = (x, qkv, dropped, attended, sum1, stats1, h, up, sum2, stats2)
         ctx.save_for_backward(kept, *products, gain1, gain2, *states)
         ctx.shape, ctx.seeds, ctx.input_type = shape, seeds, input.dtype
         output: Tensor = y
@@ -181,7 +179,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         kept, *saved = ctx.saved_tensors  # once, as checkpointing wants
         w_qkv, w_out, w_up, w_down, gain1, gain2, *states = saved
-        x, qkv, dropped, attended, sum1, stats1, h, up, active, sum2, stats2 = states
+        x, qkv, dropped, attended, sum1, stats1, h, up, sum2, stats2 = states
         ops, shape, seeds = kernels(), ctx.shape, ctx.seeds
         learns = any(ctx.needs_input_grad[3:])
 
@@ -192,9 +190,9 @@ class _Layer(torch.autograd.Function):
         d_down, d_h, *of_norm2, of_down = ops.dropout_add_norm_backward(
             d_y, None, sum2, stats2, seeds[2], shape.hidden_rate, gain2
         )
-        found_down = of_weight(d_down, active), of_down
         d_up = d_down @ w_down
-        of_up = ops.gelu_backward_(d_up, up)  # from here on before GELU
+        active, of_up = ops.gelu_backward_(d_up, up)  # from here on d_up is before GELU
+        found_down = of_weight(d_down, active), of_down
         found_up = of_weight(d_up, h), of_up
         d_out, d_x, *of_norm1, of_out = ops.dropout_add_norm_backward(
             d_up @ w_up, d_h, sum1, stats1, seeds[1], shape.hidden_rate, gain1

@@ -60,8 +60,8 @@ def kernels() -> Any:
       residual, weight, bias, and of a bias within x; `second` is added to `grad`, or None.
     - ``add_norm(x, residual, weight, bias, eps)``: for inference; the result is of the residual's
       type, and ``x`` may be bf16 beside an fp32 residual.
-    - ``gelu_backward_(grad, x)``, both ``(tokens, width)``: through GELU in grad's place; gives the
-      float sums of its columns.
+    - ``gelu(x)`` of a matrix ``(tokens, width)``; ``gelu_backward_(grad, x)``: through it in grad's
+      place; gives ``gelu(x)`` again and the float sums of grad's columns.
     - ``dropout(x, seed, rate)``, of a tensor of any shape; of a gradient, the way back.
     - ``sum_of_squares(tensors)`` of dense float ones.
     - ``transposed(x, to_float)`` of a bf16 matrix, ``column_sums(x)`` of any.

@@ -264,46 +264,84 @@ at::Tensor column_sums(const at::Tensor& x) {
 
 // Sixteen times N elements, the last sixteen of them `count - 16 (N - 1)` in truth.
 template <int N, typename T>
-void through_gelu(const T* x, T* grad, int64_t count, float* sums) {
-  Lanes slopes[N];
+void gelu_of(const T* x, int64_t count, T* y) {
+  Lanes in[N], phi[N];
+  for (int k = 0; k < N; ++k) {
+    ahead(x + k * kLanes);
+    ahead(y + k * kLanes);
+    in[k] = load(x + k * kLanes, count - k * kLanes);
+  }
+  Gelu<N>(in).phi(phi);
+  for (int k = 0; k < N; ++k) store(y + k * kLanes, in[k] * phi[k], count - k * kLanes);
+}
+
+template <int N, typename T>
+void through_gelu(const T* x, T* grad, int64_t count, T* y, float* sums) {
+  Lanes in[N], phi[N], slope[N];
   for (int k = 0; k < N; ++k) {
     ahead(x + k * kLanes);
     ahead(grad + k * kLanes);
-    slopes[k] = load(x + k * kLanes, count - k * kLanes);
+    ahead(y + k * kLanes);
+    in[k] = load(x + k * kLanes, count - k * kLanes);
   }
-  gelu_slopes(slopes);
+  const Gelu<N> gelu(in);
+  gelu.phi(phi);
+  gelu.slope(slope);
   for (int k = 0; k < N; ++k) {
     const int64_t at = k * kLanes;
-    const Lanes through = load(grad + at, count - at) * slopes[k];
+    store(y + at, in[k] * phi[k], count - at);
+    const Lanes through = load(grad + at, count - at) * slope[k];
     store(grad + at, through, count - at);
     store(sums + at, load(sums + at) + through);
   }
 }
 
-// Through GELU, in grad's place: grad * gelu'(x). Gives the float sums of its columns.
-at::Tensor gelu_backward_(at::Tensor& grad, const at::Tensor& x) {
+// x Phi(x) of a matrix.
+at::Tensor gelu(const at::Tensor& x) {
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous(), "gelu: x must be a contiguous matrix");
+  const int64_t rows = x.size(0), width = x.size(1);
+  at::Tensor y = at::empty_like(x);
+  SIMCSE_DISPATCH(x.scalar_type(), "gelu", [&] {
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    scalar_t* out = y.mutable_data_ptr<scalar_t>();
+    at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * width; i < end * width; i += width) {
+        int64_t j = 0;
+        for (; j + 4 * kLanes <= width; j += 4 * kLanes)
+          gelu_of<4>(in + i + j, 4 * kLanes, out + i + j);
+        for (; j < width; j += kLanes) gelu_of<1>(in + i + j, width - j, out + i + j);
+      }
+    });
+  });
+  return y;
+}
+
+// Through GELU, in grad's place: grad * gelu'(x). Gives gelu(x) again, which then need not be kept
+// for the way back, and the float sums of the gradient's columns.
+std::tuple<at::Tensor, at::Tensor> gelu_backward_(at::Tensor& grad, const at::Tensor& x) {
   TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && grad.is_contiguous() &&
                   grad.sizes() == x.sizes() && grad.scalar_type() == x.scalar_type(),
               "gelu_backward_: grad and x must be contiguous and alike");
   const int64_t rows = x.size(0), width = x.size(1), threads = at::get_num_threads();
+  at::Tensor y = at::empty_like(x);
   at::Tensor parts = at::zeros({threads, width}, x.options().dtype(at::kFloat));
   float* partial = parts.mutable_data_ptr<float>();
   SIMCSE_DISPATCH(x.scalar_type(), "gelu_backward_", [&] {
     const scalar_t* in = x.const_data_ptr<scalar_t>();
-    scalar_t* d = grad.mutable_data_ptr<scalar_t>();
+    scalar_t *d = grad.mutable_data_ptr<scalar_t>(), *out = y.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
       std::vector<float> own(padded(width));
-      for (int64_t i = begin; i < end; ++i) {
+      for (int64_t i = begin * width; i < end * width; i += width) {
         int64_t j = 0;
         for (; j + 4 * kLanes <= width; j += 4 * kLanes)
-          through_gelu<4>(in + i * width + j, d + i * width + j, 4 * kLanes, own.data() + j);
+          through_gelu<4>(in + i + j, d + i + j, 4 * kLanes, out + i + j, own.data() + j);
         for (; j < width; j += kLanes)
-          through_gelu<1>(in + i * width + j, d + i * width + j, width - j, own.data() + j);
+          through_gelu<1>(in + i + j, d + i + j, width - j, out + i + j, own.data() + j);
       }
       std::copy_n(own.data(), width, partial + at::get_thread_num() * width);
     });
   });
-  return parts.sum(0);
+  return {y, parts.sum(0)};
 }
 
 // The sum of the squares of all elements of several dense float tensors: a gradient's squared norm.
@@ -369,7 +407,9 @@ TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
   m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
   m.def("add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps) -> Tensor");
   m.impl("add_norm", c10::DispatchKey::CPU, TORCH_FN(add_norm));
-  m.def("gelu_backward_(Tensor(a!) grad, Tensor x) -> Tensor");
+  m.def("gelu(Tensor x) -> Tensor");
+  m.impl("gelu", c10::DispatchKey::CPU, TORCH_FN(gelu));
+  m.def("gelu_backward_(Tensor(a!) grad, Tensor x) -> (Tensor, Tensor)");
   m.impl("gelu_backward_", c10::DispatchKey::CPU, TORCH_FN(gelu_backward_));
   m.def("sum_of_squares(Tensor[] tensors) -> float");
   m.impl("sum_of_squares", c10::DispatchKey::CPU, TORCH_FN(sum_of_squares));
