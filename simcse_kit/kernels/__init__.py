@@ -30,7 +30,7 @@ COMPILED_TYPES = (torch.float32, torch.bfloat16)
 
 _COMPLETE = "complete"  # beside the library once it is whole: a killed build leaves none
 _HERE = Path(__file__).parent
-_SOURCES = ("attention.cpp", "layer.cpp")
+_SOURCES = ("attention.cpp", "gradients.cpp", "layer.cpp")
 _FLAGS = (
     "-O3",
     "-march=native",

@@ -21,6 +21,7 @@
 namespace simcse {
 
 constexpr int64_t kLanes = 16;
+constexpr int64_t kRows = 16;  // of a matrix, a thread's smallest share
 typedef float Lanes __attribute__((vector_size(64)));
 typedef int32_t IntLanes __attribute__((vector_size(64)));
 typedef uint32_t WordLanes __attribute__((vector_size(64)));
