@@ -11,7 +11,7 @@ torch's state therefore fix these masks too.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from simcse_kit.kernels import COMPILED_TYPES, kernels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _STEPS = 1 << 16
 
@@ -70,3 +73,24 @@ def use_fast_dropout(model: nn.Module) -> None:
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, FastDropout(child.p))
+
+
+def dropout_rates(model: nn.Module) -> set[float]:
+    """Every dropout rate in a model."""
+    rates = {float(m.p) for m in model.modules() if isinstance(m, nn.Dropout)}
+    for module in model.modules():
+        rates |= {v for k, v in vars(module).items() if "dropout" in k and type(v) is float}
+    return rates
+
+
+def set_dropout(model: PreTrainedModel, rate: float) -> None:
+    """Give every dropout in a model and its config, attention's included, the same rate."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for key, value in vars(module).items():  # rates kept as plain numbers (ModernBERT)
+            if "dropout" in key and type(value) is float:
+                setattr(module, key, rate)
+    for key, value in vars(model.config).items():
+        if "dropout" in key and "classifier" not in key and isinstance(value, float):
+            setattr(model.config, key, rate)

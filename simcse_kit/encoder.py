@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from simcse_kit.card import model_card
+from simcse_kit.dropout import dropout_rates, set_dropout
 from simcse_kit.errors import InputError
 from simcse_kit.fast_layers import held_weights, use_fast_layers
 from simcse_kit.kernels import kernels
@@ -171,24 +172,13 @@ class SentenceEncoder(nn.Module):
 
     def dropout_rates(self) -> set[float]:
         """Every dropout rate in the backbone."""
-        rates = {float(m.p) for m in self.backbone.modules() if isinstance(m, nn.Dropout)}
-        for module in self.backbone.modules():
-            rates |= {v for k, v in vars(module).items() if "dropout" in k and type(v) is float}
-        return rates
+        return dropout_rates(self.backbone)
 
     def set_dropout(self, rate: float) -> None:
         """Give every dropout in the backbone, its attention's included, the same rate."""
         if not 0 <= rate < 1:
             raise InputError(f"dropout {rate} is no rate; use 0 or more and less than 1")
-        for module in self.backbone.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = rate
-            for key, value in vars(module).items():  # rates kept as plain numbers (ModernBERT)
-                if "dropout" in key and type(value) is float:
-                    setattr(module, key, rate)
-        for key, value in vars(self.backbone.config).items():
-            if "dropout" in key and "classifier" not in key and isinstance(value, float):
-                setattr(self.backbone.config, key, rate)
+        set_dropout(self.backbone, rate)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings ``(sequences, dimension)`` of a packed batch, in the caller's order."""

@@ -80,9 +80,10 @@ class _TrainsWhole(nn.Module):
             self.intermediate.intermediate_act_fn, GELUActivation
         ):
             return False
-        rates = {self.attention.output.dropout.p, self.output.dropout.p}
+        branches = self.attention.output, self.output
+        alike = {(each.dropout.p, each.LayerNorm.eps) for each in branches}
         return (
-            len(rates) == 1
+            len(alike) == 1
             and all(type(each) is FastLinear and each.bias is not None for each in linears)
             and all(type(each) is nn.LayerNorm for each in norms)
             and all(each.weight.dtype == torch.float32 for each in (*linears, *norms))

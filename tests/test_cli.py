@@ -16,9 +16,9 @@ import pytest
 from invoking import run, succeed
 
 from simcse_kit import embedding_file
-from simcse_kit.config import recipe_names, recipe_text
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
+from simcse_kit.recipe_files import recipe_names, recipe_text
 
 TEXTS = ["the man plays the guitar", "a dog runs", "she reads a book on the train", "the red car"]
 SETTINGS = {

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from simcse_kit.complaints import explain
-from simcse_kit.config import TrainConfig, build_config, load_recipe, recipe_names, recipe_text
+from simcse_kit.config import TrainConfig, build_config
 from simcse_kit.errors import InputError
+from simcse_kit.recipe_files import load_recipe, recipe_names, recipe_text
 
 
 def complaint(*overrides: str, recipe: str | None = None) -> str:

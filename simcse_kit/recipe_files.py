@@ -1,0 +1,81 @@
+"""Recipes: named settings with their source, in YAML; the kit's own and a user's."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simcse_kit.errors import InputError
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the kit, sorted."""
+    folder = resources.files("simcse_kit") / "recipes"
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """Return a recipe as it is written: its source in the comments, then the settings.
+
+    Raises InputError when there is no such recipe, or the file cannot be read.
+    """
+    if name_or_path in recipe_names():
+        entry = resources.files("simcse_kit") / "recipes" / f"{name_or_path}.yaml"
+        return entry.read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"recipe {path} is no text file; a recipe is YAML in UTF-8") from None
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        raise InputError(f"recipe file {path} does not exist")
+    near = difflib.get_close_matches(name_or_path, recipe_names(), n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise InputError(
+        f"unknown recipe '{name_or_path}'; {hint}The recipes are {', '.join(recipe_names())}; "
+        "a path to a YAML file works too"
+    )
+
+
+class SettingsLoader(yaml.SafeLoader):
+    """YAML that refuses a name set twice instead of taking the last, and reads 3e-5 as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"{key.value} is set twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML reads, wants a point in every float: 3.0e-5.
+SettingsLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load_recipe(name_or_path: str) -> dict[str, object]:
+    """Return the settings of a recipe, by name or from a YAML file.
+
+    Raises InputError when the recipe is missing or is no mapping of names to values.
+    """
+    text = recipe_text(name_or_path)
+    try:
+        settings = yaml.load(text, SettingsLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"recipe {name_or_path}{line}: {reason}") from None
+    if not isinstance(settings, dict) or not settings:
+        raise InputError(f"recipe {name_or_path} holds no settings; write one 'name: value' a line")
+    return {str(key): value for key, value in settings.items()}
