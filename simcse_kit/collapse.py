@@ -29,7 +29,7 @@ BATCH_FIGURES = (
 
 
 #: Cosines computed at a time, so that a batch of thousands needs no room for all its pairs.
-_AT_A_TIME = 1 << 22
+_AT_A_TIME = 1 << 20
 
 
 @torch.no_grad()

@@ -16,13 +16,19 @@ of the embeddings. A step costs one more forward pass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from simcse_kit.memory import release_buffers
 from simcse_kit.packing import PackedBatch
+
+#: On a CPU, passes over a chunk after which the pages of no use are given back: what one chunk's
+#: gradients are put between, the next one's activations find too narrow.
+_TIDY = 16
 
 
 def chunk_sizes(batch: PackedBatch, chunks: int) -> list[int]:
@@ -82,5 +88,12 @@ def encode_in_chunks(
     """
     if chunks == 1:
         return encode(batch)
+    passes = count(1)  # there, and back again
+
+    def tidied(part: PackedBatch) -> Tensor:
+        if next(passes) % _TIDY == 0 and part.input_ids.device.type == "cpu":
+            release_buffers()
+        return encode(part)
+
     parts = batch.split(chunk_sizes(batch, chunks))
-    return torch.cat([replayed(encode, part) for part in parts])[batch.order]
+    return torch.cat([replayed(tidied, part) for part in parts])[batch.order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import sys
@@ -28,3 +29,13 @@ def keep_buffers() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     )
+
+
+def release_buffers() -> None:
+    """Give the pages that no buffer lies on back to the system (glibc's ``malloc_trim``).
+
+    Buffers that were kept and have since been divided up fit nothing large any more; the memory
+    that they hold would count twice while larger ones are made elsewhere.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

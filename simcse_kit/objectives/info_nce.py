@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 #: Logits held at a time. A larger matrix is taken by rows, each block's logits made again in the
-#: backward pass: the loss is a sum over anchors, and a batch of 4096 would hold several 67 MB.
-_AT_A_TIME = 1 << 22
+#: backward pass: the loss is a sum over anchors, and a batch of 4096 would hold several of 67 MB.
+_AT_A_TIME = 1 << 20
 
 
 def info_nce(
