@@ -47,6 +47,13 @@ def _settle(waiting: list[tuple[np.ndarray, Tensor]], out: np.ndarray) -> None:
     waiting.clear()
 
 
+def _check_finite(out: np.ndarray, start: int, end: int) -> None:
+    finite = np.isfinite(out[start:end])
+    if not finite.all():
+        bad = start + int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
+
+
 class SentenceEncoder(nn.Module):
     """A Hugging Face encoder that gives one embedding a text.
 
@@ -240,9 +247,7 @@ class SentenceEncoder(nn.Module):
                         _settle(waiting, out[start:])
                     bar.update(len(places))
                 _settle(waiting, out[start:])
-        if not np.isfinite(out).all():
-            bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-            raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
+                _check_finite(out, start, start + len(store))
         return out[0] if single else out
 
     def similarity(

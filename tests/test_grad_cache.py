@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simcse_kit import collapse
+from simcse_kit import collapse, grad_cache, memory
 from simcse_kit.collapse import batch_geometry
 from simcse_kit.config import TrainConfig, build_config
 from simcse_kit.contrastive import ContrastiveModel, build_model
@@ -192,6 +192,18 @@ def test_bf16_chunks_add_up_in_fp32(tiny_encoder):
         chunks = step(model, batch, None, mini_batch_size=1)["gradients"]
     assert all(gradient.dtype == torch.float32 for gradient in chunks.values())
     assert 0 < error(chunks) < 1.2 * error(whole)
+
+
+def test_pages_are_given_back_every_some_passes(tiny_encoder, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(grad_cache, "release_buffers", lambda: given_back.append(1))
+    batch = PackedBatch.from_sequences([[5, 6, 7]] * 24)
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean", dropout=0.0)
+    joined = encode_in_chunks(encoder, batch, 24)
+    assert len(given_back) == 24 // 16
+    joined.sum().backward()  # every chunk is passed a second time
+    assert len(given_back) == 48 // 16
+    assert memory.release_buffers() is None
 
 
 def test_outside_of_training_chunks_need_no_graph(tiny_encoder):
