@@ -389,3 +389,10 @@ def test_a_build_that_was_killed_holds_nobody_up(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.utils.cpp_extension.load", build)
     assert kernels._loaded() is torch.ops.simcse_kit
     assert built == [str(folder)] and kernels._is_built()
+
+
+def test_looking_for_kernels_that_are_not_built_leaves_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    monkeypatch.setattr(kernels, "_built", False)
+    assert kernels.built_kernels() is None
+    assert not list(tmp_path.iterdir())

@@ -100,9 +100,11 @@ def _is_built() -> bool:
 
 
 def _folder() -> Path:
-    from torch.utils.cpp_extension import _get_build_directory
+    """Where the library lies, or will: looking for it makes no folder."""
+    from torch.utils.cpp_extension import get_default_build_root
 
-    return Path(_get_build_directory(f"simcse_kit_{_fingerprint()}", False))
+    root = os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root()
+    return Path(root) / f"simcse_kit_{_fingerprint()}"
 
 
 _built = False
