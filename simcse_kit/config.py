@@ -280,7 +280,7 @@ class TrainConfig(BaseModel):
             "remove_unused_columns": False,
             "dataloader_drop_last": True,
             "eval_strategy": "no",
-            # what is compiled is the encoder alone, by this package
+            # this package compiles by itself (`ContrastiveModel.compile_step`)
             "torch_compile": False,
             "torch_compile_backend": None,
             "torch_compile_mode": None,

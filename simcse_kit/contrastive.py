@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from simcse_kit.collapse import batch_geometry
 from simcse_kit.config import TrainConfig
 from simcse_kit.data import Rows
-from simcse_kit.distributed import join_rows
+from simcse_kit.distributed import join_rows, launched_together
 from simcse_kit.dropout import use_fast_dropout
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.grad_cache import encode_in_chunks
@@ -60,27 +60,25 @@ class ContrastiveModel(nn.Module):
         self.masked_lm_weight = masked_lm_weight
         self.mini_batch_size = mini_batch_size
         self.gather_negatives = gather_negatives
-        self._compiled: Callable[[PackedBatch], Tensor] | None = None
+        self._is_compiled = False
 
-    def compile_encoder(self, **settings: Any) -> None:
-        """Train the encoder through torch.compile, its weights and checkpoints as they were.
+    def compile_step(self, **settings: Any) -> None:
+        """Train through torch.compile, weights and checkpoints as they were.
 
         Batches must be laid out: every size of row is a graph of its own, forward and backward,
-        and inductor's mode ``reduce-overhead`` makes CUDA graphs of them.
+        from the tokens to the loss and its figures, and inductor's mode ``reduce-overhead`` makes
+        CUDA graphs of them. Where ranks exchange embeddings, or tokens are predicted (never the
+        same number of them), the graphs are of the encoder alone.
 
         Args:
             settings: of `torch.compile`.
         """
         # at the default limit of 8 graphs dynamo would run further sizes of row uncompiled
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-        self._compiled = torch.compile(self.encoder.forward, dynamic=False, **settings)
-
-    def _encode(self, batch: PackedBatch) -> Tensor:
-        if self._compiled is None:
-            embeddings: Tensor = self.encoder(batch)
-            return embeddings
-        torch.compiler.cudagraph_mark_step_begin()
-        return self._compiled(batch)
+        joined = self.gather_negatives and launched_together()
+        part = "_encode" if joined or self.masked_lm is not None else "_contrast"
+        setattr(self, part, torch.compile(getattr(self, part), dynamic=False, **settings))
+        self._is_compiled = True
 
     def gradient_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
@@ -101,6 +99,22 @@ class ContrastiveModel(nn.Module):
         views = 2 if text_ids is None else text_ids.shape[1]
         rows = len(batch) // views
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
+        if self._is_compiled:
+            torch.compiler.cudagraph_mark_step_begin()
+        loss, figures = self._contrast(batch, text_ids, rows, views, chunks)
+        if self.masked_lm is not None:
+            auxiliary = self.masked_lm(self.encoder.backbone, batch, chunks)
+            loss = loss + self.masked_lm_weight * auxiliary
+        return {"loss": loss, "figures": figures, "rows": rows}
+
+    def _encode(self, batch: PackedBatch) -> Tensor:
+        embeddings: Tensor = self.encoder(batch)
+        return embeddings
+
+    def _contrast(
+        self, batch: PackedBatch, text_ids: Tensor | None, rows: int, views: int, chunks: int
+    ) -> tuple[Tensor, Tensor]:
+        """The objective of a batch, and its figures."""
         # (B·V, D), each copy with its own dropout mask: one forward, or one a chunk
         h = encode_in_chunks(self._encode, batch, chunks)
         z = h if self.projection is None else self.projection(h)
@@ -112,10 +126,7 @@ class ContrastiveModel(nn.Module):
         negatives = z[:, 2:] if views > 2 else None
         mask = None if text_ids is None else equal_text_mask(text_ids)
         loss = self.objective(anchors, positives, negatives, mask)
-        if self.masked_lm is not None:
-            auxiliary = self.masked_lm(self.encoder.backbone, batch, chunks)
-            loss = loss + self.masked_lm_weight * auxiliary
-        return {"loss": loss, "figures": batch_geometry(anchors, positives), "rows": rows}
+        return loss, batch_geometry(anchors, positives)
 
 
 def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:

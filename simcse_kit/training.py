@@ -172,7 +172,7 @@ class _Run:
         if config.torch_compile:
             backend = config.torch_compile_backend
             mode = {"mode": config.torch_compile_mode} if backend == "inductor" else {}
-            model.compile_encoder(backend=backend, **mode)
+            model.compile_step(backend=backend, **mode)
         arguments = config.to_training_arguments(
             self.folder,
             bf16=resolve_precision("auto", self.encoder.device) == "bf16",

@@ -131,35 +131,48 @@ def model(folder) -> ContrastiveModel:
 
 
 def assert_learn_alike(
-    model: ContrastiveModel, other: ContrastiveModel, given: PackedBatch, **apart: float
+    model: ContrastiveModel,
+    other: ContrastiveModel,
+    given: PackedBatch,
+    text_ids: torch.Tensor | None = None,
+    **apart: float,
 ) -> None:
-    """The same gradients from this batch."""
+    """The same loss, figures and gradients from this batch."""
+    outputs = []
     for each in (model, other):
         each.zero_grad()
-        each(given)["loss"].backward()
+        outputs.append(each(given, text_ids))
+        outputs[-1]["loss"].backward()
+    for key in ("loss", "figures"):
+        torch.testing.assert_close(outputs[0][key], outputs[1][key], **apart)
     found = dict(model.named_parameters())
     for name, parameter in other.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(found[name].grad, parameter.grad, **apart)
 
 
-def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(tiny_encoder, monkeypatch):
+@pytest.mark.parametrize("views", [2, 4])
+def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(
+    tiny_encoder, monkeypatch, views
+):
     """Batches of the same size of row and few runs of lengths in common: one compilation."""
     for name in ("kernels", "built_kernels"):  # a CPU's, which no GPU has
         monkeypatch.setattr(fast_layers, name, lambda: None)
     plain, compiled = model(tiny_encoder("bert")), model(tiny_encoder("bert"))
     counter = CompileCounterWithBackend("aot_eager")
-    compiled.compile_encoder(backend=counter)
+    compiled.compile_step(backend=counter)
     assert plain.state_dict().keys() == compiled.state_dict().keys()
+    # with hard negatives; a text that two rows share is no negative
+    text_ids = None if views == 2 else torch.tensor([[0, 1, 2, 3], [4, 1, 5, 6]])
     for lengths in (
         [7, 3, 7, 20, 5, 1, 3, 4],
         [18, 8, 9, 3, 6, 2, 2, 2],
         [17, 3, 5, 6, 6, 4, 4, 4],
     ):
         given = batch(lengths).laid_out(plain.encoder.pad_id)
-        assert_learn_alike(compiled, plain, given, atol=1e-5, rtol=1e-4)
-    assert counter.frame_count == 1
-    compiled(batch([30] * 8).laid_out(plain.encoder.pad_id))  # another size of row
+        assert_learn_alike(compiled, plain, given, text_ids, atol=1e-5, rtol=1e-4)
+    assert counter.frame_count == 1  # no break between the tokens and the loss
+    compiled(batch([30] * 8).laid_out(plain.encoder.pad_id), text_ids)  # another size of row
     assert counter.frame_count == 2
 
 
@@ -214,7 +227,22 @@ def test_on_a_gpu_embeddings_are_the_cpus(tiny_encoder, family, precision, apart
 @on_gpu
 def test_on_a_gpu_captured_graphs_learn_what_single_kernels_do(tiny_encoder):
     plain, captured = (model(tiny_encoder("bert")).cuda() for _ in range(2))
-    captured.compile_encoder(mode="reduce-overhead")
+    captured.compile_step(mode="reduce-overhead")
     for seed in range(5):  # the first ones warm up and capture, the last ones replay
         laid = batch([7, 3, 7, 20, 5, 1, 3, 4], seed).laid_out(plain.encoder.pad_id).to("cuda")
         assert_learn_alike(captured, plain, laid, atol=1e-4, rtol=1e-3)
+
+
+def test_predicted_tokens_stay_out_of_the_graph(tiny_encoder, monkeypatch):
+    """Their number changes with every batch: the encoder alone is compiled, and that once."""
+    for name in ("kernels", "built_kernels"):
+        monkeypatch.setattr(fast_layers, name, lambda: None)
+    torch.manual_seed(0)
+    config = TrainConfig(dropout=0.1, head="none", mlm_weight=0.1)
+    trained = build_model(load(tiny_encoder("bert")), config).train()
+    counter = CompileCounterWithBackend("aot_eager")
+    trained.compile_step(backend=counter)
+    for seed in range(4):
+        given = batch([7, 3, 7, 20, 5, 1, 3, 4], seed).laid_out(trained.encoder.pad_id)
+        trained(given)["loss"].backward()
+    assert counter.frame_count == 1
