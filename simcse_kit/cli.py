@@ -22,6 +22,7 @@ from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.console import OneSentence, turn_down_libraries
+from simcse_kit.threads import use_threads
 from simcse_kit.version import __version__
 
 app = typer.Typer(
@@ -38,11 +39,17 @@ app = typer.Typer(
 def _start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of the CPU to compute with. Default: one a core."),
+    ] = None,
 ) -> None:
     if version:
         typer.echo(f"simcse-kit {__version__}")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    else:
+        use_threads(threads)
 
 
 # In the order that --help lists them.
