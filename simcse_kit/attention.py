@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
+from inspect import signature
 from itertools import groupby
 from typing import Any, cast
 
@@ -163,8 +163,12 @@ def block_attention(
 
 @lru_cache(maxsize=1)
 def _knows_lengths() -> bool:
-    """Whether this torch has attention over sequences of any lengths (2.10 and later)."""
-    return find_spec("torch.nn.attention.varlen") is not None
+    """Whether this torch has attention over sequences of any lengths, scaled and windowed."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"scale", "window_size"} <= signature(varlen_attn).parameters.keys()
 
 
 def window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
