@@ -41,6 +41,8 @@ from speed_works import WORKS, Evidence
 Rates = dict[str, float]
 
 PEERS = sorted({peer for work in WORKS.values() for peer in work.peers})
+#: BERT-base (12 × 768), and MPNet as small as MiniLM (6 × 384), which runs padded.
+SHAPES = ("bert-base", "mpnet-small")
 COUNTS = (
     "pairs",
     "batch_size",
@@ -189,15 +191,20 @@ def measure(
     }
 
 
-def random_bert_base(tokenizer_of: str, folder: Path) -> str:
-    """A BERT-base shape (12 × 768) with random weights, and the tokenizer of another model."""
+def random_model(shape: str, tokenizer_of: str, folder: Path) -> str:
+    """One of `SHAPES` with random weights, and the tokenizer of another model."""
     import torch
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import AutoTokenizer, BertConfig, BertModel, MPNetConfig, MPNetModel
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
+    ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     torch.manual_seed(1)
     # without a pooler, which neither side uses
-    model = BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False)
+    if shape == "bert-base":
+        model = BertModel(BertConfig(**ids), add_pooling_layer=False)
+    else:
+        sizes = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+        model = MPNetModel(MPNetConfig(**ids, **sizes), add_pooling_layer=False)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
@@ -222,7 +229,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of turns")
     parser.add_argument("--data", type=Path, help="sentences, one a line, .txt or .txt.gz")
     parser.add_argument("--pooling", choices=["mean", "cls"], help="default: the folder's, or mean")
-    parser.add_argument("--shape", choices=["bert-base"], help="random weights of this shape")
+    parser.add_argument("--shape", choices=SHAPES, help="random weights of this shape")
     encoding = parser.add_argument_group("encode and sts")
     encoding.add_argument("--sentences", type=int, default=4000, help="to encode")
     encoding.add_argument("--encode-length", type=int, default=128, help="tokens of a sentence")
@@ -289,8 +296,8 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     model = options.model
-    if options.shape == "bert-base":
-        model = random_bert_base(model, scratch / "bert-base")
+    if options.shape is not None:
+        model = random_model(options.shape, model, scratch / options.shape)
     sizes = options.matrix_sizes or ((8192,) if device.startswith("cuda") else (1024, 2048))
     setting = Setting(
         model=model,
