@@ -332,6 +332,6 @@ def test_coverage_and_false_positives_in_brief() -> None:
 @pytest.mark.slow
 def test_coverage_and_false_positives() -> None:
     rates = [interval_coverage.coverage(rho, 200, 1000, 999) for rho in (0.3, 0.75, 0.9)]
-    rates.append(interval_coverage.shared_coverage(0.75, 50, 10, 1000, 499))
+    rates.append(interval_coverage.shared_coverage(0.75, 100, 10, 1000, 499))
     rates.append(interval_coverage.false_positives(0.75, 0.5, (200,), 1000, 999))
     assert [one for one in rates if not interval_coverage.holds(one)] == []
