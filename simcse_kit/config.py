@@ -97,7 +97,8 @@ class TrainConfig(BaseModel):
     hard_negative_weight: Float = Field(1.0, gt=0)  # alpha: adds ln alpha to the own negative
     mask_equal_texts: bool = True  # equal texts in a batch are no negatives of each other
     mini_batch_size: Int | None = Field(None, ge=1)  # rows encoded at a time (GradCache); None: all
-    group_window: Int = Field(1, ge=1)  # batches out of which rows are grouped by length; 1: none
+    # batches out of which rows are grouped by length, for backbones that run padded; 1: none
+    group_window: Int = Field(1, ge=1)
     gather_negatives: bool = True  # under torchrun: every rank's rows are negatives of every rank's
     mlm_weight: Float = Field(0.0, ge=0)  # the paper's 0.1 helps transfer, not STS
     mlm_probability: Float = Field(0.15, gt=0, lt=1)
