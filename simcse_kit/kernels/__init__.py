@@ -153,8 +153,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _fingerprint() -> str:
-    """Changes with the sources, the flags, torch and the processor (``-march=native``)."""
-    digest = hashlib.sha256(repr((_FLAGS, torch.__version__)).encode())
+    """Changes with sources, flags, Python, torch and the processor (``-march=native``)."""
+    made_for = _FLAGS, torch.__version__, sys.implementation.cache_tag
+    digest = hashlib.sha256(repr(made_for).encode())
     for path in sorted(_HERE.iterdir()):
         if path.suffix in (".cpp", ".h"):
             digest.update(path.read_bytes())
