@@ -254,6 +254,13 @@ class TrainConfig(BaseModel):
                 "torch_compile and mini_batch_size exclude each other: chunks that are encoded "
                 "twice cannot share a captured graph; leave one out",
             )
+        if self.torch_compile and getattr(self, "gradient_accumulation_steps", 1) > 1:
+            # torch's issues 96693 and 169545: CUDA graphs write over gradients that are kept
+            raise key_error(
+                "torch_compile",
+                "torch_compile and gradient_accumulation_steps exclude each other: a captured "
+                "graph's gradients last one batch; leave one out",
+            )
         if self.hub_model_id is not None and not self.push_to_hub:
             raise key_error(
                 "hub_model_id", "hub_model_id is given but push_to_hub is not true; set both"
@@ -289,6 +296,9 @@ class TrainConfig(BaseModel):
         # every weight takes part in every step; looking for others would cost each of them
         settings.setdefault("ddp_find_unused_parameters", False)
         settings.setdefault("disable_tqdm", not sys.stderr.isatty())
+        # it looks at every step's loss, and so waits for a GPU; only where steps are skipped is
+        # a loss that is not finite no reason to stop, which the collapse alarm sees to
+        settings.setdefault("logging_nan_inf_filter", self.fp16)
         settings.setdefault("logging_first_step", True)  # the shortest run has something to draw
         try:
             return TrainingArguments(**(settings | extra))

@@ -80,9 +80,13 @@ class ContrastiveModel(nn.Module):
         setattr(self, part, torch.compile(getattr(self, part), dynamic=False, **settings))
         self._is_compiled = True
 
-    def gradient_checkpointing_enable(self, **settings: Any) -> None:
+    def activation_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
-        self.encoder.backbone.gradient_checkpointing_enable(**settings)
+        backbone = self.encoder.backbone
+        new_name = getattr(backbone, "activation_checkpointing_enable", None)
+        (new_name or backbone.gradient_checkpointing_enable)(**settings)
+
+    gradient_checkpointing_enable = activation_checkpointing_enable  # its name in older versions
 
     def forward(self, batch: PackedBatch, text_ids: Tensor | None = None) -> dict[str, Any]:
         """One step's loss.

@@ -31,6 +31,7 @@ from transformers import (
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from simcse_kit.collapse import BATCH_FIGURES, CollapseAlarm
+from simcse_kit.compiled_update import CompiledUpdate
 from simcse_kit.distributed import any_rank, from_main, is_main, mean_over_ranks, world_size
 from simcse_kit.errors import InputError
 from simcse_kit.kernels import kernels
@@ -38,6 +39,10 @@ from simcse_kit.packing import PackedBatch
 from simcse_kit.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
+
+#: Steps whose figures the alarm reads at a time: to read them is to wait for an accelerator.
+_READ_AT_ONCE = {"cpu": 1}
+_READ_AT_ONCE_ELSEWHERE = 10
 
 
 class RowNumbers(Dataset[int]):
@@ -95,6 +100,7 @@ class ContrastiveTrainer(Trainer):
         stop_on_alarm: stop, or only warn.
         patience: evaluations without a new best after which training stops.
         order: makes the sampler of the training rows from (rows a batch, seed); None: shuffled.
+        update: clips and updates through torch.compile; None: as the Trainer does.
     """
 
     control: TrainerControl
@@ -108,6 +114,7 @@ class ContrastiveTrainer(Trainer):
         stop_on_alarm: bool,
         patience: int | None,
         order: Callable[[int, int], Sampler[int]] | None = None,
+        update: CompiledUpdate | None = None,
         **kwargs: Any,
     ) -> None:
         self.order = order
@@ -121,7 +128,11 @@ class ContrastiveTrainer(Trainer):
         self.stop_on_alarm = stop_on_alarm
         self.patience = patience
         self.stopped: str | None = None
-        self._figures: list[Tensor] = []
+        self.update = update
+        if update is not None:
+            self.add_callback(update)
+        self._told: list[Tensor] = []  # (1 + figures,) a step since the last log: loss, figures
+        self._read = 0  # how many of them the alarm has seen
         self._since = time.perf_counter()
         self._rows_since = 0
 
@@ -139,18 +150,36 @@ class ContrastiveTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         outputs = model(**inputs)
-        told = torch.stack([outputs["loss"].detach().float(), *outputs["figures"]])
-        loss, *figures = mean_over_ranks(told)  # the same on each rank, so that all stop or none
-        self._figures.append(torch.stack(figures))
+        told = torch.cat([outputs["loss"].detach().float().view(1), outputs["figures"]])
+        self._told.append(mean_over_ranks(told))  # the same on each rank: all stop or none
         self._rows_since += outputs["rows"] * self.args.world_size
-        if self.alarm is not None:
-            values = torch.stack(figures).tolist()
-            reason = self.alarm.check(float(loss), dict(zip(BATCH_FIGURES, values, strict=True)))
-            self._sound(self.state.global_step + 1, reason)
+        at_once = _READ_AT_ONCE.get(self.args.device.type, _READ_AT_ONCE_ELSEWHERE)
+        if len(self._told) - self._read >= at_once:
+            self._heed_alarm(self.state.global_step + 1)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def _heed_alarm(self, step: int) -> None:
+        """Show the alarm the figures that it has not seen, the last of them those of `step`."""
+        if self.alarm is None or self._read == len(self._told):
+            return
+        unread = torch.stack(self._told[self._read :]).tolist()
+        self._read = len(self._told)
+        for loss, *values in unread:
+            reason = self.alarm.check(loss, dict(zip(BATCH_FIGURES, values, strict=True)))
+            if reason is not None:
+                self._sound(step, reason)
+                return
+
+    def _get_learning_rate(self) -> Any:
+        """As the Trainer's, who asks at every step; but a tensor is read when it is logged."""
+        rate = self.lr_scheduler.get_last_lr()[0] if self.update is not None else None
+        return rate if isinstance(rate, Tensor) else super()._get_learning_rate()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """As the Trainer's; on a CPU gradients that are short enough are not multiplied by 1."""
+        if self.update is not None:
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            return self.update.clip(gradients, self.args.max_grad_norm)
         if self.args.device.type != "cpu" or self.args.world_size > 1 or self.args.fp16:
             clipped: Tensor = super()._clip_grad_norm(model)
             return clipped
@@ -173,8 +202,11 @@ class ContrastiveTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the batches' figures since the last log, and the speed."""
-        if "loss" in logs and self._figures:
-            means = torch.stack(self._figures).mean(0).tolist()
+        self._heed_alarm(self.state.global_step)
+        if "learning_rate" in logs:
+            logs["learning_rate"] = float(logs["learning_rate"])
+        if "loss" in logs and self._told:
+            _, *means = torch.stack(self._told).mean(0).tolist()
             logs |= dict(zip(BATCH_FIGURES, means, strict=True))
             elapsed = time.perf_counter() - self._since
             logs["sentences_per_second"] = self._rows_since / elapsed
@@ -182,7 +214,8 @@ class ContrastiveTrainer(Trainer):
         super().log(logs, start_time)
 
     def _restart_clock(self) -> None:
-        self._figures, self._rows_since, self._since = [], 0, time.perf_counter()
+        self._told, self._read, self._rows_since = [], 0, 0
+        self._since = time.perf_counter()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score on the dev set, on rank 0 for all; keep the model where it is the best so far."""

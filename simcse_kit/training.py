@@ -19,6 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from simcse_kit.atomic import check_can_make
 from simcse_kit.collapse import CollapseAlarm
+from simcse_kit.compiled_update import CompiledUpdate
 from simcse_kit.config import TrainConfig
 from simcse_kit.contrastive import ContrastiveModel, build_model, build_views
 from simcse_kit.data import Rows, read_rows
@@ -169,10 +170,13 @@ class _Run:
         config = self.config
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.folder / "tensorboard")
         has_dev = self.dev is not None
+        update = None
         if config.torch_compile:
             backend = config.torch_compile_backend
             mode = {"mode": config.torch_compile_mode} if backend == "inductor" else {}
             model.compile_step(backend=backend, **mode)
+            if not (config.fp16 or launched_together()):  # a scaler and DDP have ways of their own
+                update = CompiledUpdate(backend=backend, **mode)
         arguments = config.to_training_arguments(
             self.folder,
             bf16=resolve_precision("auto", self.encoder.device) == "bf16",
@@ -199,6 +203,7 @@ class _Run:
             stop_on_alarm=config.collapse == "stop",
             patience=config.early_stopping_patience,
             order=self._order(collator, rows),
+            update=update,
         )
 
     def _order(self, collator: ViewCollator, rows: int) -> Callable[[int, int], Any] | None:

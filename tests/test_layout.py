@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.optim import AdamW
 
 from simcse_kit import fast_layers
 from simcse_kit.attention import block_attention, grouped_attention
+from simcse_kit.compiled_update import clip, compile_update
 from simcse_kit.config import TrainConfig
 from simcse_kit.contrastive import ContrastiveModel, build_model
 from simcse_kit.encoder import SentenceEncoder
@@ -183,7 +185,11 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(
         ({"torch_compile_mode": "fastest"}, "torch_compile_mode"),
         ({"torch_compile_backend": "inductr"}, "torch_compile_backend.*inductor"),
         ({"torch_compile_mode": "max-autotune"}, "torch_compile is not true"),
-        ({"torch_compile": True, "mini_batch_size": 2}, "exclude each other"),
+        ({"torch_compile": True, "mini_batch_size": 2}, "mini_batch_size exclude each other"),
+        (
+            {"torch_compile": True, "gradient_accumulation_steps": 2},
+            "gradient_accumulation_steps exclude each other",
+        ),
     ],
 )
 def test_what_cannot_be_compiled_is_refused(tiny_encoder, tmp_path, settings, said):
@@ -231,6 +237,31 @@ def test_on_a_gpu_captured_graphs_learn_what_single_kernels_do(tiny_encoder):
     for seed in range(5):  # the first ones warm up and capture, the last ones replay
         laid = batch([7, 3, 7, 20, 5, 1, 3, 4], seed).laid_out(plain.encoder.pad_id).to("cuda")
         assert_learn_alike(captured, plain, laid, atol=1e-4, rtol=1e-3)
+
+
+@on_gpu
+def test_on_a_gpu_captured_steps_train_what_single_kernels_do(tiny_encoder):
+    """Forward, backward, clipping and update, of two sizes of row in turns."""
+    models = [model(tiny_encoder("bert")).cuda() for _ in range(2)]
+    mode = {"mode": "reduce-overhead"}
+    models[1].compile_step(**mode)
+    optimizers = [AdamW(each.parameters(), lr=1e-3, eps=1e-3, fused=True) for each in models]
+    compile_update(optimizers[1], **mode)
+    clippers = [clip, torch.compile(clip, **mode)]
+    for step in range(8):
+        lengths = [7, 3, 7, 20, 5, 1, 3, 4] if step % 2 else [30, 3, 7, 28, 5, 1, 3, 4]
+        laid = batch(lengths, step).laid_out(models[0].encoder.pad_id).to("cuda")
+        norms = []
+        for each, optimizer, clipper in zip(models, optimizers, clippers, strict=True):
+            each(laid)["loss"].backward()
+            norms.append(
+                float(clipper([p.grad for p in each.parameters() if p.grad is not None], 0.1))
+            )
+            optimizer.step()
+            optimizer.zero_grad()
+        assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+    for expected, got in zip(*(each.parameters() for each in models), strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_predicted_tokens_stay_out_of_the_graph(tiny_encoder, monkeypatch):

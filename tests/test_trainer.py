@@ -23,7 +23,7 @@ def clip(layers: nn.Module, longest: float) -> torch.Tensor:
     args = SimpleNamespace(
         device=torch.device("cpu"), world_size=1, fp16=False, max_grad_norm=longest
     )
-    return ContrastiveTrainer._clip_grad_norm(SimpleNamespace(args=args), layers)
+    return ContrastiveTrainer._clip_grad_norm(SimpleNamespace(args=args, update=None), layers)
 
 
 @pytest.mark.parametrize("longest", [0.5, 1e6])
