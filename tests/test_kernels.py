@@ -312,7 +312,8 @@ def test_attention_without_weights_is_the_same():
     states = [torch.randn(int(LENGTHS.sum()), 2, 8) for _ in range(3)]
     kept = ops.attention(*states, LENGTHS, None, 0.0, 0.3, 100)
     bare = ops.attention(*states, LENGTHS, None, 0.0, 0.3, 100, keep_weights=False)
-    assert torch.equal(kept[0], bare[0]) and bare[1].numel() == 0
+    torch.testing.assert_close(bare[0], kept[0])  # divides at the end
+    assert bare[1].numel() == 0
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "modernbert"])

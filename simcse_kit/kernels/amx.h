@@ -81,13 +81,38 @@ inline void multiply_tiles(const BFloat16* a, const uint32_t* b, int64_t m, int6
   settle();
 }
 
-inline WordLanes load_words(const void* from) {
-  WordLanes lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return lanes;
+// Thirty-two bf16, those from `count` on as 0.
+inline WordLanes load_words(const BFloat16* from, int64_t count) {
+  const __mmask32 some = count >= 32 ? ~0u : (1u << count) - 1;
+  return reinterpret_cast<WordLanes>(_mm512_maskz_loadu_epi16(some, from));
 }
 
 inline void store_words(void* to, WordLanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+
+// Sixteen floats and sixteen more as thirty-two bf16.
+inline WordLanes narrowed(Lanes low, Lanes high) {
+  const __m512bh both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(high),
+                                            reinterpret_cast<__m512>(low));
+  WordLanes found;
+  std::memcpy(&found, &both, sizeof found);
+  return found;
+}
+
+// Word j holds half `from + j` of `low`, and above it that of `high`.
+inline WordLanes interleaved(WordLanes low, WordLanes high, uint32_t from) {
+  const WordLanes word = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const WordLanes places = (word + from) | (word + from + 32) << 16;
+  return reinterpret_cast<WordLanes>(_mm512_permutex2var_epi16(
+      reinterpret_cast<__m512i>(low), reinterpret_cast<__m512i>(places),
+      reinterpret_cast<__m512i>(high)));
+}
+
+// Word j holds half j of these, and above it half 16 + j.
+inline WordLanes interleaved(WordLanes both) {
+  const WordLanes word = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return reinterpret_cast<WordLanes>(_mm512_permutexvar_epi16(
+      reinterpret_cast<__m512i>(word | (word + 16) << 16), reinterpret_cast<__m512i>(both)));
+}
 
 // A head of a sequence into (tiled rows, tiled columns), zeros around it.
 inline void gather(Block<const BFloat16> from, int64_t rows, int64_t columns, BFloat16* to) {
@@ -95,36 +120,51 @@ inline void gather(Block<const BFloat16> from, int64_t rows, int64_t columns, BF
   for (int64_t i = 0; i < rows; ++i) {
     const BFloat16* row = from.start + i * from.stride;
     __builtin_prefetch(row + columns);  // the next head's
-    for (int64_t j = 0; j < wide; j += kLanes)
-      store(to + i * wide + j, load(row + j, std::max<int64_t>(columns - j, 0)));
+    // whole rows of a tile: what was stored in halves a tile would wait for
+    for (int64_t j = 0; j < wide; j += 2 * kLanes)
+      store_words(to + i * wide + j, load_words(row + j, columns - j));
   }
   std::fill_n(to + rows * wide, (tiled(rows) - rows) * wide, BFloat16(0));
 }
 
-// (rows, columns) as a right operand.
-inline void pair_rows(const BFloat16* from, int64_t rows, int64_t columns, uint32_t* to) {
-  for (int64_t i = 0; i < rows; i += 2)
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      const BFloat16* low = from + i * columns + j;
-      store_words(to + i / 2 * columns + j,
-                  words(load_halves(low)) | words(load_halves(low + columns)) << 16);
+// A head of a sequence as a right operand (tiled rows, tiled columns).
+inline void pair_rows(Block<const BFloat16> from, int64_t rows, int64_t columns, uint32_t* to) {
+  const int64_t wide = tiled(columns);
+  for (int64_t i = 0; i < rows; i += 2) {
+    const BFloat16 *low = from.start + i * from.stride, *high = low + from.stride;
+    __builtin_prefetch(low + columns);
+    __builtin_prefetch(high + columns);
+    for (int64_t j = 0; j < wide; j += 2 * kLanes) {
+      const WordLanes a = load_words(low + j, columns - j);
+      const WordLanes b = i + 1 < rows ? load_words(high + j, columns - j) : WordLanes{};
+      store_words(to + i / 2 * wide + j, interleaved(a, b, 0));
+      store_words(to + i / 2 * wide + j + kLanes, interleaved(a, b, kLanes));
     }
+  }
+  const int64_t done = (rows + 1) / 2 * wide;
+  std::fill_n(to + done, tiled(rows) / 2 * wide - done, 0u);
 }
 
-// The transpose of (rows, columns) as a right operand.
-inline void pair_columns(const BFloat16* from, int64_t rows, int64_t columns, uint32_t* to) {
+// Its transpose as a right operand (tiled columns, tiled rows).
+inline void pair_columns(Block<const BFloat16> from, int64_t rows, int64_t columns, uint32_t* to) {
   WordLanes square[kLanes];
-  for (int64_t i = 0; i < rows; i += kLanes)
+  const int64_t wide = tiled(rows);
+  for (int64_t i = 0; i < wide; i += kLanes)
     for (int64_t j = 0; j < columns; j += 2 * kLanes) {
-      for (int64_t k = 0; k < kLanes; ++k) square[k] = load_words(from + (i + k) * columns + j);
+      const BFloat16* row = from.start + i * from.stride + j;
+      for (int64_t k = 0; k < kLanes; ++k, row += from.stride) {
+        __builtin_prefetch(row + columns);
+        square[k] = i + k < rows ? load_words(row, columns - j) : WordLanes{};
+      }
       turn(square);
-      for (int64_t k = 0; k < kLanes; ++k) store_words(to + (j / 2 + k) * rows + i, square[k]);
+      for (int64_t k = 0; k < kLanes; ++k) store_words(to + (j / 2 + k) * wide + i, square[k]);
     }
 }
 
 // A square of floats as a left operand, as it is or transposed.
 inline void narrow(const float* from, int64_t size, BFloat16* to) {
-  for (int64_t at = 0; at < size * size; at += kLanes) store(to + at, load(from + at));
+  for (int64_t at = 0; at < size * size; at += 2 * kLanes)
+    store_words(to + at, narrowed(load(from + at), load(from + at + kLanes)));
 }
 
 inline void narrow_transposed(const float* from, int64_t size, BFloat16* to) {
@@ -133,7 +173,8 @@ inline void narrow_transposed(const float* from, int64_t size, BFloat16* to) {
     for (int64_t j = 0; j < size; j += kLanes) {
       for (int64_t k = 0; k < kLanes; ++k) {
         const float* pair = from + (i + 2 * k) * size + j;
-        square[k] = words(rounded(load(pair))) | words(rounded(load(pair + size))) << 16;
+        const WordLanes both = narrowed(load(pair), load(pair + size));
+        square[k] = interleaved(both);
       }
       turn(square);
       for (int64_t k = 0; k < kLanes; ++k) store_words(to + (j + k) * size + i, square[k]);

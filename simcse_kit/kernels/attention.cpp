@@ -79,23 +79,25 @@ template <typename T>
 class InFloats {
  public:
   InFloats(const Settings& of, int64_t longest)
-      : of_(of), ld_(padded(of.dim)), space_(6 * padded(longest) * ld_ + 2 * square(longest)) {}
+      : of_(of), ld_(padded(of.dim)), space_(6 * padded(longest) * ld_ + 2 * square(longest) + padded(longest)) {}
 
   void forward(const Sequence<T>& of, bool keep, Heads<T> out) {
     wide_ = padded(of.length);
     for (int64_t head = 0; head < of_.heads; ++head) {
       space_.restart();
       float *q = tall(), *qt = tall(), *k = tall(), *v = tall(), *o = tall(), *s = square();
+      float* inverse = space_.take<float>(wide_);
       const int64_t n = of.length, dim = of_.dim, place = head * n * n;
       read(of.query[head], n, dim, q, ld_);
       read(of.key[head], n, dim, k, ld_);
       read(of.value[head], n, dim, v, ld_);
       transpose(q, ld_, n, dim, qt, wide_);
       multiply(k, ld_, 1, qt, wide_, n, wide_, dim, s, wide_);
-      for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide_, of_.scale, of_.window);
-      if (keep) drop(s, n, wide_, of_.dropout, of.place + place, of.weights + place);
+      for (int64_t i = 0; i < n; i += kLanes)
+        softmax(s, i, n, wide_, of_.scale, of_.window, inverse);
+      if (keep) drop(s, n, wide_, inverse, of_.dropout, of.place + place, of.weights + place);
       multiply(s, 1, wide_, v, ld_, n, ld_, n, o, ld_);
-      write(o, ld_, n, dim, 1.0f, out[head]);
+      write(o, ld_, n, dim, [&](int64_t i) { return keep ? 1.0f : inverse[i]; }, out[head]);
     }
   }
 
@@ -108,6 +110,7 @@ class InFloats {
       float *q = tall(), *k = tall(), *v = tall(), *g = tall(), *gt = tall(), *into = tall();
       float *p = square(), *d = square();
       const int64_t n = of.length, dim = of_.dim, apart = of_.heads * ld_;
+      const auto scale = [&](int64_t) { return of_.scale; };
       read(of.query[head], n, dim, q, ld_);
       read(of.key[head], n, dim, k, ld_);
       read(of.value[head], n, dim, v, ld_);
@@ -117,11 +120,11 @@ class InFloats {
       multiply(v, ld_, 1, gt, wide_, n, wide_, dim, d, wide_);
       through_softmax(p, d, n, wide_, of_.dropout.kept);
       multiply(d, 1, wide_, k, ld_, n, ld_, n, into, ld_);
-      write(into, ld_, n, dim, of_.scale, outs[0][head], sums);
+      write(into, ld_, n, dim, scale, outs[0][head], sums);
       multiply(d, wide_, 1, q, ld_, n, ld_, n, into, ld_);
-      write(into, ld_, n, dim, of_.scale, outs[1][head], sums + apart);
+      write(into, ld_, n, dim, scale, outs[1][head], sums + apart);
       multiply(p, wide_, 1, g, ld_, n, ld_, n, into, ld_);
-      write(into, ld_, n, dim, 1.0f, outs[2][head], sums + 2 * apart);
+      write(into, ld_, n, dim, [](int64_t) { return 1.0f; }, outs[2][head], sums + 2 * apart);
     }
   }
 
@@ -142,29 +145,27 @@ class InFloats {
 class InTiles {
  public:
   InTiles(const Settings& of, int64_t longest)
-      : of_(of),
-        deep_(tiled(of.dim)),
-        space_(4 * tiled(longest) * deep_ + 3 * tiled(longest) * tiled(longest)) {}
+      : of_(of), deep_(tiled(of.dim)), space_(floats(tiled(longest))) {}
 
   void forward(const Sequence<BFloat16>& of, bool keep, Heads<BFloat16> out) {
     start(of.length);
-    const int64_t n = length_;
-    BFloat16 *q = states(), *k = states(), *v = states(), *left = weights();
-    uint32_t* right = space_.take<uint32_t>(wide_ * deep_ / 2);
-    float *s = square(), *o = space_.take<float>(wide_ * deep_);
+    const int64_t n = length_, dim = of_.dim;
+    BFloat16 *k = states(), *left = weights();
+    uint32_t *qt = pairs(), *v = pairs();
+    float *s = square(), *o = tall(), *inverse = space_.take<float>(wide_);
+    const auto scale = [&](int64_t query) { return keep ? 1.0f : inverse[query]; };
     for (int64_t head = 0; head < of_.heads; ++head) {
       const int64_t place = head * n * n;
-      gather(of.query[head], n, of_.dim, q);
-      gather(of.key[head], n, of_.dim, k);
-      gather(of.value[head], n, of_.dim, v);
-      pair_columns(q, wide_, deep_, right);
-      multiply_tiles(k, right, wide_, wide_, deep_, s);
-      pair_rows(v, wide_, deep_, right);
-      for (int64_t i = 0; i < n; i += kLanes) softmax(s, i, n, wide_, of_.scale, of_.window);
-      if (keep) drop(s, n, wide_, of_.dropout, of.place + place, of.weights + place);
+      gather(of.key[head], n, dim, k);
+      pair_columns(of.query[head], n, dim, qt);
+      multiply_tiles(k, qt, wide_, wide_, deep_, s);
+      pair_rows(of.value[head], n, dim, v);
+      for (int64_t i = 0; i < n; i += kLanes)
+        softmax(s, i, n, wide_, of_.scale, of_.window, inverse);
+      if (keep) drop(s, n, wide_, inverse, of_.dropout, of.place + place, of.weights + place);
       narrow_transposed(s, wide_, left);
-      multiply_tiles(left, right, wide_, deep_, wide_, o);
-      write(o, deep_, n, of_.dim, 1.0f, out[head]);
+      multiply_tiles(left, v, wide_, deep_, wide_, o);
+      write(o, deep_, n, dim, scale, out[head]);
     }
   }
 
@@ -173,30 +174,28 @@ class InTiles {
                 const Heads<BFloat16> (&outs)[3], float* sums) {
     start(of.length);
     const int64_t n = length_, dim = of_.dim, ld = padded(dim), apart = of_.heads * ld;
-    BFloat16 *q = states(), *k = states(), *v = states(), *g = states(), *left = weights();
-    uint32_t* right = space_.take<uint32_t>(wide_ * deep_ / 2);
-    float *p = square(), *d = square(), *into = space_.take<float>(wide_ * deep_);
+    BFloat16 *v = states(), *left = weights();
+    uint32_t *gt = pairs(), *right = pairs();
+    float *p = square(), *d = square(), *into = tall();
     std::fill_n(p, wide_ * wide_, 0.0f);  // beyond the sequence it stays so
-    const auto product = [&](const BFloat16* by, float scale, Block<BFloat16> to, float* summed) {
-      pair_rows(by, wide_, deep_, right);
+    const auto product = [&](Block<const BFloat16> by, float scale, Block<BFloat16> to,
+                             float* summed) {
+      pair_rows(by, n, dim, right);
       multiply_tiles(left, right, wide_, deep_, wide_, into);
-      write(into, deep_, n, dim, scale, to, summed);
+      write(into, deep_, n, dim, [&](int64_t) { return scale; }, to, summed);
     };
     for (int64_t head = 0; head < of_.heads; ++head, sums += ld) {
       gather(of.value[head], n, dim, v);
-      gather(grad[head], n, dim, g);
-      gather(of.query[head], n, dim, q);
-      gather(of.key[head], n, dim, k);
-      pair_columns(g, wide_, deep_, right);
-      multiply_tiles(v, right, wide_, wide_, deep_, d);
+      pair_columns(grad[head], n, dim, gt);
+      multiply_tiles(v, gt, wide_, wide_, deep_, d);
       read(Block<const BFloat16>{of.weights + head * n * n, n}, n, n, p, wide_);
       through_softmax(p, d, n, wide_, of_.dropout.kept);
       narrow(p, wide_, left);
-      product(g, 1.0f, outs[2][head], sums + 2 * apart);
+      product(grad[head], 1.0f, outs[2][head], sums + 2 * apart);
       narrow(d, wide_, left);
-      product(q, of_.scale, outs[1][head], sums + apart);
+      product(of.query[head], of_.scale, outs[1][head], sums + apart);
       narrow_transposed(d, wide_, left);
-      product(k, of_.scale, outs[0][head], sums);
+      product(of.key[head], of_.scale, outs[0][head], sums);
     }
   }
 
@@ -206,9 +205,13 @@ class InTiles {
     wide_ = tiled(length);
     space_.restart();
   }
+  // What a way through takes at most: of squares two and a half, and a row.
+  int64_t floats(int64_t wide) const { return 3 * wide * wide + 3 * wide * deep_ + wide; }
   BFloat16* states() { return space_.take<BFloat16>(wide_ * deep_); }
   BFloat16* weights() { return space_.take<BFloat16>(wide_ * wide_); }
+  uint32_t* pairs() { return space_.take<uint32_t>(wide_ * deep_ / 2); }
   float* square() { return space_.take<float>(wide_ * wide_); }
+  float* tall() { return space_.take<float>(wide_ * deep_); }
 
   const Settings& of_;
   const int64_t deep_;

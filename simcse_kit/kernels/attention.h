@@ -48,14 +48,15 @@ void read(Block<const T> from, int64_t rows, int64_t columns, float* to, int64_t
   }
 }
 
-// Where `sums` are given, the columns' sums are added to them; they too have room for sixteens.
-template <typename T>
-void write(const float* from, int64_t ld, int64_t rows, int64_t columns, float scale, Block<T> to,
-           float* sums = nullptr) {
+// Row i times scale(i). Where `sums` are given, the columns' sums are added to them; they too have
+// room for sixteens.
+template <typename T, typename Scale>
+void write(const float* from, int64_t ld, int64_t rows, int64_t columns, const Scale& scale,
+           Block<T> to, float* sums = nullptr) {
   for (int64_t i = 0; i < rows; ++i) {
     __builtin_prefetch(to.start + i * to.stride + columns, 1);
     for (int64_t j = 0; j < columns; j += kLanes) {
-      const Lanes lanes = scale * load(from + i * ld + j);
+      const Lanes lanes = scale(i) * load(from + i * ld + j);
       store(to.start + i * to.stride + j, lanes, columns - j);
       if (sums) store(sums + j, load(sums + j) + lanes);
     }
@@ -111,38 +112,42 @@ struct Layout {
   std::vector<int64_t> length, token, weight;
 };
 
-// Sixteen queries' softmax: `scores` holds a row a key, with queries along it. Keys that a query
-// does not see (window) weigh nothing.
-inline void softmax(float* scores, int64_t query, int64_t n, int64_t ld, float scale, int64_t window) {
+// Sixteen queries' softmax but for its division: `scores`, a row a key with queries along it, become
+// powers, and `inverse` what they are to be multiplied with. Keys that a query does not see (window)
+// weigh nothing.
+inline void softmax(float* scores, int64_t query, int64_t n, int64_t ld, float scale,
+                    int64_t window, float* inverse) {
   if (window < n) {
     for (int64_t key = 0; key < n; ++key)
       for (int64_t i = query; i < query + kLanes; ++i)
         if (std::abs(i - key) >= window && i < n) scores[key * ld + i] = -INFINITY;
   }
   float* column = scores + query;
-  Lanes top = load(column), sum = {};
-  for (int64_t key = 1; key < n; ++key) top = larger(top, load(column + key * ld));
-  for (int64_t key = 0; key < n; ++key) {
-    const Lanes score = load(column + key * ld);
-    const Lanes power = exponential((score - top) * scale);
-    const Lanes seen = score > -INFINITY ? power : Lanes{};
-    sum += seen;
-    store(column + key * ld, seen);
+  Lanes top = load(column), other = top, sum = {};
+  for (int64_t key = 1; key + 1 < n; key += 2) {
+    top = larger(top, load(column + key * ld));
+    other = larger(other, load(column + (key + 1) * ld));
   }
-  const Lanes inverse = 1.0f / sum;
-  for (int64_t key = 0; key < n; ++key)
-    store(column + key * ld, load(column + key * ld) * inverse);
+  top = larger(larger(top, other), load(column + (n - 1) * ld));
+  const float turns = scale * 1.44269504088896341f;  // e^x = 2^(x log2 e)
+  for (int64_t key = 0; key < n; ++key) {
+    const Lanes power = power_of_two((load(column + key * ld) - top) * turns);
+    sum += power;
+    store(column + key * ld, power);
+  }
+  store(inverse + query, 1.0f / sum);
 }
 
-// Store the weights (n, n), negative where dropped, and leave them as attention uses them.
+// Divide, store the weights (n, n), negative where dropped, and leave them as attention uses them.
 template <typename T>
-inline void drop(float* scores, int64_t n, int64_t ld, const Dropout& dropout, int64_t place,
-                 T* weights) {
+inline void drop(float* scores, int64_t n, int64_t ld, const float* inverse,
+                 const Dropout& dropout, int64_t place, T* weights) {
   for (int64_t key = 0; key < n; ++key, scores += ld, place += n, weights += n)
     for (int64_t j = 0; j < n; j += kLanes) {
-      const Lanes weight = load(scores + j);
+      const Lanes weight = load(scores + j) * load(inverse + j);
       if (!dropout.on) {
         store(weights + j, weight, n - j);
+        store(scores + j, weight);
         continue;
       }
       const Lanes mask = dropout.mask(place + j);

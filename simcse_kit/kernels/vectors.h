@@ -35,7 +35,14 @@ inline Lanes load(const float* from) {
   return lanes;
 }
 
-inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
+inline Lanes larger(Lanes a, Lanes b) {
+#ifdef __AVX512F__  // compilers make two instructions of it
+  return reinterpret_cast<Lanes>(
+      _mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
+  return a > b ? a : b;
+#endif
+}
 
 inline float sum(Lanes lanes) {
   float total = 0;
@@ -195,27 +202,34 @@ struct Dropout {
   const float kept;
 };
 
-// e^x for x <= 0 or moderate x, relative error under 2e-7: 2^n * e^r with |r| <= ln2/2
-// (the polynomial is Cephes' expf).
-inline Lanes exponential(Lanes x) {
-  x = x < -87.0f ? Lanes{} - 87.0f : x;
-  x = x > 88.0f ? Lanes{} + 88.0f : x;
-  // truncation after adding a half (and an offset that keeps it positive) rounds to the nearest
-  const Lanes turns = x * 1.44269504088896341f;
-  const IntLanes whole = __builtin_convertvector(turns + 256.5f, IntLanes) - 256;
-  const Lanes n = __builtin_convertvector(whole, Lanes);
-  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Lanes p = Lanes{} + 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
+// 2^x for x <= 0, relative error under 3e-7; 0 from 2^-100 down, for numbers too small to be normal
+// take a processor a hundred times as long (least squares at Chebyshev nodes).
+inline Lanes power_of_two(Lanes x) {
+#ifdef __AVX512F__
+  const __m512 given = reinterpret_cast<__m512>(x);
+  const __m512 whole = _mm512_roundscale_ps(given, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const Lanes r = reinterpret_cast<Lanes>(given - whole);
+#else
+  const Lanes near = x <= -100.0f ? Lanes{} - 100.0f : x;
+  const IntLanes whole = __builtin_convertvector(near - 0.5f, IntLanes);  // truncated: the nearest
+  const Lanes r = near - __builtin_convertvector(whole, Lanes);
+#endif
+  Lanes p = Lanes{} + 1.3266970636e-3f;
+  p = p * r + 9.6754599363e-3f;
+  p = p * r + 5.5507425219e-2f;
+  p = p * r + 2.4022121727e-1f;
+  p = p * r + 6.9314694405e-1f;
+  p = p * r + 1.0000001192f;
+#ifdef __AVX512F__
+  const __mmask16 some = _mm512_cmp_ps_mask(given, _mm512_set1_ps(-100.0f), _CMP_NLE_UQ);
+  return reinterpret_cast<Lanes>(
+      _mm512_maskz_scalef_ps(some, reinterpret_cast<__m512>(p), whole));
+#else
   const IntLanes exponent = (whole + 127) << 23;
   Lanes power;
   std::memcpy(&power, &exponent, sizeof power);
-  return p * power;
+  return x <= -100.0f ? Lanes{} : p * power;
+#endif
 }
 
 // x times a polynomial in u = 2 x²/25 - 1, for several x at a time: each step of a polynomial waits
