@@ -146,6 +146,18 @@ def from_main(compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return received
 
 
+def leave() -> None:
+    """Close the connection to the other ranks; the process must have no more to do with them.
+
+    A process that ends without it can die of SIGABRT after all its work is done, and the launcher
+    calls the whole run failed: a gloo thread frees the last collective's tensor, needs Python's
+    lock for that, and Python is already shutting down (pytorch PR 179291). Not for a process
+    that failed: others may wait in a collective, and NCCL would wait for them here.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 @contextlib.contextmanager
 def one_a_machine_first() -> Iterator[None]:
     """One rank of each machine runs the block first, the others find its results in the cache."""

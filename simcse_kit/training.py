@@ -90,7 +90,8 @@ def train(
     """Fine-tune an encoder on texts (dropout twins) or on pairs with hard negatives.
 
     Under torchrun every rank calls this; they train as one process on the joined batch, rank 0
-    alone scores, chooses and writes, and all return the same once it has.
+    alone scores, chooses and writes, and all return the same once it has. The connection between
+    them stays open: `distributed.leave` closes it before a script of your own ends.
 
     Args:
         model: what `SentenceEncoder.from_pretrained` takes, or an encoder, trained in place.

@@ -147,10 +147,12 @@ def test_an_interrupt_of_one_rank_stops_all_after_the_same_step(folder, answers)
     assert (folder / "interrupted" / "checkpoint-2" / "model.safetensors").is_file()
 
 
-def test_the_command_line_speaks_once(folder, launched):
+def test_the_command_line_speaks_once_and_leaves_the_group(folder, answers, launched):
     assert launched[1].count("last   step 2") == 1
     assert launched[1].count("model  ") == 1
     assert (folder / "from-cli" / "modules.json").is_file()
+    # a rank that ends without leaving may die of SIGABRT, its work done
+    assert [answer["left"] for answer in answers] == [True, True]
 
 
 def test_every_rank_needs_a_batch(encoder, tmp_path, monkeypatch):

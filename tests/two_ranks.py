@@ -216,8 +216,9 @@ def main(folder: Path, encoder: str) -> None:
     again = train(encoder, pairs(), own, folder / "cut", resume=True)
     answers["resumed"] = told(again)
     answers["interrupted"] = _interrupted(encoder, folder)
-    command_line(encoder, folder)
     answers["agreed"] = [distributed.any_rank(rank == 1), distributed.any_rank(False)]
+    command_line(encoder, folder)
+    answers["left"] = not torch.distributed.is_initialized()
     (folder / f"rank-{rank}.json").write_text(json.dumps(answers))
 
 

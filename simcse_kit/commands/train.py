@@ -77,7 +77,7 @@ def train(
     with chatter_on_stderr():
         try:
             from simcse_kit.data import read_rows
-            from simcse_kit.distributed import is_main
+            from simcse_kit.distributed import is_main, leave
 
             dev = None if eval_data is None else _dev_set(eval_data)
             rows = data if not columns else read_rows(data, columns=column_mapping(columns))
@@ -99,6 +99,7 @@ def train(
             raise typer.Exit(130) from None
     if is_main():  # of the ranks that torchrun started
         typer.echo(shown)
+    leave()
 
 
 def _dev_set(path: Path) -> PairTask:
