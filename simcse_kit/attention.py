@@ -180,6 +180,7 @@ def window_mask(length: int, window: int | None, device: torch.device) -> Tensor
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)  # what is kept may serve a training step next
 def _layouts(groups: tuple[tuple[int, int], ...], window: int | None) -> tuple[_Layout, ...]:
     """The padded blocks of a batch: neighbours whose next multiple of `_WIDTH` is the same.
 
@@ -228,6 +229,7 @@ class _Layout:
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def sequence_lengths(groups: tuple[tuple[int, int], ...]) -> Tensor:
     """The lengths of the sequences of a packed batch, ascending, int64 ``(sequences,)``."""
     return torch.tensor([length for count, length in groups for _ in range(count)])

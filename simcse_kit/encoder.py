@@ -20,13 +20,13 @@ from simcse_kit.errors import InputError
 from simcse_kit.fast_layers import held_weights, use_fast_layers
 from simcse_kit.kernels import kernels
 from simcse_kit.last_layer import use_early_end
-from simcse_kit.layer_training import use_layer_training
 from simcse_kit.memory import keep_buffers
 from simcse_kit.packing import PackedBatch, enable_packing, token_batches
 from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
 from simcse_kit.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.precision import Precision, resolve_precision
 from simcse_kit.tokens import TokenStore
+from simcse_kit.whole_layers import use_whole_layers
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class SentenceEncoder(nn.Module):
         self.packed = enable_packing(self.backbone)
         use_fast_layers(self.backbone)
         use_early_end(self.backbone)
-        use_layer_training(self.backbone)
+        use_whole_layers(self.backbone)
         limit = position_limit(self.backbone)
         tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]

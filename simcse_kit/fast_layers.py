@@ -7,9 +7,8 @@ of them does what its original does.
 - Linear layers in bf16: the bias inside the product, one product for query, key and value, and
   weight gradients from an explicitly transposed operand, which halves the time of the products the
   CPU is slowest at. `held_weights` keeps the bf16 weights between batches of inference.
-- In inference BERT's ``norm(dense(x) + residual)`` in one pass, the residual stream in fp32 as
-  autocast has it, and in bf16 ``gelu(dense(x))`` in another. Its training has a file of its own,
-  `simcse_kit.layer_training`.
+- In bf16 inference BERT's ``gelu(dense(x))`` in one pass. Where the kernels are compiled, its
+  layers run as wholes instead (`simcse_kit.whole_layers`).
 """
 
 from __future__ import annotations
@@ -25,12 +24,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
-from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
+from simcse_kit.kernels import kernels
 
-#: Modules with ``dense``, ``dropout`` and ``LayerNorm`` whose forward is
-#: ``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``.
+#: Backbones built as BERT is: the same parts by the same names.
 FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
-_RESIDUAL_NORMS = tuple(family + part for family in FAMILIES for part in ("SelfOutput", "Output"))
 #: Modules with ``dense`` and ``intermediate_act_fn``, one after the other.
 _INTERMEDIATES = tuple(f"{family}Intermediate" for family in FAMILIES)
 
@@ -39,13 +36,11 @@ _PROJECTIONS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
 
 
 def use_fast_layers(backbone: nn.Module) -> None:
-    """Replace a backbone's linear, residual-norm and intermediate layers in place."""
+    """Replace a backbone's linear and intermediate layers in place."""
     for module in backbone.modules():
         kind = type(module)
         if kind is nn.Linear:
             module.__class__ = FastLinear
-        elif kind.__name__ in _RESIDUAL_NORMS and not isinstance(module, _ResidualNorm):
-            module.__class__ = type(kind.__name__, (_ResidualNorm, kind), {"__module__": __name__})
         elif kind.__name__ in _INTERMEDIATES and not isinstance(module, _Intermediate):
             module.__class__ = type(kind.__name__, (_Intermediate, kind), {"__module__": __name__})
     for module in backbone.modules():
@@ -218,33 +213,6 @@ def weight_gradient(back: Tensor, states: Tensor) -> Tensor:
         return (ops.transposed(back, False) @ states).float()
     turned: Tensor = ops.transposed(ops.transposed(states, False) @ back, True)
     return turned
-
-
-class _ResidualNorm(nn.Module):
-    """Mixed in before BERT's ``SelfOutput`` and ``Output`` (and their copies)."""
-
-    dense: nn.Linear
-    dropout: nn.Dropout
-    LayerNorm: nn.LayerNorm
-
-    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        """``LayerNorm(dropout(dense(hidden_states)) + input_tensor)``."""
-        kinds = (hidden_states.dtype, input_tensor.dtype, self.LayerNorm.weight.dtype)
-        fast = hidden_states.device.type == "cpu" and all(kind in COMPILED_TYPES for kind in kinds)
-        inference = not (torch.is_grad_enabled() or self.training)
-        ops = built_kernels() if fast and inference else None
-        if ops is None or kinds[2] != torch.float32:
-            unchanged: Tensor = super().forward(hidden_states, input_tensor)
-            return unchanged
-        states = self.dense(hidden_states)
-        normed: Tensor = ops.add_norm(
-            states.reshape(-1, states.shape[-1]).contiguous(),
-            input_tensor.reshape(-1, states.shape[-1]).contiguous(),
-            self.LayerNorm.weight,
-            self.LayerNorm.bias,
-            self.LayerNorm.eps,
-        )
-        return normed.view(states.shape)
 
 
 class _Intermediate(nn.Module):

@@ -5,115 +5,25 @@ they do: activations cast, copied, added and read again. Here one function has a
 it: residuals' gradients are added where the next pass reads them, a bias's gradient is summed where
 its activations' is made, and what is done with is overwritten.
 
-Computed is what the modules compute, with their weights, in fp32 or, under autocast, in bf16. Every
-module keeps its name and type; a layer with anything unusual in it (an adapter, a hook, another
-activation, a padded batch) goes its original way.
+Computed is what the modules compute, with their weights, in fp32 or, under autocast, in bf16. Which
+layers go this way, `simcse_kit.whole_layers` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
-from transformers.activations import GELUActivation
 
-from simcse_kit.attention import sequence_lengths
 from simcse_kit.dropout import draw_seed
-from simcse_kit.fast_layers import (
-    FAMILIES,
-    FastLinear,
-    in_bf16,
-    linear,
-    narrowed,
-    weight_gradient,
-)
+from simcse_kit.fast_layers import linear, narrowed, weight_gradient
 from simcse_kit.kernels import kernels
 
-_LAYERS = tuple(f"{family}Layer" for family in FAMILIES)
 
-
-def use_layer_training(backbone: nn.Module) -> None:
-    """Teach a backbone's layers of a known kind to train as one function each."""
-    for module in backbone.modules():
-        kind = type(module)
-        if kind.__name__ in _LAYERS and not isinstance(module, _TrainsWhole):
-            module.__class__ = type(kind.__name__, (_TrainsWhole, kind), {"__module__": __name__})
-
-
-class _TrainsWhole(nn.Module):
-    """Mixed in before BERT's ``Layer`` (and its copies)."""
-
-    attention: Any
-    intermediate: Any
-    output: Any
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As its original, ``(1, tokens, hidden)`` to the same (or to the kept tokens' alone)."""
-        batch = kwargs.get("packed_batch")
-        trains = torch.is_grad_enabled() and hidden_states.device.type == "cpu"
-        if (
-            batch is None
-            or batch.layout is not None
-            or not trains
-            or kernels() is None
-            or not self._is_usual()
-        ):
-            unchanged: Tensor = super().forward(hidden_states, *args, **kwargs)
-            return unchanged
-        kept = kwargs.get("kept_tokens") if hasattr(self.attention, "keeps_some") else None
-        states = hidden_states.squeeze(0)
-        shape = self._shape(sequence_lengths(batch.groups), in_bf16(states))
-        return cast(Tensor, _Layer.apply(states, kept, shape, *self._weights())).unsqueeze(0)
-
-    def _parts(self) -> tuple[list[Any], list[Any]]:
-        """Linear layers and norms, in the order that data meets them."""
-        own, after, back = self.attention.self, self.attention.output, self.output
-        linears = [own.query, own.key, own.value, after.dense, self.intermediate.dense, back.dense]
-        return linears, [after.LayerNorm, back.LayerNorm]
-
-    def _is_usual(self) -> bool:
-        linears, norms = self._parts()
-        if getattr(self, "is_decoder", False) or not isinstance(
-            self.intermediate.intermediate_act_fn, GELUActivation
-        ):
-            return False
-        branches = self.attention.output, self.output
-        alike = {(each.dropout.p, each.LayerNorm.eps) for each in branches}
-        return (
-            len(alike) == 1
-            and all(type(each) is FastLinear and each.bias is not None for each in linears)
-            and all(type(each) is nn.LayerNorm for each in norms)
-            and all(each.weight.dtype == torch.float32 for each in (*linears, *norms))
-            and not any(_is_watched(each) for each in self.modules() if each is not self)
-        )
-
-    def _weights(self) -> Iterator[Tensor]:
-        for each in (part for parts in self._parts() for part in parts):
-            yield each.weight
-            yield each.bias
-
-    def _shape(self, lengths: Tensor, bf16: bool) -> _Shape:
-        own, norm = self.attention.self, self.output.LayerNorm
-        return _Shape(
-            torch.bfloat16 if bf16 else torch.float32,
-            lengths,
-            own.num_attention_heads,
-            own.scaling,
-            own.dropout.p if self.training else 0.0,
-            self.output.dropout.p if self.training else 0.0,
-            norm.eps,
-        )
-
-
-def _is_watched(module: nn.Module) -> bool:
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name) for name in hooks)
-
-
-class _Shape(NamedTuple):
+class LayerShape(NamedTuple):
     """What of a layer is no weight."""
 
     dtype: torch.dtype  # computed in
@@ -125,7 +35,7 @@ class _Shape(NamedTuple):
     eps: float
 
 
-class _Layer(torch.autograd.Function):
+class LayerTraining(torch.autograd.Function):
     """``y = norm(h + drop(W₂ gelu(W₁ h)))`` with ``h = norm(x + drop(W attention(x)))``.
 
     Vaswani et al. 2017, section 3, as BERT has it: post-norm, biases everywhere, dropout on the
@@ -134,12 +44,12 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, input: Tensor, kept: Tensor | None, shape: _Shape, *parameters: Tensor
+        ctx: Any, input: Tensor, kept: Tensor | None, shape: LayerShape, *parameters: Tensor
     ) -> Tensor:
         ops, (weights, biases) = kernels(), (parameters[:12:2], parameters[1:12:2])
         (gain1, shift1), (gain2, shift2) = parameters[12:14], parameters[14:]
-        w_qkv, w_out, w_up, w_down = _four(weights, shape.dtype)
-        b_qkv, b_out, b_up, b_down = _four(biases, shape.dtype)
+        w_qkv, w_out, w_up, w_down = product_parameters(weights, shape.dtype)
+        b_qkv, b_out, b_up, b_down = product_parameters(biases, shape.dtype)
         x = input.to(shape.dtype).contiguous()
         seeds = [
             draw_seed() if rate > 0 else None
@@ -148,7 +58,7 @@ class _Layer(torch.autograd.Function):
 
         qkv = linear(x, w_qkv, b_qkv)  # (tokens, 3 · hidden)
         attended, dropped = ops.attention(
-            *_heads(qkv, shape),
+            *by_head(qkv, shape),
             shape.lengths,
             seeds[0],
             shape.attention_rate,
@@ -204,7 +114,7 @@ class _Layer(torch.autograd.Function):
             d_attended, d_x = (_spread(part, kept, len(x)) for part in (d_attended, d_x))
         d_qkv, of_qkv = ops.attention_backward(
             d_attended.unflatten(1, (shape.heads, -1)),
-            *_heads(qkv, shape),
+            *by_head(qkv, shape),
             dropped,
             shape.lengths,
             shape.attention_rate,
@@ -221,15 +131,15 @@ class _Layer(torch.autograd.Function):
         return d_input, None, None, *of_linears, *found_down, *of_norm1, *of_norm2
 
 
-def _four(parameters: tuple[Tensor, ...], dtype: torch.dtype) -> list[Tensor]:
+def product_parameters(parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Weights or biases by product: query, key and value as one."""
     groups = parameters[:3], parameters[3:4], parameters[4:5], parameters[5:]
     if dtype == torch.bfloat16:
         return [narrowed(group) for group in groups]
-    return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
+    return [torch.cat(list(group)) if len(group) > 1 else group[0] for group in groups]
 
 
-def _heads(qkv: Tensor, shape: _Shape) -> tuple[Tensor, ...]:
+def by_head(qkv: Tensor, shape: LayerShape) -> tuple[Tensor, ...]:
     """Query, key and value, ``(tokens, heads, dim)`` each."""
     return qkv.unflatten(1, (3, shape.heads, -1)).unbind(1)
 

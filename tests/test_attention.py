@@ -97,3 +97,18 @@ def test_fast_dropout_replaces_plain_dropout():
     assert torch.equal(x.grad, y.detach())  # the gradient passes the same mask
     assert model.eval()[1](x) is x
     assert y.mean().item() == pytest.approx(1, abs=4 * (0.25 / 0.75 / 8000) ** 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lengths_met_in_inference_first_can_be_trained_on(dtype):
+    """What is kept of a batch's lengths serves the next batch that has them, with gradients."""
+    groups = ((3, 2), (2, 9), (1, 13))
+    with torch.inference_mode():
+        plain = [each.to(dtype) for each in states(groups)]
+        grouped_attention(*plain, groups, dropout=0.1, scaling=None, window=5)
+        grouped_attention(*plain, groups, dropout=0.0, scaling=None, window=None)
+    for rate, window in ((0.1, 5), (0.0, None)):
+        given = [each.detach().to(dtype).requires_grad_() for each in states(groups)]
+        attended = grouped_attention(*given, groups, dropout=rate, scaling=None, window=window)
+        attended.sum().backward()
+        assert all(each.grad.isfinite().all() for each in given)

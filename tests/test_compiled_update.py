@@ -105,8 +105,7 @@ def test_an_optimizer_that_cannot_be_captured_is_left_as_it_is():
 @pytest.fixture
 def compiling(monkeypatch, tiny_encoder):
     """`train` as on a GPU: batches laid out, nothing of a CPU's own, compilation allowed."""
-    for name in ("kernels", "built_kernels"):
-        monkeypatch.setattr(fast_layers, name, lambda: None)
+    monkeypatch.setattr(fast_layers, "kernels", lambda: None)
     monkeypatch.setattr(training, "check_encoder", lambda *_: None)
     collate = training.ViewCollator
     monkeypatch.setattr(training, "ViewCollator", lambda *given: collate(*given[:3], 0))

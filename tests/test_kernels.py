@@ -301,10 +301,32 @@ def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog):
 def test_add_norm_keeps_the_streams_type(dtype, stream):
     x, residual = torch.randn(33, 50).to(dtype), torch.randn(33, 50).to(stream)
     gain, shift = torch.randn(50), torch.randn(50)
-    out = ops.add_norm(x, residual, gain, shift, 1e-5)
-    assert out.dtype == stream
+    out, none = ops.add_norm(x, residual, gain, shift, 1e-5)
+    assert out.dtype == stream and none is None
+    again, twin = ops.add_norm(x, residual, gain, shift, 1e-5, twin=True)
+    assert torch.equal(again, out)
+    if stream == torch.float32:
+        assert torch.equal(twin, out.bfloat16())
     expected = F.layer_norm(x.double() + residual.double(), (50,), gain.double(), shift.double())
     torch.testing.assert_close(out.double(), expected, atol=TYPES[stream], rtol=1e-2)
+
+
+@compiled
+@pytest.mark.parametrize("width", [16, 50])
+def test_embed_norm(width):
+    words, places, kind = (torch.randn(rows, width) for rows in (30, 9, 1))
+    ids, positions = torch.randint(30, (1, 40)), torch.randint(9, (1, 40))
+    gain, shift = torch.randn(width), torch.randn(width)
+    rest = words, kind[0], places, gain, shift, 1e-5
+    out, twin = ops.embed_norm(ids, positions, *rest, twin=True)
+    total = (words[ids[0]] + kind + places[positions[0]]).double()
+    expected = F.layer_norm(total, (width,), gain.double(), shift.double())
+    torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(twin, out.bfloat16())
+    with pytest.raises(IndexError, match="token 0 has id 30 and position"):
+        ops.embed_norm(ids + 30 - ids[0, 0], positions, *rest)
+    with pytest.raises(IndexError, match=r"token 0 has id \d+ and position -1"):
+        ops.embed_norm(ids, positions - 1 - positions[0, 0], *rest)
 
 
 @compiled

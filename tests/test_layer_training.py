@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from simcse_kit import attention, dropout, fast_layers, kernels, layer_training
+from simcse_kit import attention, dropout, fast_layers, kernels, layer_training, whole_layers
 from simcse_kit.fast_layers import use_fast_layers
 from simcse_kit.last_layer import first_token_states, use_early_end
-from simcse_kit.layer_training import use_layer_training
 from simcse_kit.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.whole_layers import use_whole_layers
 
 ops = kernels.kernels()
 compiled = pytest.mark.skipif(ops is None, reason="no C++ compiler here: torch's operators run")
@@ -33,7 +33,7 @@ def both(folder, rate=0.0):
     enable_packing(whole)
     use_fast_layers(whole)
     use_early_end(whole)
-    use_layer_training(whole)
+    use_whole_layers(whole)
     return plain, whole
 
 
@@ -41,13 +41,13 @@ def both(folder, rate=0.0):
 def calls(monkeypatch):
     """How often a layer went the fast way."""
     made = []
-    apply = layer_training._Layer.apply
+    apply = layer_training.LayerTraining.apply
 
     def counted(*args):
         made.append(args[0].dtype)
         return apply(*args)
 
-    monkeypatch.setattr(layer_training._Layer, "apply", counted)
+    monkeypatch.setattr(layer_training.LayerTraining, "apply", counted)
     return made
 
 
@@ -87,7 +87,7 @@ def test_output_and_gradients_are_the_originals(tiny_encoder, calls, family, fir
 
 
 def by_definition(x, weights, masks, lengths, heads, eps):
-    """`_Layer` in float64, sequence by sequence, with the masks it drew."""
+    """`LayerTraining` in float64, sequence by sequence, with the masks it drew."""
     q, k, v, out, up, down = zip(weights[:12:2], weights[1:12:2], strict=True)
     (gain1, shift1), (gain2, shift2) = weights[12:14], weights[14:]
     attended, begin = [], 0
@@ -117,9 +117,10 @@ def test_with_dropout_it_is_its_definition_there_and_back(tiny_encoder, monkeypa
     drawn = iter(seeds.values())
     monkeypatch.setattr(layer_training, "draw_seed", lambda: next(drawn))
     x = torch.randn(tokens, width, generator=torch.manual_seed(1)).requires_grad_()
-    shape = layer._shape(torch.tensor(lengths), bf16=False)
+    batch = PackedBatch.from_sequences([[5] * length for length in lengths])
+    shape = layer._shape(batch, bf16=False)
     given = list(layer._weights())
-    y = layer_training._Layer.apply(x, None, shape, *given)
+    y = layer_training.LayerTraining.apply(x, None, shape, *given)
     grad = torch.randn(tokens, width)
     y.backward(grad)
 
@@ -197,7 +198,7 @@ def test_an_unusual_layer_goes_its_original_way(tiny_encoder, calls, change):
     assert len(calls) == whole.config.num_hidden_layers - 1
 
 
-def test_inference_and_padded_batches_go_the_original_way(tiny_encoder, calls):
+def test_padded_batches_and_those_without_gradients_go_the_original_way(tiny_encoder, calls):
     _, whole = both(tiny_encoder("bert"))
     with torch.no_grad():
         hidden_states(whole, BATCH)
@@ -208,7 +209,7 @@ def test_inference_and_padded_batches_go_the_original_way(tiny_encoder, calls):
 
 def test_without_a_compiler_torch_takes_over(tiny_encoder, monkeypatch, calls):
     plain, whole = both(tiny_encoder("bert"))
-    for module in (attention, dropout, fast_layers, layer_training):
+    for module in (attention, dropout, fast_layers, layer_training, whole_layers):
         monkeypatch.setattr(module, "kernels", lambda: None)
     monkeypatch.setattr(attention, "built_kernels", lambda: None)
     for got, expected in zip(outcome(whole, True), outcome(plain, True), strict=True):
@@ -219,5 +220,5 @@ def test_without_a_compiler_torch_takes_over(tiny_encoder, monkeypatch, calls):
 def test_applied_twice_is_applied_once(tiny_encoder):
     _, whole = both(tiny_encoder("bert"))
     kinds = [type(module) for module in whole.modules()]
-    use_layer_training(whole)
+    use_whole_layers(whole)
     assert [type(module) for module in whole.modules()] == kinds

@@ -158,8 +158,7 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(
     tiny_encoder, monkeypatch, views
 ):
     """Batches of the same size of row and few runs of lengths in common: one compilation."""
-    for name in ("kernels", "built_kernels"):  # a CPU's, which no GPU has
-        monkeypatch.setattr(fast_layers, name, lambda: None)
+    monkeypatch.setattr(fast_layers, "kernels", lambda: None)  # a CPU's, which no GPU has
     plain, compiled = model(tiny_encoder("bert")), model(tiny_encoder("bert"))
     counter = CompileCounterWithBackend("aot_eager")
     compiled.compile_step(backend=counter)
@@ -266,8 +265,7 @@ def test_on_a_gpu_captured_steps_train_what_single_kernels_do(tiny_encoder):
 
 def test_predicted_tokens_stay_out_of_the_graph(tiny_encoder, monkeypatch):
     """Their number changes with every batch: the encoder alone is compiled, and that once."""
-    for name in ("kernels", "built_kernels"):
-        monkeypatch.setattr(fast_layers, name, lambda: None)
+    monkeypatch.setattr(fast_layers, "kernels", lambda: None)
     torch.manual_seed(0)
     config = TrainConfig(dropout=0.1, head="none", mlm_weight=0.1)
     trained = build_model(load(tiny_encoder("bert")), config).train()

@@ -58,8 +58,11 @@ def kernels() -> Any:
       x's place.
     - ``dropout_add_norm_backward(grad, second, total, stats, seed, rate, weight)``: gradients of x,
       residual, weight, bias, and of a bias within x; `second` is added to `grad`, or None.
-    - ``add_norm(x, residual, weight, bias, eps)``: for inference; the result is of the residual's
-      type, and ``x`` may be bf16 beside an fp32 residual.
+    - ``add_norm(x, residual, weight, bias, eps, twin)``: for inference; the result is of the
+      residual's type, and ``x`` may be bf16 beside an fp32 residual. With `twin` it comes in bf16
+      besides (else None).
+    - ``embed_norm(ids, positions, words, type, places, weight, bias, eps, twin)``: for inference,
+      layer norm of ``words[ids] + type + places[positions]``, fp32 tables; raises IndexError.
     - ``gelu(x)`` of a matrix ``(tokens, width)``; ``gelu_backward_(grad, x)``: through it in grad's
       place; gives ``gelu(x)`` again and the float sums of grad's columns.
     - ``dropout(x, seed, rate)``, of a tensor of any shape; of a gradient, the way back.

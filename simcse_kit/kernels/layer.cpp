@@ -80,45 +80,90 @@ std::tuple<at::Tensor, at::Tensor> dropout_add_norm_(
   return {y, stats};
 }
 
-template <typename X, typename Y>
-void add_norm_rows(const X* x, const Y* skip, const float* gain, const float* shift, float eps,
-                   int64_t rows, int64_t width, Y* y) {
+// The norm of every row, whose elements total(i, j, count) gives sixteen at a time; in bf16 too,
+// in `twin`, where that is asked for.
+template <typename Total, typename Y>
+void norm_rows(int64_t rows, int64_t width, const at::Tensor& weight, const at::Tensor& bias,
+               double eps, Y* y, c10::BFloat16* twin, const Total& total) {
+  const float *gain = weight.const_data_ptr<float>(), *shift = bias.const_data_ptr<float>();
   at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
     std::vector<float> row(width);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * width;
       for (int64_t j = 0; j < width; j += kLanes) {
-        ahead(x + at + j);
-        ahead(skip + at + j);
         ahead(y + at + j);
-        store(row.data() + j, load(x + at + j, width - j) + load(skip + at + j, width - j),
-              width - j);
+        if (twin) ahead(twin + at + j);
+        store(row.data() + j, total(i, j, width - j), width - j);
       }
-      const auto [mean, inverse] = moments(row.data(), width, eps);
+      const auto [mean, inverse] = moments(row.data(), width, static_cast<float>(eps));
       for (int64_t j = 0; j < width; j += kLanes) {
         const int64_t count = width - j;
         const Lanes normal = (load(row.data() + j, count) - mean) * inverse;
-        store(y + at + j, normal * load(gain + j, count) + load(shift + j, count), count);
+        const Lanes value = normal * load(gain + j, count) + load(shift + j, count);
+        store(y + at + j, value, count);
+        if (twin) store(twin + at + j, value, count);
       }
     }
   });
 }
 
+typedef std::tuple<at::Tensor, std::optional<at::Tensor>> Twins;
+
+c10::BFloat16* place_of(std::optional<at::Tensor>& twin) {
+  return twin ? twin->mutable_data_ptr<c10::BFloat16>() : nullptr;
+}
+
 // norm(x + residual) for inference: the residual stream keeps its own type, x may be narrower.
-at::Tensor add_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
-                    const at::Tensor& bias, double eps) {
+Twins add_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+               const at::Tensor& bias, double eps, bool twin) {
   TORCH_CHECK(x.is_contiguous() && residual.is_contiguous() && x.sizes() == residual.sizes(),
               "add_norm: x and residual must be contiguous and of one shape");
+  const int64_t width = x.size(1);
   at::Tensor y = at::empty_like(residual);
+  std::optional<at::Tensor> narrow;
+  if (twin) narrow = at::empty_like(residual, residual.options().dtype(at::kBFloat16));
   SIMCSE_DISPATCH(x.scalar_type(), "add_norm", [&] {
     const scalar_t* in = x.const_data_ptr<scalar_t>();
     SIMCSE_DISPATCH(residual.scalar_type(), "add_norm", [&] {
-      add_norm_rows(in, residual.const_data_ptr<scalar_t>(), weight.const_data_ptr<float>(),
-                    bias.const_data_ptr<float>(), static_cast<float>(eps), x.size(0), x.size(1),
-                    y.mutable_data_ptr<scalar_t>());
+      const scalar_t* skip = residual.const_data_ptr<scalar_t>();
+      norm_rows(x.size(0), width, weight, bias, eps, y.mutable_data_ptr<scalar_t>(),
+                place_of(narrow), [&](int64_t i, int64_t j, int64_t count) {
+                  const int64_t at = i * width + j;
+                  ahead(in + at);
+                  ahead(skip + at);
+                  return load(in + at, count) + load(skip + at, count);
+                });
     });
   });
-  return y;
+  return {y, narrow};
+}
+
+// norm(words[id] + type + places[position]), the tables of floats: (tokens, width).
+Twins embed_norm(const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& words,
+                 const at::Tensor& type, const at::Tensor& places, const at::Tensor& weight,
+                 const at::Tensor& bias, double eps, bool twin) {
+  const int64_t tokens = ids.numel(), width = words.size(1);
+  for (const at::Tensor* each : {&ids, &positions, &words, &type, &places})
+    TORCH_CHECK(each->is_contiguous(), "embed_norm: everything must be contiguous");
+  TORCH_CHECK(positions.numel() == tokens && type.numel() == width && places.size(1) == width,
+              "embed_norm: a position a token, and tables of one width");
+  const int64_t *id = ids.const_data_ptr<int64_t>(), *at = positions.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < tokens; ++i)
+    TORCH_CHECK_INDEX(id[i] >= 0 && id[i] < words.size(0) && at[i] >= 0 && at[i] < places.size(0),
+                      "token ", i, " has id ", id[i], " and position ", at[i], ", with tables of ",
+                      words.size(0), " and ", places.size(0));
+  at::Tensor y = at::empty({tokens, width}, words.options());
+  std::optional<at::Tensor> narrow;
+  if (twin) narrow = at::empty({tokens, width}, words.options().dtype(at::kBFloat16));
+  const float *word = words.const_data_ptr<float>(), *place = places.const_data_ptr<float>();
+  const float* kind = type.const_data_ptr<float>();
+  norm_rows(tokens, width, weight, bias, eps, y.mutable_data_ptr<float>(), place_of(narrow),
+            [&](int64_t i, int64_t j, int64_t count) {
+              const float *row = word + id[i] * width + j, *spot = place + at[i] * width + j;
+              if (i + 4 < tokens) __builtin_prefetch(word + id[i + 4] * width + j);
+              return load(row, count) + load(kind + j, count) + load(spot, count);
+            });
+  return {y, narrow};
 }
 
 // Gradients of x, residual, weight and bias, and the column sums of that of x (the gradient of a
@@ -305,8 +350,14 @@ TORCH_LIBRARY_FRAGMENT(simcse_kit, m) {
       "dropout_add_norm_backward(Tensor grad, Tensor? second, Tensor total, Tensor stats, "
       "int? seed, float rate, Tensor weight) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.impl("dropout_add_norm_backward", c10::DispatchKey::CPU, TORCH_FN(dropout_add_norm_backward));
-  m.def("add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps) -> Tensor");
+  m.def(
+      "add_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps, bool twin=False) "
+      "-> (Tensor, Tensor?)");
   m.impl("add_norm", c10::DispatchKey::CPU, TORCH_FN(add_norm));
+  m.def(
+      "embed_norm(Tensor ids, Tensor positions, Tensor words, Tensor type, Tensor places, "
+      "Tensor weight, Tensor bias, float eps, bool twin=False) -> (Tensor, Tensor?)");
+  m.impl("embed_norm", c10::DispatchKey::CPU, TORCH_FN(embed_norm));
   m.def("gelu(Tensor x) -> Tensor");
   m.impl("gelu", c10::DispatchKey::CPU, TORCH_FN(gelu));
   m.def("gelu_backward_(Tensor(a!) grad, Tensor x) -> (Tensor, Tensor)");

@@ -1,0 +1,203 @@
+"""A BERT layer as one function on a CPU, and the embeddings before the first as another.
+
+A layer is a dozen of small modules, and between its matrix products stands what costs as much as
+they do. In training it becomes one node of the graph (`simcse_kit.layer_training`). In inference
+the residual stream stays in fp32, as autocast has it, and what reads it for a product in bf16 finds
+it in bf16 already: the norm wrote both.
+
+Every module keeps its name and type; a layer with anything unusual in it (an adapter, a hook,
+another activation, a padded batch) goes its original way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import GELUActivation
+
+from simcse_kit.attention import grouped_attention, sequence_lengths
+from simcse_kit.fast_layers import FAMILIES, FastLinear, in_bf16, linear
+from simcse_kit.kernels import built_kernels, kernels
+from simcse_kit.layer_training import LayerShape, LayerTraining, by_head, product_parameters
+from simcse_kit.packing import PackedBatch
+
+_RECORDER = "transformers.utils.output_capturing"
+
+
+def use_whole_layers(backbone: nn.Module) -> None:
+    """Teach a backbone's layers and embeddings of a known kind to run as one function each."""
+    for module in backbone.modules():
+        for part, mixin in (("Layer", _WholeLayer), ("Embeddings", _WholeEmbeddings)):
+            kind = type(module)
+            known = kind.__name__ in [family + part for family in FAMILIES]
+            if known and not isinstance(module, mixin):
+                module.__class__ = type(kind.__name__, (mixin, kind), {"__module__": __name__})
+
+
+class _WholeLayer(nn.Module):
+    """Mixed in before BERT's ``Layer`` (and its copies)."""
+
+    attention: Any
+    intermediate: Any
+    output: Any
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As its original, ``(1, tokens, hidden)`` to the same (or to the kept tokens' alone)."""
+        batch: PackedBatch | None = kwargs.get("packed_batch")
+        ops = self._kernels(hidden_states, batch)
+        if ops is None or batch is None:
+            unchanged: Tensor = super().forward(hidden_states, *args, **kwargs)
+            return unchanged
+        kept = kwargs.get("kept_tokens") if hasattr(self.attention, "keeps_some") else None
+        shape = self._shape(batch, in_bf16(hidden_states))
+        if not torch.is_grad_enabled():
+            return self._infer(ops, hidden_states, kept, shape, batch)
+        states = hidden_states.squeeze(0)
+        return cast(Tensor, LayerTraining.apply(states, kept, shape, *self._weights())).unsqueeze(0)
+
+    def _kernels(self, states: Tensor, batch: PackedBatch | None) -> Any:
+        """The compiled kernels, if this layer runs as one function now."""
+        if batch is None or batch.layout is not None or states.device.type != "cpu":
+            return None
+        if torch.is_grad_enabled():
+            ops = kernels()
+        else:
+            ops = None if self.training else built_kernels()
+        return ops if ops is not None and self._is_usual() else None
+
+    def _infer(
+        self, ops: Any, input: Tensor, kept: Tensor | None, shape: LayerShape, batch: PackedBatch
+    ) -> Tensor:
+        parameters, bf16 = list(self._weights()), shape.dtype == torch.bfloat16
+        w_qkv, w_out, w_up, w_down = product_parameters(parameters[:12:2], shape.dtype)
+        b_qkv, b_out, b_up, b_down = product_parameters(parameters[1:12:2], shape.dtype)
+        norm1, norm2 = parameters[12:14], parameters[14:]
+        stream = input.squeeze(0).float().contiguous()
+        x = _twin_of(input, self) if bf16 else None
+        qkv = linear(stream.to(shape.dtype) if x is None else x, w_qkv, b_qkv)
+        query, key, value = by_head(qkv, shape)
+        attended = grouped_attention(
+            query, key, value, batch.groups, dropout=0.0, scaling=shape.scale, window=None
+        ).flatten(1)
+        if kept is not None:
+            attended, stream = attended.index_select(0, kept), stream.index_select(0, kept)
+        branch = linear(attended, w_out, b_out)
+        h, narrow = ops.add_norm(branch, stream, *norm1, shape.eps, twin=bf16)
+        up = linear(narrow if bf16 else h, w_up, b_up, "gelu")
+        y, narrow = ops.add_norm(linear(up, w_down, b_down), h, *norm2, shape.eps, twin=bf16)
+        return _with_twin(y.unsqueeze(0), narrow, self)
+
+    def _parts(self) -> tuple[list[Any], list[Any]]:
+        """Linear layers and norms, in the order that data meets them."""
+        own, after, back = self.attention.self, self.attention.output, self.output
+        linears = [own.query, own.key, own.value, after.dense, self.intermediate.dense, back.dense]
+        return linears, [after.LayerNorm, back.LayerNorm]
+
+    def _is_usual(self) -> bool:
+        linears, norms = self._parts()
+        if getattr(self, "is_decoder", False) or not isinstance(
+            self.intermediate.intermediate_act_fn, GELUActivation
+        ):
+            return False
+        branches = self.attention.output, self.output
+        alike = {(each.dropout.p, each.LayerNorm.eps) for each in branches}
+        return (
+            len(alike) == 1
+            and all(type(each) is FastLinear and each.bias is not None for each in linears)
+            and all(type(each) is nn.LayerNorm for each in norms)
+            and all(each.weight.dtype == torch.float32 for each in (*linears, *norms))
+            and not any(_is_watched(each) for each in self.modules() if each is not self)
+        )
+
+    def _weights(self) -> Iterator[Tensor]:
+        for each in (part for parts in self._parts() for part in parts):
+            yield each.weight
+            yield each.bias
+
+    def _shape(self, batch: PackedBatch, bf16: bool) -> LayerShape:
+        own, norm = self.attention.self, self.output.LayerNorm
+        return LayerShape(
+            torch.bfloat16 if bf16 else torch.float32,
+            sequence_lengths(batch.groups),
+            own.num_attention_heads,
+            own.scaling,
+            own.dropout.p if self.training else 0.0,
+            self.output.dropout.p if self.training else 0.0,
+            norm.eps,
+        )
+
+
+class _WholeEmbeddings(nn.Module):
+    """Mixed in before BERT's ``Embeddings`` (and its copies): lookups, sums and norm at once."""
+
+    word_embeddings: nn.Embedding
+    token_type_embeddings: nn.Embedding
+    position_embeddings: nn.Embedding
+    LayerNorm: nn.LayerNorm
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As its original; at once where ids and positions are all that is given."""
+        ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
+        others = (kwargs.get(name) for name in ("token_type_ids", "inputs_embeds"))
+        given = not args and all(each is None for each in others)
+        if not given or ids is None or positions is None or not self._is_usual(ids, positions):
+            unchanged: Tensor = super().forward(*args, **kwargs)
+            return unchanged
+        words, norm = self.word_embeddings.weight, self.LayerNorm
+        states, narrow = built_kernels().embed_norm(
+            ids.contiguous(),
+            positions.contiguous(),
+            words,
+            self.token_type_embeddings.weight[0],
+            self.position_embeddings.weight,
+            norm.weight,
+            norm.bias,
+            norm.eps,
+            twin=in_bf16(words),
+        )
+        return _with_twin(states.view(*ids.shape, -1), narrow, self)
+
+    def _is_usual(self, ids: Tensor, positions: Tensor) -> bool:
+        tables = self.word_embeddings, self.token_type_embeddings, self.position_embeddings
+        parts = (*tables, self.LayerNorm)
+        return (
+            not (torch.is_grad_enabled() or self.training)
+            and ids.shape == positions.shape
+            and ids.dtype == positions.dtype == torch.int64
+            and all(type(each) is nn.Embedding and each.max_norm is None for each in tables)
+            and type(self.LayerNorm) is nn.LayerNorm
+            and all(each.weight.device.type == "cpu" for each in parts)
+            and all(each.weight.dtype == torch.float32 for each in parts)
+            and not any(_is_watched(each) for each in parts)
+            and built_kernels() is not None
+        )
+
+
+def _with_twin(states: Tensor, narrow: Tensor | None, maker: nn.Module) -> Tensor:
+    """States with their copy in bf16 for the next layer; without, where a hook may change them."""
+    if narrow is not None and not _has_hooks(maker, "_forward_hooks"):
+        states.bf16_twin = narrow  # type: ignore[attr-defined]
+    return states
+
+
+def _twin_of(states: Tensor, reader: nn.Module) -> Tensor | None:
+    hooked = _has_hooks(reader, "_forward_pre_hooks")
+    return None if hooked else getattr(states, "bf16_twin", None)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return _has_hooks(module, *kinds)
+
+
+def _has_hooks(module: nn.Module, *kinds: str) -> bool:
+    """Whether there are any, but for those by which transformers records outputs.
+
+    These stay for good once all layers' states were asked for; they change nothing, and the
+    attention weights that some of them would record no packed batch is asked for.
+    """
+    hooks = (hook for kind in kinds for hook in getattr(module, kind).values())
+    return any(getattr(hook, "__module__", None) != _RECORDER for hook in hooks)

@@ -1,0 +1,213 @@
+"""Inference by whole layers and embeddings, against Hugging Face's own, padded."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from simcse_kit import kernels, whole_layers
+from simcse_kit.fast_layers import held_weights, use_fast_layers
+from simcse_kit.last_layer import first_token_states, use_early_end
+from simcse_kit.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.whole_layers import use_whole_layers
+
+compiled = pytest.mark.skipif(
+    kernels.kernels() is None, reason="no C++ compiler here: torch's operators run"
+)
+
+FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "electra-projected")
+BATCH = PackedBatch.from_sequences([[5, 6, 7, 8], [9, 10], [11] * 21, [7, 7], [5], [6] * 17])
+
+
+@pytest.fixture
+def both(tiny_encoder):
+    """A backbone as it is, run padded, and a packed copy that runs by whole layers."""
+
+    def build(family="bert"):
+        folder = tiny_encoder(family.removesuffix("-projected"))
+        plain = AutoModel.from_pretrained(folder, attn_implementation="eager")
+        if family.endswith("-projected"):
+            narrow = AutoConfig.from_pretrained(folder, embedding_size=8)
+            torch.manual_seed(0)
+            plain = AutoModel.from_config(narrow, attn_implementation="eager")
+        whole = copy.deepcopy(plain.eval())
+        enable_packing(whole)
+        use_fast_layers(whole)
+        use_early_end(whole)
+        use_whole_layers(whole)
+        return plain, whole
+
+    return build
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What ran whole: layers, and embeddings."""
+    made = []
+    ops = kernels.built_kernels()
+
+    class Counted:
+        def __getattr__(self, name):
+            made.append(name)
+            return getattr(ops, name)
+
+    monkeypatch.setattr(whole_layers, "built_kernels", lambda: Counted() if ops else None)
+    return made
+
+
+def states_of(backbone, first_only=False, bf16=False):
+    with (
+        torch.inference_mode(),
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
+        held_weights(),
+    ):
+        if first_only:
+            return first_token_states(backbone, BATCH).float()
+        (states,) = hidden_states(backbone, BATCH)
+        return states.float()
+
+
+@compiled
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_are_the_originals(both, calls, family, first_only):
+    plain, whole = both(family)
+    exact = states_of(plain, first_only)
+    torch.testing.assert_close(states_of(whole, first_only), exact, atol=1e-5, rtol=1e-5)
+    layers = whole.config.num_hidden_layers
+    assert calls == ["embed_norm"] + ["add_norm"] * 2 * layers
+    found, autocast = (states_of(each, first_only, bf16=True) for each in (whole, plain))
+    assert 0 < (found - exact).norm() <= 1.5 * (autocast - exact).norm()
+    assert len(calls) == 2 * (1 + 2 * layers)
+
+
+@compiled
+def test_a_product_reads_what_the_norm_wrote_beside(both, monkeypatch):
+    """The next layer's input in bf16 is not made again: it is there."""
+    _, whole = both()
+    found = []
+    twin_of = whole_layers._twin_of
+
+    def told(states, reader):
+        twin = twin_of(states, reader)
+        found.append(torch.equal(twin, states[0].bfloat16()))
+        return twin
+
+    monkeypatch.setattr(whole_layers, "_twin_of", told)
+    states_of(whole, bf16=True)
+    assert found == [True] * whole.config.num_hidden_layers
+
+
+def _shift_output(module, args, output):
+    output[..., 0].add_(3.0)
+
+
+def _shift_input(module, args):
+    args[0][..., 0].add_(3.0)
+
+
+@compiled
+@pytest.mark.parametrize("where", ["embeddings", "encoder.layer.0"])
+def test_a_hook_may_change_states_in_place(both, where):
+    """Steering a model so must not be overlooked: the copy in bf16 would be of what was."""
+    models = both()
+    before = states_of(models[1], bf16=True)
+    for model in models:
+        model.get_submodule(where).register_forward_hook(_shift_output)
+    exact, found = states_of(models[0]), states_of(models[1], bf16=True)
+    assert (found - exact).norm() < 0.1 * (before - exact).norm()
+
+
+@compiled
+def test_a_hook_may_change_what_a_layer_is_given(both):
+    models = both()
+    before = states_of(models[1], bf16=True)
+    for model in models:
+        model.encoder.layer[1].register_forward_pre_hook(_shift_input)
+    exact, found = states_of(models[0]), states_of(models[1], bf16=True)
+    assert (found - exact).norm() < 0.1 * (before - exact).norm()
+
+
+def _hook(model):
+    model.encoder.layer[0].output.dense.register_forward_hook(lambda *_: None)
+    model.embeddings.LayerNorm.register_forward_hook(lambda *_: None)
+
+
+def _parts_of_other_kinds(model):
+    class Other(nn.Linear):
+        pass
+
+    class Table(nn.Embedding):
+        pass
+
+    model.encoder.layer[0].attention.self.query.__class__ = Other
+    model.embeddings.word_embeddings.__class__ = Table
+
+
+@compiled
+@pytest.mark.parametrize("change", [_hook, _parts_of_other_kinds])
+def test_what_is_unusual_goes_its_original_way(both, calls, change):
+    plain, whole = both()
+    change(whole)
+    torch.testing.assert_close(states_of(whole), states_of(plain), atol=1e-5, rtol=1e-5)
+    assert calls == ["add_norm"] * 2 * (whole.config.num_hidden_layers - 1)
+
+
+@compiled
+def test_all_layers_states_may_have_been_asked_for(both, calls):
+    """transformers records them by hooks, which stay."""
+    plain, whole = both()
+    before = states_of(whole, bf16=True)
+    made = list(calls)
+    with torch.inference_mode():
+        for found, expected in zip(
+            *(hidden_states(each, BATCH, all_layers=True) for each in (whole, plain)), strict=True
+        ):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert (
+        whole.encoder.layer[0]._forward_hooks
+        and whole.encoder.layer[0].attention.self._forward_hooks
+    )
+    calls.clear()
+    assert torch.equal(states_of(whole, bf16=True), before)
+    assert calls == made
+
+
+def test_calls_without_a_packed_batch_go_the_original_way(both, calls):
+    plain, whole = both()
+    ids, mask = BATCH.padded(0)
+    given = {"input_ids": ids, "attention_mask": mask}
+    with torch.inference_mode():
+        found, expected = (each(**given).last_hidden_state for each in (whole, plain))
+    inside = mask.bool()
+    torch.testing.assert_close(found[inside], expected[inside], atol=1e-5, rtol=1e-5)
+    assert not calls
+
+
+@compiled
+def test_other_token_types_are_looked_up(both, calls):
+    plain, whole = both()
+    ids = torch.tensor([[5, 6, 7]])
+    given = {"input_ids": ids, "position_ids": torch.arange(3)[None]}
+    given["token_type_ids"] = torch.ones_like(ids)
+    with torch.inference_mode():
+        found, expected = (each(**given).last_hidden_state for each in (whole, plain))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not calls
+
+
+def test_without_compiled_kernels_torch_takes_over(both, monkeypatch):
+    plain, whole = both()
+    monkeypatch.setattr(whole_layers, "built_kernels", lambda: None)
+    torch.testing.assert_close(states_of(whole), states_of(plain), atol=1e-5, rtol=1e-5)
+
+
+def test_an_id_beyond_the_vocabulary_is_an_index_error(both):
+    _, whole = both()
+    batch = PackedBatch.from_sequences([[5, 10**6]])
+    with pytest.raises(IndexError), torch.inference_mode():
+        hidden_states(whole, batch)
