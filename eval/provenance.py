@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.provenance import PACKAGES, hardware
-from simcse_kit.provenance import provenance as _provenance
+from simcse_kit.evaluation import PACKAGES, hardware
+from simcse_kit.evaluation import provenance as _provenance
 
 __all__ = ["PACKAGES", "hardware", "provenance", "write"]
+
+_HERE = Path(__file__).resolve().parent
 
 
 def provenance() -> dict[str, Any]:
     """What belongs beside every number in ``eval/results``."""
-    return _provenance(f"python eval/{Path(sys.argv[0]).name}")
+    script = Path(sys.argv[0]).resolve().with_suffix("")
+    module = ".".join(script.relative_to(_HERE.parent).parts) if _HERE in script.parents else script
+    return _provenance(f"python -m {module}")
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:

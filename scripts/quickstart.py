@@ -132,7 +132,7 @@ def judge(encoder: SentenceEncoder, entries: Sequence[Entry]) -> Figures:
     """
     import numpy as np
 
-    from simcse_kit.evaluation.retrieval import retrieval
+    from simcse_kit.evaluation.search import retrieval
     from simcse_kit.geometry import alignment, uniformity
 
     texts = [e.summary for e in entries] + [e.description for e in entries]
@@ -151,9 +151,8 @@ def fine_tune(
     model: Path, files: dict[str, Path], variant: Variant, folder: Path, **settings: Any
 ) -> SentenceEncoder:
     """Train the model in `folder` as the variant says; `settings` override the stages'."""
-    from simcse_kit.config import TrainConfig
     from simcse_kit.encoder import SentenceEncoder
-    from simcse_kit.training import train
+    from simcse_kit.training import TrainConfig, train
 
     encoder = SentenceEncoder.from_pretrained(model)
     if variant.layers is not None:
@@ -288,10 +287,9 @@ def run(options: argparse.Namespace, say: Console, out: Console) -> None:
 
 def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Console) -> None:
     """Print the STS table of both where there is data for it: `--data-dir`, or the hub."""
-    from simcse_kit.console import show_table
+    from simcse_kit.commands.console import show_table
     from simcse_kit.encoder import SentenceEncoder
-    from simcse_kit.evaluation.report import sts_table
-    from simcse_kit.evaluation.sts import evaluate, load_tasks
+    from simcse_kit.evaluation.sts import evaluate, load_tasks, sts_table
 
     if tasks is None and hub_answers():
         try:

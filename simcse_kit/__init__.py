@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
-    from simcse_kit.config import TrainConfig as TrainConfig
     from simcse_kit.data import read_rows as read_rows
     from simcse_kit.encoder import SentenceEncoder as SentenceEncoder
     from simcse_kit.errors import InputError as InputError
@@ -17,18 +16,19 @@ if TYPE_CHECKING:
     from simcse_kit.evaluation.sts import load_tasks as load_tasks
     from simcse_kit.geometry import alignment as alignment
     from simcse_kit.geometry import uniformity as uniformity
-    from simcse_kit.objectives.info_nce import InfoNCE as InfoNCE
-    from simcse_kit.objectives.info_nce import info_nce as info_nce
+    from simcse_kit.objectives import InfoNCE as InfoNCE
+    from simcse_kit.objectives import info_nce as info_nce
+    from simcse_kit.training import TrainConfig as TrainConfig
     from simcse_kit.training import train as train
 
 _HOME = {
-    "InfoNCE": "simcse_kit.objectives.info_nce",
+    "InfoNCE": "simcse_kit.objectives",
     "InputError": "simcse_kit.errors",
     "SentenceEncoder": "simcse_kit.encoder",
-    "TrainConfig": "simcse_kit.config",
+    "TrainConfig": "simcse_kit.training",
     "alignment": "simcse_kit.geometry",
     "evaluate": "simcse_kit.evaluation.sts",
-    "info_nce": "simcse_kit.objectives.info_nce",
+    "info_nce": "simcse_kit.objectives",
     "load_tasks": "simcse_kit.evaluation.sts",
     "read_rows": "simcse_kit.data",
     "train": "simcse_kit.training",

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import compare, evaluate
 from simcse_kit.commands.geometry import geometry
@@ -21,8 +22,7 @@ from simcse_kit.commands.report import report
 from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
-from simcse_kit.console import OneSentence, turn_down_libraries
-from simcse_kit.threads import use_threads
+from simcse_kit.compute.threads import use_threads
 from simcse_kit.version import __version__
 
 app = typer.Typer(

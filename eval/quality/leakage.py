@@ -1,6 +1,6 @@
 """Do the STS sets overlap as published, and does a training corpus occur in them?
 
-    python eval/leakage.py --data-dir SENTEVAL --training CORPUS.txt.gz [--json FILE]
+    python -m eval.quality.leakage --data-dir SENTEVAL --training CORPUS.txt.gz [--json FILE]
 
 The notes on the field have it that 73.0 % of STS-B's test pairs, 75.4 % of dev and 82.8 % of train
 are pairs of STS12–16. The results hold counts only, no text. Exit code 1 when a share differs.
@@ -16,11 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from provenance import write
-from simcse_kit.evaluation.hashes import hash_task
-from simcse_kit.evaluation.leakage import LeakageReport, overlaps, training_leakage
-from simcse_kit.evaluation.leakage_report import markdown
-from simcse_kit.evaluation.sts_data import SUITE, load_tasks
+from eval.provenance import write
+from simcse_kit.evaluation.leakage import (
+    LeakageReport,
+    hash_task,
+    markdown,
+    overlaps,
+    training_leakage,
+)
+from simcse_kit.evaluation.sts import SUITE, load_tasks
 
 EXPECTED = {"STSB": 73.0, "STSB-dev": 75.4, "STSB-train": 82.8}  # % of pairs in STS12–16
 

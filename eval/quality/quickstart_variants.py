@@ -1,6 +1,6 @@
 """Which training earns the quickstart's improvement, over several seeds?
 
-    python eval/quickstart_variants.py --json eval/results/quickstart.json \\
+    python -m eval.quality.quickstart_variants --json eval/results/quickstart.json \\
         [--variants pairs twins …] [--seeds 1 2 3] [--max-steps N]
 
 Every variant of ``scripts/quickstart.py`` is trained once a seed on the same docstrings and judged
@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from provenance import write
+from eval.provenance import write
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from docstrings import gather
 from quickstart import (  # scripts/ is no package: it is found by the line above

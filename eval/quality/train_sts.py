@@ -1,6 +1,6 @@
 """What training earns on the STS suite, over several seeds.
 
-    python eval/train_sts.py --model DIR --data FILE --data-dir SENTEVAL --json OUT \\
+    python -m eval.quality.train_sts --model DIR --data FILE --data-dir SENTEVAL --json OUT \\
         [--recipe NAME] [--set key=value …] [--seeds 1 2 3] [--select best|last]
 
 Trains once a seed, scores the chosen step (best on STS-B dev) and the last step on the seven
@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from provenance import write
-from simcse_kit.config import build_config
+from eval.provenance import write
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import STSResult, evaluate, load_stsb, load_tasks
-from simcse_kit.training import train
+from simcse_kit.training import build_config, train
 
 
 def scores(result: STSResult) -> dict[str, float]:
@@ -70,7 +69,9 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.padded:
-        mock.patch("simcse_kit.encoder.enable_packing", lambda backbone: False).start()
+        mock.patch(
+            "simcse_kit.encoder.sentence_encoder.enable_packing", lambda backbone: False
+        ).start()
     tasks, dev = load_tasks(options.data_dir), load_stsb(options.data_dir, "dev")
     pooling = build_config(options.recipe, options.settings).pooling
     before = scores(

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from speed_turns import Gate, Setting, Turn
+from eval.speed.turns import Gate, Setting, Turn
 
 
 class StepClock(TrainerCallback):

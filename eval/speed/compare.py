@@ -1,6 +1,6 @@
 """How fast are training and embedding, against sentence-transformers and against the machine?
 
-    python eval/speed.py --model DIR --data SENTENCES.txt.gz [--work train] [--json OUT]
+    python -m eval.speed.compare --model DIR --data SENTENCES.txt.gz [--work train] [--json OUT]
 
 Ours and the peer's take turns in one run (ours, peer, ours, peer, …) on the same sentences, with
 the same encoder, batch and length; the first pair warms up and is not counted. Shown are sentences
@@ -27,16 +27,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import speed_gradcache
-import speed_onnx
-from provenance import write
+from eval.provenance import write
+from eval.speed import gradcache as speed_gradcache
+from eval.speed import onnx as speed_onnx
+from eval.speed.host import Stolen
+from eval.speed.machine import MatrixRate
+from eval.speed.ours import CHECKED
+from eval.speed.report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
+from eval.speed.turns import Setting, Worker, quiet
+from eval.speed.works import WORKS, Evidence
 from simcse_kit.errors import InputError
-from speed_host import Stolen
-from speed_machine import MatrixRate
-from speed_ours import CHECKED
-from speed_report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
-from speed_turns import Setting, Worker, quiet
-from speed_works import WORKS, Evidence
 
 Rates = dict[str, float]
 
@@ -75,7 +75,7 @@ def comparisons(
 
     Unless peers are named, ours in fp32 meets only the default one, which is in fp32 too.
     """
-    from simcse_kit.precision import resolve_precision
+    from simcse_kit.compute import resolve_precision
 
     found: dict[Comparison, None] = {}
     left_out: dict[str, None] = {}
@@ -290,7 +290,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, write; the exit code."""
     import torch
 
-    from simcse_kit.precision import resolve_precision
+    from simcse_kit.compute import resolve_precision
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if options.threads is not None:

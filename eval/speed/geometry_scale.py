@@ -1,6 +1,6 @@
 """Is uniformity of 100,000 × 384 embeddings exact in under 2 GB, and how long do all figures take?
 
-    python eval/geometry_scale.py [--sentences 100000] [--dimension 384] [--json FILE]
+    python -m eval.speed.geometry_scale [--sentences 100000] [--dimension 384] [--json FILE]
 
 Memory is the process's peak, Python and torch included, first after uniformity alone. The
 embeddings are random and off-centre; cost does not depend on what they are. As a check, the same
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from provenance import write
+from eval.provenance import write
 from simcse_kit.geometry import measure_space, sampled_uniformity, uniformity
 
 

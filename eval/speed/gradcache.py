@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from eval.speed.ours import Train
+from eval.speed.report import rate
+from eval.speed.turns import Setting, Worker
 from simcse_kit.errors import InputError
-from speed_ours import Train
-from speed_report import rate
-from speed_turns import Setting, Worker
 
 
 def measure(setting: Setting, large: int, rows_at_a_time: int) -> dict[str, Any]:

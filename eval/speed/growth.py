@@ -1,6 +1,6 @@
 """How the cost grows: time and peak memory against the number of sentences, and of imports.
 
-    python eval/growth.py --model DIR --data SENTENCES.txt.gz [--json OUT] [--plot OUT.png]
+    python -m eval.speed.growth --model DIR --data SENTENCES.txt.gz [--json OUT] [--plot OUT.png]
 
 `encode` for 10³, 10⁴, 10⁵ sentences (10⁶ with ``--encode-sizes``), `geometry.uniformity` for as
 many embeddings; every size in a process of its own, so that its peak memory is its own. Then the
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from provenance import write
+from eval.provenance import write
+from eval.speed.ours import load, read_sentences
+from eval.speed.report import table
+from eval.speed.turns import Gate, Setting, Side, Turn, Worker, quiet
 from simcse_kit.errors import InputError
-from speed_ours import load, read_sentences
-from speed_report import table
-from speed_turns import Gate, Setting, Side, Turn, Worker, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,7 +230,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--repeats must be 1 or more, not {options.repeats}")
     if "encode" in options.what and options.model is None:
         raise InputError("encode needs --model, or leave it out with --what uniformity imports")
-    from simcse_kit.precision import resolve_precision
+    from simcse_kit.compute import resolve_precision
 
     plain = options.model is None or not Path(options.model, "modules.json").is_file()
     setting = Setting(

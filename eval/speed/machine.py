@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speed_turns import Gate, Setting, Turn
+from eval.speed.turns import Gate, Setting, Turn
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eval.speed.ours import CHECKED, read_sentences
+from eval.speed.turns import Gate, Setting, Turn
 from simcse_kit.errors import InputError
-from speed_ours import CHECKED, read_sentences
-from speed_turns import Gate, Setting, Turn
 
 if TYPE_CHECKING:
     from torch import Tensor

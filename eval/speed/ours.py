@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from eval.speed.machine import TRAINING, encoder_flops
+from eval.speed.turns import Gate, Setting, Turn
 from simcse_kit.errors import InputError
-from speed_machine import TRAINING, encoder_flops
-from speed_turns import Gate, Setting, Turn
 
 if TYPE_CHECKING:
-    from simcse_kit.config import TrainConfig
     from simcse_kit.encoder import SentenceEncoder
     from simcse_kit.evaluation.sts import PairTask
+    from simcse_kit.training import TrainConfig
 
 #: Embeddings that are compared between the sides.
 CHECKED = 1000
@@ -71,14 +71,14 @@ def load(setting: Setting, **settings: Any) -> SentenceEncoder:
 
 
 class Train:
-    """Unsupervised training by `simcse_kit.training.train`, stopped before it saves anything.
+    """Unsupervised training by `simcse_kit.training.run.train`, stopped before it saves anything.
 
     The kit tokenises once, ahead of training. That time is measured apart and added to every
     turn for its sentences, as if each were used in a single epoch: the case worst for the kit.
     """
 
     def __init__(self, setting: Setting) -> None:
-        from simcse_kit.tokens import TokenStore
+        from simcse_kit.data import TokenStore
 
         self.setting = setting
         self.sentences = training_sentences(setting)
@@ -97,7 +97,7 @@ class Train:
         }
 
     def _config(self, **settings: Any) -> TrainConfig:
-        from simcse_kit.config import build_config
+        from simcse_kit.training import build_config
 
         setting = self.setting
         steps = setting.warmup_steps + setting.turns * setting.steps
@@ -128,9 +128,8 @@ class Train:
         """Loss of the first batch without dropout, in training mode and this precision."""
         import torch
 
-        from simcse_kit.contrastive import build_model, build_views
-        from simcse_kit.tokens import TokenStore
-        from simcse_kit.trainer import ViewCollator
+        from simcse_kit.data import TokenStore
+        from simcse_kit.training import ViewCollator, build_model, build_views
 
         config = self._config()
         rows = _rows(first_batch(self.setting, self.sentences))
@@ -145,9 +144,9 @@ class Train:
 
     def take_turns(self, gate: Gate) -> None:
         """One call of `train`, held between the turns."""
-        from simcse_kit import training
-        from simcse_kit.trainer import ContrastiveTrainer
-        from speed_clock import StepClock
+        from eval.speed.clock import StepClock
+        from simcse_kit.training import ContrastiveTrainer
+        from simcse_kit.training import run as training
 
         gate.wait()
         clock = StepClock(gate, self.setting, self.tokenising)
@@ -174,7 +173,7 @@ class Encode:
     """`SentenceEncoder.encode` of all sentences, tokenising included."""
 
     def __init__(self, setting: Setting) -> None:
-        from simcse_kit.tokens import TokenStore
+        from simcse_kit.data import TokenStore
 
         self.sentences = read_sentences(setting.data, setting.sentences)
         self.encoder = load(setting, max_length=setting.encode_length)
@@ -199,7 +198,7 @@ class Sts:
     """`evaluate` on the seven tasks of the STS suite, loaded beforehand."""
 
     def __init__(self, setting: Setting) -> None:
-        from simcse_kit.tokens import TokenStore
+        from simcse_kit.data import TokenStore
 
         self.tasks = sts_tasks(setting)
         self.encoder = load(setting)
@@ -231,7 +230,7 @@ class Sts:
 
 def sts_tasks(setting: Setting) -> list[PairTask]:
     """The suite from a SentEval folder."""
-    from simcse_kit.evaluation import sts
+    from simcse_kit.evaluation.sts import suite as sts
 
     if setting.data_dir is None:
         raise InputError("the STS suite needs its data; give a SentEval folder with --data-dir")

@@ -1,6 +1,6 @@
 """How long does it take to compare models on the seven STS tasks, and is it the same twice?
 
-    python eval/paired_bootstrap.py --data-dir SENTEVAL [--models 2] [--draws 10000] [--json FILE]
+    python -m eval.speed.paired_bootstrap --data-dir SENTEVAL [--models 2] [--json FILE]
 
 The tasks are the real ones, with cosines drawn at random about their gold scores: what is timed
 is everything `simcse-kit compare` does after embedding (every task's figure, the average, their
@@ -18,10 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from provenance import write
-from simcse_kit.evaluation.sts import PairTask, STSResult, TaskScore
-from simcse_kit.evaluation.sts_comparison import STSComparison, compare_results
-from simcse_kit.evaluation.sts_data import SUITE, load_tasks
+from eval.provenance import write
+from simcse_kit.evaluation.sts import (
+    SUITE,
+    PairTask,
+    STSComparison,
+    STSResult,
+    TaskScore,
+    compare_results,
+    load_tasks,
+)
 
 
 def imagine(name: str, tasks: list[PairTask], seed: int) -> STSResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from speed_ours import (
+from eval.speed.ours import (
     CHECKED,
     first_batch,
     read_sentences,
@@ -14,7 +14,7 @@ from speed_ours import (
     training_sentences,
     warm_up_task,
 )
-from speed_turns import Gate, Setting, Turn
+from eval.speed.turns import Gate, Setting, Turn
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -81,7 +81,7 @@ class Train:
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
         from torch.utils.data import SequentialSampler
 
-        from speed_clock import StepClock
+        from eval.speed.clock import StepClock
 
         class FileOrder(DefaultBatchSampler):
             """Batches in the order of the rows."""

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from speed_turns import Memory, Turn
+from eval.speed.turns import Memory, Turn
 
 HEADINGS = (
     "work",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-import speed_onnx
-import speed_ours
-import speed_peers
-from speed_turns import Setting, Side
+from eval.speed import onnx as speed_onnx
+from eval.speed import ours as speed_ours
+from eval.speed import peers as speed_peers
+from eval.speed.turns import Setting, Side
 
 Evidence = dict[str, Any]
 

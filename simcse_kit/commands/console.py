@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from simcse_kit.atomic import check_can_make, check_can_write, replacing
-from simcse_kit.complaints import explain
+from simcse_kit.data import check_can_make, check_can_write, replacing
+from simcse_kit.errors import explain
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from simcse_kit.commands.console import chatter_on_stderr
 from simcse_kit.commands.options import (
     HeadOption,
     MaxLength,
@@ -15,7 +16,6 @@ from simcse_kit.commands.options import (
     Precision,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr
 from simcse_kit.errors import InputError
 
 
@@ -36,7 +36,7 @@ def embed(
 ) -> None:
     """Embed the texts of a file, in its order."""
     from simcse_kit.data import read_rows
-    from simcse_kit.embedding_file import check_output, write_embeddings
+    from simcse_kit.encoder import check_output, write_embeddings
 
     check_output(output)
     with chatter_on_stderr():

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from simcse_kit.commands.console import (
+    chatter_on_stderr,
+    check_outputs,
+    note,
+    show_table,
+    write_json,
+)
 from simcse_kit.commands.options import (
     Clustered,
     DataDir,
@@ -28,15 +35,17 @@ from simcse_kit.commands.options import (
     load_encoder,
 )
 from simcse_kit.commands.transfer import evaluate_on_transfer
-from simcse_kit.console import chatter_on_stderr, check_outputs, note, show_table, write_json
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation.protocols import Protocol
-    from simcse_kit.evaluation.published import Published
-    from simcse_kit.evaluation.sts import PairTask, STSResult
-    from simcse_kit.evaluation.sts_comparison import STSComparison
-    from simcse_kit.evaluation.sts_intervals import STSIntervals
+    from simcse_kit.evaluation.sts import (
+        PairTask,
+        Protocol,
+        Published,
+        STSComparison,
+        STSIntervals,
+        STSResult,
+    )
 
 
 def evaluate(
@@ -70,7 +79,7 @@ def evaluate(
     With --suite transfer: accuracy x 100 of logistic regression on MR, CR, SUBJ, MPQA, SST2, TREC
     and MRPC (--tasks names some of them), each with its interval.
     """
-    from simcse_kit.seed_folder import runs_of
+    from simcse_kit.training import runs_of
 
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
     if suite == "transfer":
@@ -132,9 +141,8 @@ def compare(
 
     Each model against the first by paired bootstrap, p-values corrected by Holm.
     """
-    from simcse_kit.evaluation.sts_comparison import check_contenders, compare_results
-    from simcse_kit.evaluation.sts_intervals import mean_result
-    from simcse_kit.seed_folder import runs_of
+    from simcse_kit.evaluation.sts import check_contenders, compare_results, mean_result
+    from simcse_kit.training import runs_of
 
     if len(set(models)) < 2:
         raise InputError("compare needs at least two different models")
@@ -190,8 +198,8 @@ class _Judged:
 def _tasks(
     names: str | None, data_dir: Path | None, protocol: str
 ) -> tuple[list[PairTask], Protocol]:
-    from simcse_kit.evaluation.protocols import protocol as by_name
     from simcse_kit.evaluation.sts import load_tasks
+    from simcse_kit.evaluation.sts import protocol as by_name
 
     named = by_name(protocol)
     chosen = named.suite if names is None else [name.strip() for name in names.split(",")]
@@ -201,8 +209,8 @@ def _tasks(
 def _judge(
     runs: Sequence[str], tasks: Sequence[PairTask], protocol: Protocol, load: dict[str, Any]
 ) -> _Judged:
-    from simcse_kit.evaluation.published import nearest_encoder
     from simcse_kit.evaluation.sts import evaluate as judge
+    from simcse_kit.evaluation.sts import nearest_encoder
 
     results, encoders = [], set()
     for run in runs:  # one model in memory at a time
@@ -229,7 +237,7 @@ def _sum_up(
     no_intervals: bool,
 ) -> tuple[STSResult, STSIntervals | None]:
     """One result for what was named, and how sure it is."""
-    from simcse_kit.evaluation.sts_intervals import intervals, mean_result, summarise_runs
+    from simcse_kit.evaluation.sts import intervals, mean_result, summarise_runs
 
     options: dict[str, Any] = {"draws": draws, "clustered": clustered}
     if len(judged.results) > 1:
@@ -244,7 +252,7 @@ def _sum_up(
 def _published(
     protocol: Protocol, encoders: set[str], wanted: Literal["near", "all", "none"]
 ) -> list[Published]:
-    from simcse_kit.evaluation.published import published
+    from simcse_kit.evaluation.sts import published
 
     if wanted == "none":
         return []
@@ -273,7 +281,7 @@ def _print_scores(
     beside: Sequence[Published],
     markdown: bool,
 ) -> None:
-    from simcse_kit.evaluation.report import markdown_table, sts_table
+    from simcse_kit.evaluation.sts import markdown_table, sts_table
 
     if markdown:
         typer.echo(markdown_table(results, intervals, beside))
@@ -283,7 +291,7 @@ def _print_scores(
 
 
 def _print_comparison(comparison: STSComparison, markdown: bool) -> None:
-    from simcse_kit.evaluation.report import comparison_markdown, comparison_table
+    from simcse_kit.evaluation.sts import comparison_markdown, comparison_table
 
     if markdown:
         typer.echo(comparison_markdown(comparison))
@@ -295,7 +303,7 @@ def _print_comparison(comparison: STSComparison, markdown: bool) -> None:
 
 
 def _draw_plane(results: Mapping[str, STSResult], folder: Path) -> None:
-    from simcse_kit.evaluation.plots import alignment_uniformity_plane
+    from simcse_kit.evaluation import alignment_uniformity_plane
 
     points = {
         model: (result.geometry.alignment, result.geometry.uniformity, result.average)
@@ -307,7 +315,7 @@ def _draw_plane(results: Mapping[str, STSResult], folder: Path) -> None:
 
 def draw_cosines(result: STSResult, tasks: Sequence[PairTask], folder: Path) -> None:
     """Write ``cosines_TASK.png`` for each task: its cosines by band of gold score."""
-    from simcse_kit.evaluation.plots import cosine_densities
+    from simcse_kit.evaluation import cosine_densities
 
     for task in tasks:
         score = result.tasks[task.name].spearman
@@ -321,7 +329,7 @@ def draw_cosines(result: STSResult, tasks: Sequence[PairTask], folder: Path) -> 
 
 def _card(model: str) -> Path:
     """The card of a model's folder, checked before the work."""
-    from simcse_kit.atomic import check_can_write
+    from simcse_kit.data import check_can_write
 
     card = Path(model) / "README.md"
     if not (Path(model) / "modules.json").is_file():
@@ -336,9 +344,9 @@ def _write_card(
     sure: STSIntervals | None,
     beside: Sequence[Published],
 ) -> None:
-    from simcse_kit.atomic import replacing
-    from simcse_kit.card import with_section
-    from simcse_kit.evaluation.report import markdown_table
+    from simcse_kit.data import replacing
+    from simcse_kit.encoder import with_section
+    from simcse_kit.evaluation.sts import markdown_table
 
     title = card.absolute().parent.name
     table = markdown_table({title: result}, {title: sure} if sure else {}, beside)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs, show_table, write_json
 from simcse_kit.commands.options import (
     DataDir,
     HeadOption,
@@ -18,11 +19,10 @@ from simcse_kit.commands.options import (
     Precision,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr, check_outputs, show_table, write_json
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation.spaces import Sentences
+    from simcse_kit.evaluation import Sentences
     from simcse_kit.geometry import Space
 
 
@@ -63,11 +63,11 @@ def geometry(
             model, precision=precision, pooling=pooling, head=head, max_length=max_length
         )
         if layers:
-            from simcse_kit.evaluation.layers import measure_layers
+            from simcse_kit.evaluation import measure_layers
 
             spaces = measure_layers(encoder, sentences.texts, show_progress=True, **options)
         else:
-            from simcse_kit.evaluation.embedding import embed
+            from simcse_kit.evaluation import embed
             from simcse_kit.geometry import measure_space
 
             embeddings = embed(encoder, sentences.texts, {"show_progress": True})
@@ -87,7 +87,7 @@ def geometry(
 
 
 def _sentences(source: str | None, data_dir: Path | None, task: str | None) -> Sentences:
-    from simcse_kit.evaluation.spaces import sentences_of_rows, sentences_of_task
+    from simcse_kit.evaluation import sentences_of_rows, sentences_of_task
 
     if source is not None:
         from simcse_kit.data import read_rows
@@ -101,8 +101,14 @@ def _sentences(source: str | None, data_dir: Path | None, task: str | None) -> S
 def _print(
     spaces: tuple[Space, ...], sentences: Sentences, model: str, layers: bool, markdown: bool
 ) -> None:
-    from simcse_kit.evaluation.spaces import layer_cells, space_markdown, space_notes, space_rows
-    from simcse_kit.evaluation.tables import draw, draw_markdown
+    from simcse_kit.evaluation import (
+        draw,
+        draw_markdown,
+        layer_cells,
+        space_markdown,
+        space_notes,
+        space_rows,
+    )
 
     notes = space_notes(spaces[0], sentences, model)
     if layers:

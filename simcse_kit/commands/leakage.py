@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simcse_kit.commands.console import (
+    chatter_on_stderr,
+    check_outputs,
+    note,
+    show_table,
+    write_json,
+)
 from simcse_kit.commands.options import DataDir, Json, Markdown, Tasks
-from simcse_kit.console import chatter_on_stderr, check_outputs, note, show_table, write_json
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation.hashes import HashedSet
-    from simcse_kit.evaluation.leakage import LeakageReport
+    from simcse_kit.evaluation.leakage import HashedSet, LeakageReport
 
 
 def leakage(
@@ -57,8 +62,8 @@ def leakage(
 
 def _sets(data_dir: Path | None, tasks: str | None, hashes: list[Path]) -> list[HashedSet]:
     """The named tasks, all of the suite by default, and what the files hold."""
-    from simcse_kit.evaluation.hashes import hash_file, hash_task
-    from simcse_kit.evaluation.sts_data import SUITE, load_tasks
+    from simcse_kit.evaluation.leakage import hash_file, hash_task
+    from simcse_kit.evaluation.sts import SUITE, load_tasks
 
     sets = [hash_file(path) for path in hashes]
     words = {one.words for one in sets}
@@ -72,7 +77,7 @@ def _sets(data_dir: Path | None, tasks: str | None, hashes: list[Path]) -> list[
 
 
 def _save(sets: list[HashedSet], folder: Path) -> None:
-    from simcse_kit.evaluation.hashes import write_hashes
+    from simcse_kit.evaluation.leakage import write_hashes
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +89,9 @@ def _save(sets: list[HashedSet], folder: Path) -> None:
 
 
 def _print(report: LeakageReport, markdown: bool) -> None:
-    from simcse_kit.evaluation.leakage_report import headline, tables
-    from simcse_kit.evaluation.leakage_report import markdown as as_markdown
-    from simcse_kit.evaluation.tables import draw
+    from simcse_kit.evaluation import draw
+    from simcse_kit.evaluation.leakage import headline, tables
+    from simcse_kit.evaluation.leakage import markdown as as_markdown
 
     if markdown:
         typer.echo(as_markdown(report))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simcse_kit.atomic import check_can_write, replacing
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.options import (
     HeadOption,
     Json,
@@ -18,12 +18,12 @@ from simcse_kit.commands.options import (
     Precision,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr, check_outputs, note, write_json
+from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.data import Rows
-    from simcse_kit.report.embedding_map import EmbeddingMap
+    from simcse_kit.report import EmbeddingMap
 
 
 def embedding_map(
@@ -59,9 +59,9 @@ def embedding_map(
     check_outputs(json_file, None)
     with chatter_on_stderr():
         from simcse_kit.data import read_rows
-        from simcse_kit.evaluation.projection import check_method, draw
-        from simcse_kit.report.embedding_map import embedding_map as build
-        from simcse_kit.report.embedding_map import map_page
+        from simcse_kit.geometry import check_method, draw
+        from simcse_kit.report import embedding_map as build
+        from simcse_kit.report import map_page
 
         check_method(method)
         rows = read_rows(source, columns=column_mapping(columns))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simcse_kit.atomic import check_can_make
+from simcse_kit.commands.console import chatter_on_stderr
 from simcse_kit.commands.options import (
     DataDir,
     HeadOption,
@@ -17,7 +17,7 @@ from simcse_kit.commands.options import (
     Precision,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr
+from simcse_kit.data import check_can_make
 
 
 def mteb(
@@ -45,7 +45,7 @@ def mteb(
     """
     check_can_make(output)
     with chatter_on_stderr():
-        from simcse_kit.evaluation.mteb import check_tasks, write_mteb
+        from simcse_kit.evaluation import check_tasks, write_mteb
         from simcse_kit.evaluation.sts import evaluate, load_tasks
 
         chosen = load_tasks(data_dir, [each.strip() for each in tasks.split(",")])

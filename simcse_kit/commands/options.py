@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from simcse_kit.config import Pooling
+from simcse_kit.encoder import Pooling
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder

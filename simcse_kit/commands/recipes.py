@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simcse_kit.recipe_files import recipe_names, recipe_text
+from simcse_kit.training import recipe_names, recipe_text
 
 
 def recipes(

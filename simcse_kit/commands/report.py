@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.atomic import check_can_write, replacing
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.options import (
     Clustered,
     DataDir,
@@ -22,12 +22,11 @@ from simcse_kit.commands.options import (
     Tasks,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr, check_outputs, note, write_json
+from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.report.collect import Subject
-    from simcse_kit.report.runs import Run
+    from simcse_kit.report import Run, Subject
 
 _POOL = 20_000  # sentences that neighbours are looked for in
 
@@ -82,10 +81,9 @@ def report(
     _check_files(html, markdown, latex, json_file)
     load = {"precision": precision, "pooling": pooling, "max_length": max_length}
     with chatter_on_stderr():
-        from simcse_kit.evaluation.protocols import protocol as by_name
         from simcse_kit.evaluation.sts import load_tasks
-        from simcse_kit.report.collect import collect
-        from simcse_kit.report.verdict import verdict
+        from simcse_kit.evaluation.sts import protocol as by_name
+        from simcse_kit.report import collect, verdict
 
         named = by_name(protocol)
         subjects = _subjects(models, label or [], base, load)
@@ -113,19 +111,19 @@ def report(
 
 
 def _html(found: Any) -> str:
-    from simcse_kit.report.html import html
+    from simcse_kit.report import html
 
     return html(found)
 
 
 def _markdown(found: Any) -> str:
-    from simcse_kit.report.markdown import markdown
+    from simcse_kit.report import markdown
 
     return markdown(found)
 
 
 def _latex(found: Any) -> str:
-    from simcse_kit.report.latex import latex
+    from simcse_kit.report import latex
 
     return latex(found)
 
@@ -155,9 +153,8 @@ def _listed(files: Sequence[Path]) -> str:
 def _subjects(
     models: Sequence[str], labels: Sequence[str], base: bool, load: dict[str, Any]
 ) -> list[Subject]:
-    from simcse_kit.report.collect import Subject
-    from simcse_kit.report.runs import read_run
-    from simcse_kit.seed_folder import runs_of
+    from simcse_kit.report import Subject, read_run
+    from simcse_kit.training import runs_of
 
     for model in models:
         if len(runs_of(model)) > 1:
@@ -195,7 +192,7 @@ def _names(models: Sequence[str]) -> list[str]:
 
 def _before(run: Run, model: str, name: str, load: dict[str, Any]) -> Subject | None:
     """The model a run began as, where it can be had; what is done is said."""
-    from simcse_kit.report.collect import Subject
+    from simcse_kit.report import Subject
 
     if run.base is None:
         note(f"{model} does not say what it began as; name that model first to compare with it")

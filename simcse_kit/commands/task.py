@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs, show_table, write_json
 from simcse_kit.commands.options import (
     HeadOption,
     Json,
@@ -17,10 +18,9 @@ from simcse_kit.commands.options import (
     Precision,
     load_encoder,
 )
-from simcse_kit.console import chatter_on_stderr, check_outputs, show_table, write_json
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation.task_result import TaskResult
+    from simcse_kit.evaluation import TaskResult
 
 app = typer.Typer(
     help="Judge a model on your own files: name the columns, and a file is a task.",
@@ -72,8 +72,7 @@ def classification(
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
     check_outputs(json_file, None)
     with chatter_on_stderr():
-        from simcse_kit.evaluation.classification import evaluate_classification
-        from simcse_kit.evaluation.clustering import load_labelled
+        from simcse_kit.evaluation.labels import evaluate_classification, load_labelled
 
         named = column_mapping(columns)
         known = load_labelled(file, named)
@@ -120,8 +119,7 @@ def few_shot(
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
     check_outputs(json_file, None)
     with chatter_on_stderr():
-        from simcse_kit.evaluation.classification import evaluate_few_shot
-        from simcse_kit.evaluation.clustering import load_labelled
+        from simcse_kit.evaluation.labels import evaluate_few_shot, load_labelled
 
         examples = load_labelled(file, column_mapping(columns))
         result = evaluate_few_shot(

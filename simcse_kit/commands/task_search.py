@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs
 from simcse_kit.commands.options import (
     Draws,
     HeadOption,
@@ -21,14 +22,12 @@ from simcse_kit.commands.options import (
     load_encoder,
 )
 from simcse_kit.commands.task import show_result
-from simcse_kit.complaints import one_of
-from simcse_kit.console import chatter_on_stderr, check_outputs
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, one_of
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
-    from simcse_kit.evaluation.retrieval_data import RetrievalTask
-    from simcse_kit.evaluation.task_result import TaskResult
+    from simcse_kit.evaluation import TaskResult
+    from simcse_kit.evaluation.search import RetrievalTask
 
 _FILE = ".csv .tsv .jsonl .parquet (.gz too)"
 _SHOWN = {"show_progress": True}
@@ -69,7 +68,7 @@ def retrieval(
     files = (queries, corpus, relevance)
 
     def read() -> RetrievalTask:
-        from simcse_kit.evaluation.retrieval_data import COLUMNS, load_beir, load_retrieval
+        from simcse_kit.evaluation.search import COLUMNS, load_beir, load_retrieval
 
         mapping = _mapping(columns, tuple(COLUMNS))
         if folder is not None:
@@ -78,7 +77,7 @@ def retrieval(
         return load_retrieval(named[0], named[1], named[2], columns=mapping)
 
     def judge(encoder: SentenceEncoder, task: RetrievalTask) -> TaskResult:
-        from simcse_kit.evaluation.retrieval_task import evaluate_retrieval
+        from simcse_kit.evaluation.search import evaluate_retrieval
 
         chosen = [name.strip() for name in metrics.split(",")]
         return evaluate_retrieval(
@@ -110,12 +109,12 @@ def clustering(
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
-        from simcse_kit.evaluation.clustering import load_labelled
+        from simcse_kit.evaluation.labels import load_labelled
 
         return load_labelled(file, _mapping(columns, ("text", "label")))
 
     def judge(encoder: SentenceEncoder, task: Any) -> TaskResult:
-        from simcse_kit.evaluation.clustering import evaluate_clustering
+        from simcse_kit.evaluation.labels import evaluate_clustering
 
         runs = range(seeds)
         return evaluate_clustering(encoder, task, seeds=runs, encode_kwargs=_SHOWN, name=model)
@@ -143,12 +142,12 @@ def duplicates(
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
-        from simcse_kit.evaluation.duplicates import load_duplicates
+        from simcse_kit.evaluation.search import load_duplicates
 
         return load_duplicates(file, _mapping(columns, ("sentence1", "sentence2", "label")))
 
     def judge(encoder: SentenceEncoder, task: Any) -> TaskResult:
-        from simcse_kit.evaluation.duplicates import evaluate_duplicates
+        from simcse_kit.evaluation.search import evaluate_duplicates
 
         return evaluate_duplicates(encoder, task, draws=draws, encode_kwargs=_SHOWN, name=model)
 
@@ -175,13 +174,13 @@ def pairs(
     load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
-        from simcse_kit.evaluation.sts_data import load_pair_file
+        from simcse_kit.evaluation.sts import load_pair_file
 
         mapping = _mapping(columns, ("sentence1", "sentence2", "score"))
         return [load_pair_file(file, mapping) for file in files]
 
     def judge(encoder: SentenceEncoder, tasks: Any) -> TaskResult:
-        from simcse_kit.evaluation.graded import evaluate_graded
+        from simcse_kit.evaluation.sts import evaluate_graded
 
         return evaluate_graded(encoder, tasks, draws=draws, encode_kwargs=_SHOWN, name=model)
 

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.atomic import check_can_make
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
 from simcse_kit.commands.evaluate import draw_cosines
 from simcse_kit.commands.options import Plots
-from simcse_kit.config import TrainConfig, build_config
-from simcse_kit.console import chatter_on_stderr, check_outputs, note
+from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
+from simcse_kit.training import TrainConfig, build_config
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation.sts import PairTask
-    from simcse_kit.training import TrainResult
-    from simcse_kit.training_seeds import SeedsResult
+    from simcse_kit.training import SeedsResult, TrainResult
 
 _OURS = ", ".join(
     list(TrainConfig.model_fields)[: list(TrainConfig.model_fields).index("cache_dir")]
@@ -77,13 +76,13 @@ def train(
     with chatter_on_stderr():
         try:
             from simcse_kit.data import read_rows
-            from simcse_kit.distributed import is_main, leave
+            from simcse_kit.training import is_main, leave
 
             dev = None if eval_data is None else _dev_set(eval_data)
             rows = data if not columns else read_rows(data, columns=column_mapping(columns))
             how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}
             if seeds is not None:
-                from simcse_kit.training_seeds import train_seeds
+                from simcse_kit.training import train_seeds
 
                 several = train_seeds(model, rows, config, output_dir, seeds=seeds, **how)
                 shown = _seeds_summary(several, dev)
@@ -120,7 +119,7 @@ def _how_to_go_on(output_dir: Path) -> str:
 
 
 def _draw_training(result: TrainResult, dev: PairTask | None, folder: Path) -> None:
-    from simcse_kit.evaluation.plots import training_curve
+    from simcse_kit.evaluation import training_curve
     from simcse_kit.evaluation.sts import evaluate as judge
 
     training_curve(result.history, folder / "training_curve.png")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.commands.console import chatter_on_stderr, check_outputs
 from simcse_kit.commands.options import load_encoder
 from simcse_kit.commands.task import show_result
-from simcse_kit.console import chatter_on_stderr, check_outputs
 from simcse_kit.errors import InputError
 
 
@@ -27,7 +27,7 @@ def evaluate_on_transfer(
         )
     check_outputs(json_file, None)
     with chatter_on_stderr():
-        from simcse_kit.evaluation.transfer import SUITE, evaluate_transfer, load_transfer
+        from simcse_kit.evaluation.labels import SUITE, evaluate_transfer, load_transfer
 
         named = SUITE if tasks is None else [name.strip() for name in tasks.split(",")]
         chosen = load_transfer(data_dir, named)

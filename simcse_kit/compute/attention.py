@@ -7,7 +7,7 @@ sequence by itself. For training without a compiler, neighbours are padded to a 
 the attention alone, with forward and backward written out, which saves the copies and the fp32
 detour of the composed one.
 
-Batches that were laid out (`simcse_kit.layout`: for a GPU, for torch.compile) take one call for the
+Batches that were laid out (`compute.layout`: for a GPU, for torch.compile) take one call for the
 whole row instead, whose shapes do not depend on the lengths in it.
 """
 
@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from simcse_kit.dropout import draw_seed, keep_mask
-from simcse_kit.kernels import COMPILED_TYPES, built_kernels, kernels
-from simcse_kit.layout import RowLayout
+from simcse_kit.compute.dropout import draw_seed, keep_mask
+from simcse_kit.compute.kernels import COMPILED_TYPES, built_kernels, kernels
+from simcse_kit.compute.layout import RowLayout
 
 Groups = Sequence[tuple[int, int]]  # (count, length), ascending lengths
 

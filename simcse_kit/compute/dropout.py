@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from simcse_kit.kernels import COMPILED_TYPES, kernels
+from simcse_kit.compute.kernels import COMPILED_TYPES, kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,7 +8,7 @@ of them does what its original does.
   weight gradients from an explicitly transposed operand, which halves the time of the products the
   CPU is slowest at. `held_weights` keeps the bf16 weights between batches of inference.
 - In bf16 inference BERT's ``gelu(dense(x))`` in one pass. Where the kernels are compiled, its
-  layers run as wholes instead (`simcse_kit.whole_layers`).
+  layers run as wholes instead (`simcse_kit.compute.whole_layers`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -24,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
-from simcse_kit.kernels import kernels
+from simcse_kit.compute.kernels import kernels
 
 #: Backbones built as BERT is: the same parts by the same names.
 FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
@@ -190,14 +191,20 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
     """``F.linear`` (and GELU); in bf16 oneDNN does inside the product what torch does after it."""
-    inside = states.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
-    if bias is not None and inside:
+    if bias is not None and states.dtype == torch.bfloat16 and _products_in_bf16():
         fused: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, weight, bias, activation, [], "none"
         )
         return fused
     product = F.linear(states, weight, bias)
     return F.gelu(product) if activation == "gelu" else product
+
+
+@cache
+def _products_in_bf16() -> bool:
+    """Whether oneDNN multiplies bf16 on this processor: not before AVX-512."""
+    available = torch.backends.mkldnn.is_available()
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def weight_gradient(back: Tensor, states: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simcse_kit.fast_layers import FAMILIES
-from simcse_kit.packing import PackedBatch, fill_of, hidden_states, runs_packed
+from simcse_kit.compute.fast_layers import FAMILIES
+from simcse_kit.compute.packing import PackedBatch, fill_of, hidden_states, runs_packed
 
 _ATTENTIONS = tuple(f"{family}Attention" for family in FAMILIES)
 

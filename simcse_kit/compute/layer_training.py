@@ -6,7 +6,7 @@ it: residuals' gradients are added where the next pass reads them, a bias's grad
 its activations' is made, and what is done with is overwritten.
 
 Computed is what the modules compute, with their weights, in fp32 or, under autocast, in bf16. Which
-layers go this way, `simcse_kit.whole_layers` says.
+layers go this way, `simcse_kit.compute.whole_layers` says.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from simcse_kit.dropout import draw_seed
-from simcse_kit.fast_layers import linear, narrowed, weight_gradient
-from simcse_kit.kernels import kernels
+from simcse_kit.compute.dropout import draw_seed
+from simcse_kit.compute.fast_layers import linear, narrowed, weight_gradient
+from simcse_kit.compute.kernels import kernels
 
 
 class LayerShape(NamedTuple):

@@ -3,7 +3,7 @@
 A packed batch feeds an unmodified Hugging Face backbone one row of all its tokens,
 ``input_ids`` of shape ``(1, tokens)``, with ``position_ids`` that restart at every sequence.
 Everything in an encoder layer works token by token except attention, which is registered
-here under `ATTENTION` (see `simcse_kit.attention`); a batch is sorted by length for its sake.
+here under `ATTENTION` (see `compute.attention`); a batch is sorted by length for its sake.
 
 Backbones with a position scheme of their own or without the attention interface (MPNet, …)
 run padded instead; `runs_packed` tells which, and both give the same numbers.
@@ -23,8 +23,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from simcse_kit.attention import block_attention, grouped_attention, window_mask
-from simcse_kit.layout import RowLayout
+from simcse_kit.compute.attention import block_attention, grouped_attention, window_mask
+from simcse_kit.compute.layout import RowLayout
 
 ATTENTION = "simcse_packed"
 
@@ -91,7 +91,7 @@ class PackedBatch:
         return len(self.order)
 
     def laid_out(self, pad_id: int) -> PackedBatch:
-        """The same batch with its layout, for a GPU or a compiler (see `simcse_kit.layout`)."""
+        """The same batch with its layout, for a GPU or a compiler (see `compute.layout`)."""
         device = self.input_ids.device
         layout = RowLayout.of(self.groups, pad_id).to(device, non_blocking=True)
         fill = layout.row - len(self.input_ids)

@@ -1,7 +1,7 @@
 """A BERT layer as one function on a CPU, and the embeddings before the first as another.
 
 A layer is a dozen of small modules, and between its matrix products stands what costs as much as
-they do. In training it becomes one node of the graph (`simcse_kit.layer_training`). In inference
+they do. In training it becomes one node of the graph (`layer_training`). In inference
 the residual stream stays in fp32, as autocast has it, and what reads it for a product in bf16 finds
 it in bf16 already: the norm wrote both.
 
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from simcse_kit.attention import grouped_attention, sequence_lengths
-from simcse_kit.fast_layers import FAMILIES, FastLinear, in_bf16, linear
-from simcse_kit.kernels import built_kernels, kernels
-from simcse_kit.layer_training import LayerShape, LayerTraining, by_head, product_parameters
-from simcse_kit.packing import PackedBatch
+from simcse_kit.compute.attention import grouped_attention, sequence_lengths
+from simcse_kit.compute.fast_layers import FAMILIES, FastLinear, in_bf16, linear
+from simcse_kit.compute.kernels import built_kernels, kernels
+from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
+from simcse_kit.compute.packing import PackedBatch
 
 _RECORDER = "transformers.utils.output_capturing"
 

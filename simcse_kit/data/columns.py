@@ -27,8 +27,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from simcse_kit.data.readers import Table
 from simcse_kit.errors import InputError
-from simcse_kit.readers import Table
 
 Kind = Literal["text", "pairs", "labelled", "scored"]
 

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.data.lines import byte_pieces, is_gzip, text_blocks
 from simcse_kit.errors import InputError
-from simcse_kit.lines import byte_pieces, is_gzip, text_blocks
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 MISSING = object()  # the cell of a JSON object that lacks the key (null is None)

@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.columns import Kind, is_number, meaning
-from simcse_kit.errors import InputError
-from simcse_kit.readers import (
+from simcse_kit.data.columns import Kind, is_number, meaning
+from simcse_kit.data.readers import (
     MISSING,
     SUFFIXES,
     Table,
@@ -32,6 +31,7 @@ from simcse_kit.readers import (
     read_saved_dataset,
     read_table,
 )
+from simcse_kit.errors import InputError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 

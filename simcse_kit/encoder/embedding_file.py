@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simcse_kit.atomic import beside, check_can_write, replacing
+from simcse_kit.data import beside, check_can_write, replacing
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 FORMATS = (".npy", ".parquet")
 _ROW_GROUP = 16_384  # rows; about 50 MB of 768 float32

@@ -23,8 +23,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
+from simcse_kit.encoder.pooling import LAYER_PAIRS
 from simcse_kit.errors import InputError
-from simcse_kit.pooling import LAYER_PAIRS
 
 logger = logging.getLogger(__name__)
 

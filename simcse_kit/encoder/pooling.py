@@ -8,18 +8,22 @@ tokens count as tokens, as there. "First" is the first transformer layer, ``hidd
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-
-from simcse_kit.config import Pooling
 from simcse_kit.errors import InputError
-from simcse_kit.last_layer import first_token_states
-from simcse_kit.packing import PackedBatch, hidden_states
 
+# torch only where it computes: the command line takes the names from here for its --help
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from simcse_kit.compute import PackedBatch
+
+Pooling = Literal[
+    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token"
+]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 #: The two layers averaged before the mean over tokens.
@@ -31,12 +35,14 @@ _FIRST_TOKEN = ("cls", "cls_before_pooler")
 def _last(states: Tensor, inside: Tensor | None) -> Tensor:
     if inside is None:
         return states[:, -1]
+    import torch
+
     return states[torch.arange(len(states), device=states.device), inside.sum(1) - 1]
 
 
 def _max(states: Tensor, inside: Tensor | None) -> Tensor:
     if inside is not None:
-        states = states.masked_fill(~inside[..., None], -torch.inf)
+        states = states.masked_fill(~inside[..., None], -math.inf)
     return states.amax(1)
 
 
@@ -66,6 +72,10 @@ def check_pooling(name: str) -> str:
 
 def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
     """Embeddings float32 ``(sequences, hidden)`` of a packed batch, in the caller's order."""
+    import torch
+
+    from simcse_kit.compute import first_token_states, hidden_states
+
     if pooling in _FIRST_TOKEN:
         return first_token_states(backbone, batch).float()[batch.order]
     layers = hidden_states(backbone, batch, all_layers=pooling in LAYER_PAIRS)

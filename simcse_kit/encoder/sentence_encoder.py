@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -14,19 +13,26 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from simcse_kit.card import model_card
-from simcse_kit.dropout import dropout_rates, set_dropout
+from simcse_kit.compute import (
+    PackedBatch,
+    Precision,
+    dropout_rates,
+    enable_packing,
+    held_weights,
+    keep_buffers,
+    resolve_precision,
+    set_dropout,
+    token_batches,
+    use_early_end,
+    use_fast_layers,
+    use_whole_layers,
+)
+from simcse_kit.compute.kernels import kernels
+from simcse_kit.data import tokenised
+from simcse_kit.encoder.card import model_card
+from simcse_kit.encoder.persistence import Head, Parts, load_parts, position_limit, save_parts
+from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.errors import InputError
-from simcse_kit.fast_layers import held_weights, use_fast_layers
-from simcse_kit.kernels import kernels
-from simcse_kit.last_layer import use_early_end
-from simcse_kit.memory import keep_buffers
-from simcse_kit.packing import PackedBatch, enable_packing, token_batches
-from simcse_kit.persistence import Head, Parts, load_parts, position_limit, save_parts
-from simcse_kit.pooling import POOLINGS, check_pooling, pool
-from simcse_kit.precision import Precision, resolve_precision
-from simcse_kit.tokens import TokenStore
-from simcse_kit.whole_layers import use_whole_layers
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +66,13 @@ class SentenceEncoder(nn.Module):
     Attributes:
         backbone: the transformers model, without a pooler.
         tokenizer: its tokenizer.
-        pooling: one of `simcse_kit.pooling.POOLINGS`.
+        pooling: one of `simcse_kit.encoder.pooling.POOLINGS`.
         head: linear layer and activation kept at inference, or None.
         normalize: whether `encode` gives unit vectors unless told otherwise.
         max_length: tokens a text is cut to, special tokens included.
         precision: ``fp32`` or ``bf16``, what `encode` computes in.
         name: where it came from, for tables and cards.
-        packed: whether batches run without padding (see `simcse_kit.packing`).
+        packed: whether batches run without padding (see `simcse_kit.compute.packing`).
     """
 
     def __init__(self, parts: Parts, *, name: str, precision: str = "auto") -> None:
@@ -238,7 +244,9 @@ class SentenceEncoder(nn.Module):
             total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True
         )
         with self._inference(chosen), bar:
-            for start, store in self._tokenised(rows, prefix):
+            for start, store in tokenised(
+                rows, self.tokenizer, self.max_length, prefix=prefix, chunk=_CHUNK
+            ):
                 waiting: list[tuple[np.ndarray, Tensor]] = []
                 for places in self._batches(store.lengths, batch_tokens):
                     batch = PackedBatch.from_flat(*store.gather(places))
@@ -281,7 +289,7 @@ class SentenceEncoder(nn.Module):
         measured: str | None = None,
         training: dict[str, object] | None = None,
     ) -> str:
-        """The README.md of a folder of this encoder (see `simcse_kit.card`)."""
+        """The README.md of a folder of this encoder (see `simcse_kit.encoder.card`)."""
         return model_card(
             self.name,
             dimension=self.dimension,
@@ -328,46 +336,20 @@ class SentenceEncoder(nn.Module):
 
         Args:
             measured: a Markdown table of scores for the card, for instance
-                `simcse_kit.evaluation.report.markdown_table`'s.
+                `simcse_kit.evaluation.sts.tables.markdown_table`'s.
             card: the whole text of README.md instead.
         """
-        import tempfile
+        from simcse_kit.encoder.upload import upload
 
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            title = repo_id.rsplit("/", 1)[-1]
-            card = card or self.model_card(title=title, measured=measured)
-            self.save_pretrained(folder, card=card)
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=commit_message
-            )
-        return str(commit.commit_url)
-
-    def _tokenised(self, rows: Sequence[str], prefix: str) -> Iterator[tuple[int, TokenStore]]:
-        """Each chunk's first row and its tokens; the next is tokenised while one is embedded."""
-
-        def tokenise(start: int) -> tuple[int, TokenStore]:
-            chunk = rows[start : start + _CHUNK]
-            for offset, text in enumerate(chunk):
-                if not isinstance(text, str):
-                    kind = type(text).__name__
-                    raise InputError(f"text {start + offset} is a {kind}, not a string")
-            texts = [prefix + text for text in chunk] if prefix else chunk
-            return start, TokenStore.build(texts, self.tokenizer, self.max_length)
-
-        if len(rows) <= _CHUNK:
-            yield from map(tokenise, range(0, len(rows), _CHUNK))
-            return
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            following = ahead.submit(tokenise, 0)
-            for start in range(_CHUNK, len(rows) + _CHUNK, _CHUNK):
-                current = following.result()
-                if start < len(rows):
-                    following = ahead.submit(tokenise, start)
-                yield current
+        title = repo_id.rsplit("/", 1)[-1]
+        card = card or self.model_card(title=title, measured=measured)
+        return upload(
+            lambda folder: self.save_pretrained(folder, card=card),
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+        )
 
     def _embed(self, batch: PackedBatch, unit: bool) -> Tensor:
         if self.device.type == "cuda":  # the copy does not hold up the batches before it

@@ -1,9 +1,9 @@
-"""The one exception for a user's mistake: its message is one clear sentence."""
+"""The one exception for a user's mistake, and how any exception becomes one sentence.
 
+Every room may use it; it uses none. What it hides: which libraries' errors are a user's to put
+right, and how pydantic's report reads as prose.
+"""
 
-class InputError(ValueError):
-    """Something the user gave cannot be used.
+import lazy_loader
 
-    The message says what is wrong, where (file:line, row, key) and what to do.
-    The command line prints it alone and exits with code 2.
-    """
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

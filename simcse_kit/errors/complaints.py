@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from simcse_kit.errors import InputError
+from simcse_kit.errors.input_error import InputError
 
 _HUB = {"huggingface_hub", "httpx", "requests"}
 _TRAINERS = {"transformers", "accelerate"}

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simcse_kit.compute import PackedBatch, hidden_states
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.geometry import Space, measure_space
-from simcse_kit.packing import PackedBatch, hidden_states
 
 
 class _EveryLayer(SentenceEncoder):

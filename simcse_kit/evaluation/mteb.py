@@ -18,8 +18,7 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct, embed
-from simcse_kit.evaluation.sts import STSResult
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.sts import PairTask, STSResult
 from simcse_kit.version import __version__
 
 if TYPE_CHECKING:

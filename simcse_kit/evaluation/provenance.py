@@ -40,7 +40,7 @@ def hardware() -> dict[str, Any]:
     """Processor, what it multiplies natively, threads, and the GPU where there is one."""
     import torch
 
-    from simcse_kit.precision import resolve_precision
+    from simcse_kit.compute import resolve_precision
 
     info: dict[str, Any] = {
         "cpu": _cpu_name(),

@@ -11,7 +11,7 @@ import numpy as np
 from simcse_kit.data import Rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.evaluation.tables import Cell, Cells
 from simcse_kit.geometry import FIGURES, Figure, Space
 

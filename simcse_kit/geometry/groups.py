@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.projection import JUDGED, NEIGHBOURS, checked_rows, draw
 from simcse_kit.geometry import normalize
+from simcse_kit.geometry.projection import JUDGED, NEIGHBOURS, checked_rows, draw
 from simcse_kit.geometry.rows import whole_number
 
 _MOST_CLUSTERS = 12  # tried when the number is not given: more cannot be told apart on a map

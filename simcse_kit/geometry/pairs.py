@@ -62,9 +62,9 @@ def uniformity(x: Any, t: float = 2.0, block: int = 4096) -> float:
 
     Wang & Isola, eq. 7. Exact: every pair once, no pair of a row with itself, in blocks of
     `block` × `block` cosines, so memory stays at O(N·D + block²): 100,000 × 384 take well under
-    2 GB (`eval/geometry_scale.py`). For t = 2 it runs from −4 + 8/D (uniform on the sphere) to 0
-    (collapsed). Duplicated rows count as pairs at distance 0: de-duplicate the sentences first.
-    `x` is (N, D), N ≥ 2.
+    2 GB (`eval/speed/geometry_scale.py`). For t = 2 it runs from −4 + 8/D (uniform on the sphere)
+    to 0 (collapsed). Duplicated rows count as pairs at distance 0: de-duplicate the
+    sentences first. `x` is (N, D), N ≥ 2.
     """
     unit = unit_rows(x, "embeddings", at_least=2)
     return _log_mean(log_potentials(unit, t, block))

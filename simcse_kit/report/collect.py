@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.embedding import Encoder, as_array, distinct, embed
+from simcse_kit.evaluation import Encoder, as_array, distinct, embed, short
 from simcse_kit.evaluation.leakage import LeakageReport
-from simcse_kit.evaluation.protocols import Protocol
-from simcse_kit.evaluation.published import nearest_encoder, published
-from simcse_kit.evaluation.sts import PairTask, STSResult
+from simcse_kit.evaluation.sts import (
+    PairTask,
+    Protocol,
+    STSResult,
+    compare_results,
+    intervals,
+    nearest_encoder,
+    published,
+)
 from simcse_kit.evaluation.sts import evaluate as judge
-from simcse_kit.evaluation.sts_comparison import compare_results
-from simcse_kit.evaluation.sts_intervals import intervals
-from simcse_kit.provenance import short
 from simcse_kit.report.data import Bands, ModelReport, Report
 from simcse_kit.report.examples import misjudged, neighbourhoods
 
@@ -76,7 +79,7 @@ def collect(
         InputError: no models or two of one name, and as `evaluate`, `measure_space` and
             `training_leakage` do.
     """
-    from simcse_kit.provenance import provenance
+    from simcse_kit.evaluation import provenance
 
     names = [subject.name for subject in subjects]
     if not names or len(set(names)) < len(names):
@@ -221,7 +224,7 @@ def _space(one: _Measured, tasks: Sequence[PairTask], seed: int) -> Space:
 
 
 def _bands(result: STSResult, tasks: Sequence[PairTask]) -> Bands:
-    from simcse_kit.evaluation.plots import band_edges
+    from simcse_kit.evaluation import band_edges
 
     task = _geometry_task(result, tasks)
     cosines, edges = result.cosines[task.name], band_edges(task.gold)
@@ -245,8 +248,7 @@ def _separation(low: np.ndarray, high: np.ndarray) -> float | None:
 
 
 def _leakage(tasks: Sequence[PairTask], training: Path | str | None) -> LeakageReport:
-    from simcse_kit.evaluation.hashes import hash_task
-    from simcse_kit.evaluation.leakage import check_leakage
+    from simcse_kit.evaluation.leakage import check_leakage, hash_task
 
     found = check_leakage([hash_task(task) for task in tasks], training, examples=1)
     if found.training is None:

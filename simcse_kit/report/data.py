@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.evaluation.leakage import LeakageReport
-from simcse_kit.evaluation.protocols import Protocol, protocol
-from simcse_kit.evaluation.published import Published
-from simcse_kit.evaluation.sts import STSResult
-from simcse_kit.evaluation.sts_comparison import STSComparison
-from simcse_kit.evaluation.sts_intervals import STSIntervals
+from simcse_kit.evaluation.sts import (
+    Protocol,
+    Published,
+    STSComparison,
+    STSIntervals,
+    STSResult,
+    protocol,
+)
 from simcse_kit.report.examples import Misjudged, Neighbourhoods
 
 if TYPE_CHECKING:

@@ -19,15 +19,17 @@ import numpy as np
 from markupsafe import Markup
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.groups import (
+from simcse_kit.geometry import (
     Groups,
+    Method,
+    Projection,
     by_cluster,
     by_label,
     central_rows,
     neighbours_alike,
+    normalize,
+    project,
 )
-from simcse_kit.evaluation.projection import Method, Projection, project
-from simcse_kit.geometry import normalize
 from simcse_kit.report.page import Section, page, render
 from simcse_kit.version import __version__
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simcse_kit.evaluation.hashes import folded_words
+from simcse_kit.evaluation.leakage import folded_words
 from simcse_kit.evaluation.sts import PairTask
 
 _QUERIES = 1000  # of those whose neighbours are counted

@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from simcse_kit.evaluation.leakage_report import headline
-from simcse_kit.evaluation.report import sts_cells
-from simcse_kit.evaluation.tables import Cell
+from simcse_kit.evaluation import Cell
+from simcse_kit.evaluation.leakage import headline
+from simcse_kit.evaluation.sts import AVERAGE, sts_cells
 from simcse_kit.report import charts
 from simcse_kit.report.data import Report
 from simcse_kit.report.page import Section, page, render, text_of
@@ -140,7 +140,7 @@ def _scores(report: Report) -> Section:
 def _differences(report: Report, task: str) -> list[Cell]:
     if report.comparison is None:
         return []
-    key = charts.AVERAGE if task == "Avg." else task
+    key = AVERAGE if task == "Avg." else task
     cells = []
     for found in report.comparison.differences.values():
         if key not in found:

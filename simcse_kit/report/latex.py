@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simcse_kit.evaluation.report import sts_cells
-from simcse_kit.evaluation.tables import Cell
+from simcse_kit.evaluation import Cell
+from simcse_kit.evaluation.sts import sts_cells
 from simcse_kit.report.data import Report
 from simcse_kit.report.verdict import verdict
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simcse_kit.evaluation.leakage_report import headline, quoted
-from simcse_kit.evaluation.leakage_report import markdown as leakage_markdown
-from simcse_kit.evaluation.report import comparison_markdown, markdown_table
-from simcse_kit.evaluation.tables import escaped
+from simcse_kit.evaluation import escaped
+from simcse_kit.evaluation.leakage import headline, quoted
+from simcse_kit.evaluation.leakage import markdown as leakage_markdown
+from simcse_kit.evaluation.sts import comparison_markdown, markdown_table
 from simcse_kit.geometry import FIGURES
 from simcse_kit.report.data import Report
 from simcse_kit.report.examples import Misjudged

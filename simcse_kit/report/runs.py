@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simcse_kit.errors import InputError
-from simcse_kit.provenance import short
+from simcse_kit.evaluation import short
 
 
 @dataclass(frozen=True)

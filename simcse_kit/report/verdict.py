@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simcse_kit.evaluation.protocols import departures
-from simcse_kit.evaluation.sts_comparison import AVERAGE, shown_p
-from simcse_kit.evaluation.sts_data import SUITE
+from simcse_kit.evaluation.sts import AVERAGE, SUITE, departures, shown_p
 from simcse_kit.report.words import signed
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from simcse_kit.config import TrainConfig
 from simcse_kit.data import Rows
-from simcse_kit.distributed import world_size
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.distributed import world_size
 
 
 def check_dev(dev: PairTask | None, config: TrainConfig) -> None:

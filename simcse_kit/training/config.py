@@ -26,16 +26,13 @@ from pydantic import (
     model_validator,
 )
 
-from simcse_kit.complaints import OTHER_NAMES, explain_settings, key_error, one_of
-from simcse_kit.errors import InputError
-from simcse_kit.recipe_files import SettingsLoader, load_recipe
+from simcse_kit.encoder import Pooling
+from simcse_kit.errors import OTHER_NAMES, InputError, explain_settings, key_error, one_of
+from simcse_kit.training.recipe_files import SettingsLoader, load_recipe
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-Pooling = Literal[
-    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token"
-]
 Head = Literal["none", "train_only", "keep"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]

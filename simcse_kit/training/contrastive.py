@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simcse_kit.collapse import batch_geometry
-from simcse_kit.config import TrainConfig
+from simcse_kit.compute import PackedBatch, use_fast_dropout
 from simcse_kit.data import Rows
-from simcse_kit.distributed import join_rows, launched_together
-from simcse_kit.dropout import use_fast_dropout
-from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.grad_cache import encode_in_chunks
-from simcse_kit.masked_lm import MaskedLanguageModel
-from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask
-from simcse_kit.packing import PackedBatch
-from simcse_kit.persistence import Head
+from simcse_kit.encoder import Head, SentenceEncoder
+from simcse_kit.objectives import InfoNCE, equal_text_mask
+from simcse_kit.training.collapse import batch_geometry
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.distributed import join_rows, launched_together
+from simcse_kit.training.grad_cache import encode_in_chunks
+from simcse_kit.training.masked_lm import MaskedLanguageModel
 from simcse_kit.views import dropout_twins, given_columns
 
 
@@ -36,9 +34,9 @@ class ContrastiveModel(nn.Module):
         projection: between the two in training only, or None.
         masked_lm: auxiliary loss, added `masked_lm_weight` times, or None.
         mini_batch_size: rows (each with all its views) that are encoded at a time, with the
-            gradient of the whole batch (`simcse_kit.grad_cache`); None: all.
+            gradient of the whole batch (`simcse_kit.training.grad_cache`); None: all.
         gather_negatives: on several ranks, compute the objective on the joined batch
-            (`simcse_kit.distributed`).
+            (`simcse_kit.training.distributed`).
     """
 
     def __init__(

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from simcse_kit.memory import release_buffers
-from simcse_kit.packing import PackedBatch
+from simcse_kit.compute import PackedBatch, release_buffers
 
 #: On a CPU, passes over a chunk after which the pages of no use are given back: what one chunk's
 #: gradients are put between, the next one's activations find too narrow.

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from simcse_kit.distributed import sum_over_ranks, world_size
+from simcse_kit.compute import PackedBatch, hidden_states
+from simcse_kit.encoder import quietly
 from simcse_kit.errors import InputError
-from simcse_kit.grad_cache import chunk_sizes, replayed
-from simcse_kit.packing import PackedBatch, hidden_states
-from simcse_kit.persistence import quietly
+from simcse_kit.training.distributed import sum_over_ranks, world_size
+from simcse_kit.training.grad_cache import chunk_sizes, replayed
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -93,7 +93,7 @@ class MaskedLanguageModel(nn.Module):
         """Mean cross-entropy in nats of the chosen tokens; 0 where none was chosen.
 
         The batch given is left as it is: the contrastive pass reads unmasked texts. In several
-        `chunks` (see `simcse_kit.grad_cache`), and on several ranks, it is the mean over the
+        `chunks` (see `training.grad_cache`), and on several ranks, it is the mean over the
         chosen tokens of all of them: on a rank, the own tokens' share, such that the mean over
         ranks is that mean.
         """

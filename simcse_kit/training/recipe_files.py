@@ -15,7 +15,7 @@ from simcse_kit.errors import InputError
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the kit, sorted."""
-    folder = resources.files("simcse_kit") / "recipes"
+    folder = resources.files("simcse_kit.training") / "recipes"
     names = (entry.name for entry in folder.iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
@@ -26,7 +26,7 @@ def recipe_text(name_or_path: str) -> str:
     Raises InputError when there is no such recipe, or the file cannot be read.
     """
     if name_or_path in recipe_names():
-        entry = resources.files("simcse_kit") / "recipes" / f"{name_or_path}.yaml"
+        entry = resources.files("simcse_kit.training") / "recipes" / f"{name_or_path}.yaml"
         return entry.read_text(encoding="utf-8")
     path = Path(name_or_path)
     if path.is_file():

@@ -17,34 +17,31 @@ import yaml
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from simcse_kit.atomic import check_can_make
-from simcse_kit.collapse import CollapseAlarm
-from simcse_kit.compiled_update import CompiledUpdate
-from simcse_kit.config import TrainConfig
-from simcse_kit.contrastive import ContrastiveModel, build_model, build_views
-from simcse_kit.data import Rows, read_rows
-from simcse_kit.distributed import (
+from simcse_kit.compute import Precision, keep_buffers, resolve_precision
+from simcse_kit.data import Rows, TokenStore, check_can_make, read_rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation import provenance, short
+from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
+from simcse_kit.training.checks import check_dev, check_encoder, check_rows
+from simcse_kit.training.collapse import CollapseAlarm
+from simcse_kit.training.compiled_update import CompiledUpdate
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.contrastive import ContrastiveModel, build_model, build_views
+from simcse_kit.training.distributed import (
     is_main,
     launched_together,
     one_a_machine_first,
     wait_for_all,
 )
-from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
-from simcse_kit.memory import keep_buffers
-from simcse_kit.precision import Precision, resolve_precision
-from simcse_kit.provenance import provenance, short
-from simcse_kit.sampling import WindowedByLength
-from simcse_kit.tokens import TokenStore
-from simcse_kit.trainer import (
+from simcse_kit.training.sampling import WindowedByLength
+from simcse_kit.training.trainer import (
     ContrastiveTrainer,
     GracefulInterrupt,
     OwnDropout,
     RowNumbers,
     ViewCollator,
 )
-from simcse_kit.training_checks import check_dev, check_encoder, check_rows
 
 logger = logging.getLogger(__name__)
 
@@ -237,8 +234,7 @@ class _Run:
 
     def measured(self) -> str | None:
         """The card's table: the last scores on the dev set, with their interval."""
-        from simcse_kit.evaluation.report import markdown_table
-        from simcse_kit.evaluation.sts_intervals import intervals
+        from simcse_kit.evaluation.sts import intervals, markdown_table
 
         if self.dev is None or self.judged is None:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.atomic import replacing
+from simcse_kit.data import replacing
 from simcse_kit.errors import InputError
 
 FILE = "seeds.json"

@@ -10,17 +10,15 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
-from simcse_kit.atomic import check_can_make
-from simcse_kit.config import TrainConfig
-from simcse_kit.data import Rows, read_rows
-from simcse_kit.distributed import launched_together
+from simcse_kit.compute import Precision
+from simcse_kit.data import Rows, check_can_make, read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate
-from simcse_kit.evaluation.sts_intervals import STSIntervals, summarise_runs
-from simcse_kit.precision import Precision
-from simcse_kit.seed_folder import FILE, SeedFolder, read_seed_folder
-from simcse_kit.training import train
+from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.distributed import launched_together
+from simcse_kit.training.run import train
+from simcse_kit.training.seed_folder import FILE, SeedFolder, read_seed_folder
 
 logger = logging.getLogger(__name__)
 

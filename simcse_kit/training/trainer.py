@@ -30,13 +30,19 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from simcse_kit.collapse import BATCH_FIGURES, CollapseAlarm
-from simcse_kit.compiled_update import CompiledUpdate
-from simcse_kit.distributed import any_rank, from_main, is_main, mean_over_ranks, world_size
+from simcse_kit.compute import PackedBatch
+from simcse_kit.compute.kernels import kernels
+from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
-from simcse_kit.kernels import kernels
-from simcse_kit.packing import PackedBatch
-from simcse_kit.tokens import TokenStore
+from simcse_kit.training.collapse import BATCH_FIGURES, CollapseAlarm
+from simcse_kit.training.compiled_update import CompiledUpdate
+from simcse_kit.training.distributed import (
+    any_rank,
+    from_main,
+    is_main,
+    mean_over_ranks,
+    world_size,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +70,9 @@ class ViewCollator:
 
     Attributes:
         store: every text's tokens.
-        views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views`).
+        views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views.given`).
         text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
-        pad_id: lay the batches out (`simcse_kit.layout`), filled up with this token; None: not.
+        pad_id: lay the batches out (`compute.layout`), filled up with this token; None: not.
     """
 
     store: TokenStore

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simcse_kit.cli import app
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 GOOD_TEXTS = "".join(f"the man plays song {i}\na dog runs {i}\n" for i in range(8))
 SCORED = "sentence1\tsentence2\tscore\na man\ta boy\t4.5\na dog\ta car\t0.5\na cat\ta dog\t2.0\n"

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree, toy_task
 from typer.testing import CliRunner
 
+from mini_senteval import MINI, BagOfWords, build_tree, toy_task
 from simcse_kit.cli import app
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import evaluate, load_tasks
-from simcse_kit.evaluation.sts_data import PUBLISHED
+from simcse_kit.evaluation.sts.suite import evaluate, load_tasks
+from simcse_kit.evaluation.sts.tasks import PUBLISHED
 
 Make = Callable[[], Any]
 

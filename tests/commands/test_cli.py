@@ -13,30 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from invoking import run, succeed
 
-from simcse_kit import embedding_file
-from simcse_kit.encoder import SentenceEncoder
+from invoking import run, settings, succeed
+from simcse_kit.encoder import embedding_file
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.recipe_files import recipe_names, recipe_text
+from simcse_kit.training.recipe_files import recipe_names, recipe_text
 
 TEXTS = ["the man plays the guitar", "a dog runs", "she reads a book on the train", "the red car"]
-SETTINGS = {
-    "pooling": "mean",
-    "per_device_train_batch_size": 8,
-    "max_steps": 4,
-    "eval_steps": 2,
-    "save_steps": 2,
-    "logging_steps": 1,
-    "report_to": "none",
-    "use_cpu": "true",
-}
-
-
-def settings(**changes: object) -> list[str]:
-    return [
-        word for item in (SETTINGS | changes).items() for word in ("--set", f"{item[0]}={item[1]}")
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ from typing import get_args
 
 import pytest
 import torch
+
 from invoking import run, succeed
 from mini_senteval import build_tree
-
-from simcse_kit.card import with_section
 from simcse_kit.commands import options
-from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.evaluation.protocols import ProtocolName
-from simcse_kit.evaluation.sts_data import PUBLISHED
-from simcse_kit.seed_folder import SeedFolder
+from simcse_kit.encoder.card import with_section
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
+from simcse_kit.evaluation.sts.protocols import ProtocolName
+from simcse_kit.evaluation.sts.tasks import PUBLISHED
+from simcse_kit.training.seed_folder import SeedFolder
 
 FAST = ("--draws", "200")
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import invoking
 import pytest
-from test_report_page import check_page
 
-from simcse_kit.encoder import SentenceEncoder
+import invoking
+from pages import check_page
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 WORDS = "the man plays guitar dog runs she reads book on train red car city old small"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from invoking import run, succeed
 from mini_transfer import MINI, build_transfer, text
-
-from simcse_kit.evaluation import transfer, transfer_data
+from simcse_kit.evaluation.labels import transfer, transfer_data
 
 
 def refuse(*arguments: object) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from invoking import run, succeed
 
-from simcse_kit.encoder import SentenceEncoder
+from invoking import run, succeed
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.evaluation import mteb as ours
 from simcse_kit.evaluation import sts
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.sts.tasks import PairTask
 
 TEXTS = ["The man plays the guitar", "A dog runs", "She reads a book", "The red car", "One fish"]
 

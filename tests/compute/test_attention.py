@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from simcse_kit import attention
-from simcse_kit.attention import grouped_attention, window_mask
-from simcse_kit.dropout import FastDropout, keep_mask, use_fast_dropout
+from simcse_kit.compute import attention
+from simcse_kit.compute.attention import grouped_attention, window_mask
+from simcse_kit.compute.dropout import FastDropout, keep_mask, use_fast_dropout
 
 GROUPS = [((2, 3), (1, 7), (3, 8), (2, 17)), ((4, 5),), ((1, 1), (1, 40))]
 

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from simcse_kit import attention, fast_layers, kernels
-from simcse_kit.dropout import FastDropout
-from simcse_kit.fast_layers import FastLinear, use_fast_layers, weight_gradient
+from simcse_kit.compute import attention, fast_layers
+from simcse_kit.compute.dropout import FastDropout
+from simcse_kit.compute.fast_layers import FastLinear, use_fast_layers, weight_gradient
+from simcse_kit.compute.kernels import build as kernels
 
 ops = kernels.kernels()
 compiled = pytest.mark.skipif(ops is None, reason="no C++ compiler here: torch's operators run")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.fast_layers import use_fast_layers
-from simcse_kit.last_layer import ends_early, first_token_states, use_early_end
-from simcse_kit.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.fast_layers import use_fast_layers
+from simcse_kit.compute.last_layer import ends_early, first_token_states, use_early_end
+from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 TEXTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16], [7, 7], [5]]
 ENDS_EARLY = ("bert", "roberta", "xlm-roberta", "electra")

@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from simcse_kit import attention, dropout, fast_layers, kernels, layer_training, whole_layers
-from simcse_kit.fast_layers import use_fast_layers
-from simcse_kit.last_layer import first_token_states, use_early_end
-from simcse_kit.packing import PackedBatch, enable_packing, hidden_states
-from simcse_kit.whole_layers import use_whole_layers
+from simcse_kit.compute import attention, dropout, fast_layers, layer_training, whole_layers
+from simcse_kit.compute.fast_layers import use_fast_layers
+from simcse_kit.compute.kernels import build as kernels
+from simcse_kit.compute.last_layer import first_token_states, use_early_end
+from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.whole_layers import use_whole_layers
 
 ops = kernels.kernels()
 compiled = pytest.mark.skipif(ops is None, reason="no C++ compiler here: torch's operators run")

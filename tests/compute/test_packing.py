@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from simcse_kit.packing import (
+from simcse_kit.compute.packing import (
     PackedBatch,
     enable_packing,
     hidden_states,

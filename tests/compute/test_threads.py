@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from invoking import run
 
-from simcse_kit import threads
-from simcse_kit.threads import use_threads
+from invoking import run
+from simcse_kit.compute import threads
+from simcse_kit.compute.threads import use_threads
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("as_before")
 def test_before_torch_is_loaded_and_after() -> None:
     program = (
-        "from simcse_kit.threads import use_threads; import sys\n"
+        "from simcse_kit.compute.threads import use_threads; import sys\n"
         "use_threads(1); assert 'torch' not in sys.modules\n"
         "import torch; print(torch.get_num_threads())\n"
         "use_threads(3); print(torch.get_num_threads())"

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from simcse_kit import kernels, whole_layers
-from simcse_kit.fast_layers import held_weights, use_fast_layers
-from simcse_kit.last_layer import first_token_states, use_early_end
-from simcse_kit.packing import PackedBatch, enable_packing, hidden_states
-from simcse_kit.whole_layers import use_whole_layers
+from simcse_kit.compute import whole_layers
+from simcse_kit.compute.fast_layers import held_weights, use_fast_layers
+from simcse_kit.compute.kernels import build as kernels
+from simcse_kit.compute.last_layer import first_token_states, use_early_end
+from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.whole_layers import use_whole_layers
 
 compiled = pytest.mark.skipif(
     kernels.kernels() is None, reason="no C++ compiler here: torch's operators run"

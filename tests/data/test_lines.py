@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import simcse_kit.lines
+import simcse_kit.data.lines
+from simcse_kit.data.lines import text_blocks
 from simcse_kit.errors import InputError
-from simcse_kit.lines import text_blocks
 
 
 @pytest.fixture(params=[4, 7, 1 << 22], ids=lambda size: f"{size}-byte-pieces")
 def any_piece_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simcse_kit.lines, "_PIECE", request.param)
+    monkeypatch.setattr(simcse_kit.data.lines, "_PIECE", request.param)
 
 
 def lines(path: Path) -> list[tuple[int, str]]:

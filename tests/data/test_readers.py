@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simcse_kit.data.readers import MISSING, Table, read_table
 from simcse_kit.errors import InputError
-from simcse_kit.readers import MISSING, Table, read_table
 
 AWKWARD = ['say "hi", now', "tab\there", "two\nlines", '"', 'a ""b""', "it's", "naïve 猫", "c\r\nd"]
 

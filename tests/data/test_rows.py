@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simcse_kit.data import Rows, read_rows
+from simcse_kit.data.rows import Rows, read_rows
 from simcse_kit.errors import InputError
 
 
@@ -274,7 +274,7 @@ def test_hub_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_needs_none_of_the_heavy_libraries(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"text": "A"}))
     code = (
-        "import sys; from simcse_kit.data import read_rows; import simcse_kit.tokens; "
+        "import sys; from simcse_kit.data.rows import read_rows; import simcse_kit.data.tokens; "
         f"read_rows({str(path)!r}); "
         "print({'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules))"
     )

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import simcse_kit.tokens
+import simcse_kit.data.tokens
+from simcse_kit.data.tokens import TokenStore
 from simcse_kit.errors import InputError
-from simcse_kit.tokens import TokenStore
 
 TEXTS = [
     "The dog runs.",
@@ -29,7 +29,7 @@ FAMILIES = ["bert", "roberta", "xlm-roberta", "mpnet", "modernbert"]
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simcse_kit.tokens, "_CHUNK", 4)
+    monkeypatch.setattr(simcse_kit.data.tokens, "_CHUNK", 4)
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -193,14 +193,14 @@ def test_an_interrupted_build_leaves_nothing(tiny_tokenizer: Any, tmp_path: Path
 def test_another_process_may_be_first(
     tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = simcse_kit.tokens._write
+    write = simcse_kit.data.tokens._write
 
     def overtaken(chunks: Any, folder: Path) -> None:
-        monkeypatch.setattr(simcse_kit.tokens, "_write", write)
+        monkeypatch.setattr(simcse_kit.data.tokens, "_write", write)
         TokenStore.build(TEXTS, tiny_tokenizer, 8, tmp_path)
         write(chunks, folder)
 
-    monkeypatch.setattr(simcse_kit.tokens, "_write", overtaken)
+    monkeypatch.setattr(simcse_kit.data.tokens, "_write", overtaken)
     store = TokenStore.build(TEXTS, tiny_tokenizer, 8, tmp_path)
     assert len(store) == len(TEXTS) and len(list(tmp_path.iterdir())) == 1
 

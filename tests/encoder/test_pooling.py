@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.errors import InputError
-from simcse_kit.packing import PackedBatch, enable_packing
-from simcse_kit.pooling import POOLINGS, check_pooling, pool
 
 BY_HAND = {
     "cls": lambda h: h[-1][0],

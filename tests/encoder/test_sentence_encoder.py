@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.compute.precision import resolve_precision
+from simcse_kit.encoder.persistence import Head
+from simcse_kit.encoder.pooling import POOLINGS
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.persistence import Head
-from simcse_kit.pooling import POOLINGS
-from simcse_kit.precision import resolve_precision
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 TEXTS = [
@@ -292,7 +292,7 @@ def test_chunks_tokenised_ahead_give_what_one_chunk_gives(tiny_encoder, monkeypa
     )
     texts = [f"{'red ' * (n % 5)}dog {n}" for n in range(10)]
     whole = encoder.encode(texts)
-    monkeypatch.setattr("simcse_kit.encoder._CHUNK", 3)
+    monkeypatch.setattr("simcse_kit.encoder.sentence_encoder._CHUNK", 3)
     np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
     prompted = encoder.encode(texts, prompt="a ")
     np.testing.assert_allclose(prompted, encoder.encode(["a " + t for t in texts]), atol=1e-6)

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import WORDS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "eval"))  # eval/ is no package
-
-import growth
-import speed
-import speed_host
+from eval.speed import compare as speed
+from eval.speed import growth
+from eval.speed import host as speed_host
+from eval.speed.machine import encoder_flops
+from eval.speed.ours import read_sentences
+from eval.speed.report import summarise
+from eval.speed.turns import Gate, Memory, Setting, Turn, Worker
 from simcse_kit.errors import InputError
-from speed_machine import encoder_flops
-from speed_ours import read_sentences
-from speed_report import summarise
-from speed_turns import Gate, Memory, Setting, Turn, Worker
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +71,8 @@ def test_flops_are_those_torch_counts(
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from simcse_kit.encoder import SentenceEncoder
-    from simcse_kit.packing import PackedBatch
+    from simcse_kit.compute.packing import PackedBatch
+    from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
     encoder = SentenceEncoder.from_pretrained(
         tiny_encoder(family), pooling="mean", precision="fp32", device="cpu"
@@ -83,7 +80,7 @@ def test_flops_are_those_torch_counts(
     lengths = np.array([7, 3, 7, 12, 3])
     ids = np.random.default_rng(1).integers(5, 100, lengths.sum())
     # torch's counter knows fused attention not at all, ours or its own: here it is written out
-    monkeypatch.setattr("simcse_kit.attention.built_kernels", lambda: None)
+    monkeypatch.setattr("simcse_kit.compute.attention.built_kernels", lambda: None)
     written_out = sdpa_kernel(SDPBackend.MATH)
     with FlopCounterMode(display=False) as counter, torch.no_grad(), written_out:
         encoder(PackedBatch.from_flat(ids, lengths))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import WORDS
 from transformers import AutoModel, AutoTokenizer
 
-from simcse_kit.encoder import SentenceEncoder
+from conftest import WORDS
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.layers import layer_embeddings, measure_layers
 from simcse_kit.geometry import alignment, uniformity

@@ -12,22 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.clustering import LabelledTask, evaluate_clustering
-from simcse_kit.evaluation.duplicates import evaluate_duplicates
-from simcse_kit.evaluation.mteb import (
-    TASKS,
-    MTEBEncoder,
-    mteb_name,
-    mteb_task,
-    write_mteb,
-)
-from simcse_kit.evaluation.retrieval import Relevance
-from simcse_kit.evaluation.retrieval_data import RetrievalTask
-from simcse_kit.evaluation.retrieval_task import evaluate_retrieval
-from simcse_kit.evaluation.sts import STSResult, evaluate
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.labels.clustering import LabelledTask, evaluate_clustering
+from simcse_kit.evaluation.mteb import TASKS, MTEBEncoder, mteb_name, mteb_task, write_mteb
+from simcse_kit.evaluation.search.duplicates import evaluate_duplicates
+from simcse_kit.evaluation.search.retrieval import Relevance
+from simcse_kit.evaluation.search.retrieval_data import RetrievalTask
+from simcse_kit.evaluation.search.retrieval_task import evaluate_retrieval
+from simcse_kit.evaluation.sts.suite import STSResult, evaluate
+from simcse_kit.evaluation.sts.tasks import PairTask
 
 mteb = pytest.importorskip("mteb")
 

@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.groups import by_cluster, by_label, central_rows, neighbours_alike
-from simcse_kit.evaluation.projection import check_method, draw, project, trustworthiness
+from simcse_kit.geometry.groups import by_cluster, by_label, central_rows, neighbours_alike
+from simcse_kit.geometry.projection import check_method, draw, project, trustworthiness
 
 
 def heaps(each: int = 20, dimension: int = 12, heaps: int = 3, seed: int = 0) -> np.ndarray:

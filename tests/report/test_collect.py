@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from reporting import RUN, Bag, small_report, task
 from sklearn.metrics import roc_auc_score
 
+from reporting import RUN, Bag, small_report, task
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.protocols import PROTOCOLS
-from simcse_kit.evaluation.sts import PairTask, evaluate
-from simcse_kit.evaluation.sts_comparison import compare_results
+from simcse_kit.evaluation.sts.comparison import compare_results
+from simcse_kit.evaluation.sts.protocols import PROTOCOLS
+from simcse_kit.evaluation.sts.suite import PairTask, evaluate
 from simcse_kit.geometry import alignment, uniformity
 from simcse_kit.report.collect import Subject, collect
 from simcse_kit.report.data import Report

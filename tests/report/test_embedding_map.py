@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import browser, look
-from test_report_page import check_page, contrast
 
+from browsing import browser, look
+from pages import check_page, contrast
 from simcse_kit.errors import InputError
 from simcse_kit.report.embedding_map import (
     NAMED,

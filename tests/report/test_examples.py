@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from reporting import Bag, task
 from scipy.stats import rankdata
 
-from simcse_kit.evaluation.sts import PairTask, evaluate
+from reporting import Bag, task
+from simcse_kit.evaluation.sts.suite import PairTask, evaluate
 from simcse_kit.report.examples import misjudged, neighbourhoods
 
 

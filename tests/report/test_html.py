@@ -8,11 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from browsing import browser, look
 from pages import Outline, check_page
 from reporting import EVIL, RUN, small_report, task
-
-from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.report import charts
 from simcse_kit.report.data import Report
 from simcse_kit.report.html import html
@@ -77,8 +77,7 @@ def test_what_others_wrote_stays_text():
     sentences = [f"{EVIL} {text}" for text in one.sentence1]
     bad = PairTask("A", sentences, one.sentence2, one.gold, {}, "test", "x")
     from reporting import Bag
-
-    from simcse_kit.evaluation.protocols import PROTOCOLS
+    from simcse_kit.evaluation.sts.protocols import PROTOCOLS
     from simcse_kit.report.collect import Subject, collect
 
     quoted = collect(

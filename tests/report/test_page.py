@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from browsing import browser, look
 from markupsafe import Markup
-from pages import check_page
 
+from browsing import browser, look
+from pages import check_page, contrast
 from simcse_kit.report.page import Section, page
 
 SECTIONS = [
@@ -65,18 +65,6 @@ def _colours(mode: int) -> dict[str, str]:
     css = (Path(page.__code__.co_filename).parent / "templates" / "page.css").read_text()
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", css)
     return {name: both[mode] for name, *both in pairs}
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2.2: (lighter + 0.05) / (darker + 0.05)."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_contrast_is_computed_right():

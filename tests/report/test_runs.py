@@ -7,16 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import invoking
 import pytest
-from pages import check_page
 
-from simcse_kit.config import TrainConfig
-from simcse_kit.encoder import SentenceEncoder
+import invoking
+from pages import check_page
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import load_tasks
+from simcse_kit.evaluation.sts.suite import load_tasks
 from simcse_kit.report.runs import read_run
-from simcse_kit.training import train
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.run import train
 
 WORDS = ["man", "dog", "girl", "plays", "eats", "reads", "guitar", "piano", "book"]
 

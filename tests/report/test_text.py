@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from reporting import EVIL, small_report
 
+from reporting import EVIL, small_report
 from simcse_kit.report.data import Report
 from simcse_kit.report.latex import escaped, latex
 from simcse_kit.report.markdown import markdown

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from reporting import small_report
 
-from simcse_kit.evaluation.published import published
-from simcse_kit.evaluation.statistics import Comparison, Interval
-from simcse_kit.evaluation.sts_data import SUITE
+from reporting import small_report
+from simcse_kit.evaluation.statistics.intervals import Comparison, Interval
+from simcse_kit.evaluation.sts.published import published
+from simcse_kit.evaluation.sts.tasks import SUITE
 from simcse_kit.report.data import Report
 from simcse_kit.report.verdict import verdict
 from simcse_kit.report.words import brief, figure_and_interval, seconds, setting_rows, signed

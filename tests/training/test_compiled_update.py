@@ -11,17 +11,19 @@ from collections import Counter
 
 import pytest
 import torch
-from test_training import NOUNS, VERBS, config, dev_task, sentences
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from simcse_kit import fast_layers, trainer, training
-from simcse_kit.collapse import CollapseAlarm
-from simcse_kit.compiled_update import clip, compile_update
-from simcse_kit.data import Rows
-from simcse_kit.training import TrainResult, train
+from simcse_kit.compute import fast_layers
+from simcse_kit.data.rows import Rows
+from simcse_kit.training import run as training
+from simcse_kit.training import trainer
+from simcse_kit.training.collapse import CollapseAlarm
+from simcse_kit.training.compiled_update import clip, compile_update
+from simcse_kit.training.run import TrainResult, train
+from training_rows import NOUNS, VERBS, config, dev_task, sentences
 
 LIMIT = 8.0
 TEXTS = [f"the {noun} {verb}" for noun in NOUNS for verb in VERBS]  # rows of one size

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from simcse_kit.complaints import explain
-from simcse_kit.config import TrainConfig, build_config
 from simcse_kit.errors import InputError
-from simcse_kit.recipe_files import load_recipe, recipe_names, recipe_text
+from simcse_kit.errors.complaints import explain
+from simcse_kit.training.config import TrainConfig, build_config
+from simcse_kit.training.recipe_files import load_recipe, recipe_names, recipe_text
 
 
 def complaint(*overrides: str, recipe: str | None = None) -> str:
@@ -253,7 +253,7 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_importing_and_building_needs_no_torch() -> None:
     code = (
-        "import sys; from simcse_kit.config import build_config; build_config('sup-bert-base');"
+        "import sys; from simcse_kit.training import build_config; build_config('sup-bert-base');"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-import two_ranks
 from safetensors.torch import load_file
 
-from simcse_kit import distributed
-from simcse_kit.encoder import SentenceEncoder
+import two_ranks
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training import train
+from simcse_kit.training import distributed
+from simcse_kit.training.run import train
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_the_command_line_speaks_once_and_leaves_the_group(folder, answers, laun
 
 
 def test_every_rank_needs_a_batch(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("simcse_kit.training_checks.world_size", lambda: 11)
+    monkeypatch.setattr("simcse_kit.training.checks.world_size", lambda: 11)
     with pytest.raises(InputError, match="40 rows do not fill one batch of 4 on each of 11 ranks"):
         train(encoder, two_ranks.pairs(), two_ranks.settings(tmp_path), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from simcse_kit import collapse, grad_cache, memory
-from simcse_kit.collapse import batch_geometry
-from simcse_kit.config import TrainConfig, build_config
-from simcse_kit.contrastive import ContrastiveModel, build_model
-from simcse_kit.data import Rows
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.compute import memory
+from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.data.rows import Rows
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.grad_cache import chunk_sizes, encode_in_chunks
-from simcse_kit.objectives import info_nce as objective_module
 from simcse_kit.objectives.info_nce import InfoNCE, info_nce
-from simcse_kit.packing import PackedBatch
-from simcse_kit.training import train
+from simcse_kit.training import collapse, grad_cache
+from simcse_kit.training.collapse import batch_geometry
+from simcse_kit.training.config import TrainConfig, build_config
+from simcse_kit.training.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.grad_cache import chunk_sizes, encode_in_chunks
+from simcse_kit.training.run import train
+
+objective_module = import_module("simcse_kit.objectives.info_nce")  # the room hands on its function
 
 
 def build(folder, dropout: float, objective: nn.Module | None = None, **own) -> ContrastiveModel:
@@ -90,8 +94,10 @@ def keep_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = batch.split(chunk_sizes(batch, chunks))
         return torch.cat([encode(part) for part in parts])[batch.order]
 
-    monkeypatch.setattr("simcse_kit.contrastive.encode_in_chunks", plainly)
-    monkeypatch.setattr("simcse_kit.masked_lm.replayed", lambda function, *parts: function(*parts))
+    monkeypatch.setattr("simcse_kit.training.contrastive.encode_in_chunks", plainly)
+    monkeypatch.setattr(
+        "simcse_kit.training.masked_lm.replayed", lambda function, *parts: function(*parts)
+    )
 
 
 CASES = {

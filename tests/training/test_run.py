@@ -9,73 +9,25 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from simcse_kit.collapse import CollapseAlarm, batch_geometry
-from simcse_kit.config import TrainConfig
-from simcse_kit.contrastive import ContrastiveModel, build_model
-from simcse_kit.data import Rows
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.data.rows import Rows
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.geometry import alignment, uniformity
-from simcse_kit.masked_lm import MaskedLanguageModel
-from simcse_kit.packing import PackedBatch
-from simcse_kit.training import train
-
-NOUNS = ["man", "woman", "dog", "cat", "horse", "bird", "child", "player", "doctor", "king"]
-VERBS = ["plays", "runs", "eats", "sleeps", "reads", "writes"]
-
-
-def sentences(count: int) -> list[str]:
-    generator = np.random.default_rng(1)
-    pick = generator.choice
-    return [
-        f"the {pick(NOUNS)} {pick(VERBS)} {'on the street ' * int(generator.integers(0, 3))}{i}"
-        for i in range(count)
-    ]
-
-
-def text_rows(count: int = 32) -> Rows:
-    return Rows("text", {"text": sentences(count)}, None, None, "texts", 0, 0)
-
-
-def pair_rows(count: int = 8, negatives: bool = False) -> Rows:
-    texts = sentences(3 * count)
-    columns = {"anchor": texts[:count], "positive": texts[count : 2 * count]}
-    if negatives:
-        columns["negative"] = texts[2 * count :]
-    return Rows("pairs", columns, None, None, "pairs", 0, 0)
-
-
-def dev_task() -> PairTask:
-    texts = sentences(24)
-    gold = np.arange(12) % 6.0
-    return PairTask("STSB-dev", texts[:12], texts[12:], gold, {}, "dev", "test")
-
-
-def config(tmp_path, **settings) -> TrainConfig:
-    base = {
-        "pooling": "mean",
-        "per_device_train_batch_size": 8,
-        "learning_rate": 1e-3,
-        "bf16": False,
-        "report_to": [],
-        "use_cpu": True,
-        "cache_dir": tmp_path / "cache",
-        "logging_steps": 1,
-        "save_steps": 2,
-        "eval_steps": 2,
-    }
-    return TrainConfig(**(base | settings))
-
-
-def weights(encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in encoder.named_parameters()}
-
-
-def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert torch.equal(value, right[name]), name
+from simcse_kit.training.collapse import CollapseAlarm, batch_geometry
+from simcse_kit.training.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.masked_lm import MaskedLanguageModel
+from simcse_kit.training.run import train
+from training_rows import (
+    assert_same,
+    config,
+    dev_task,
+    pair_rows,
+    sentences,
+    text_rows,
+    weights,
+)
 
 
 def test_steps_equal_a_loop_written_by_hand(tiny_encoder, tmp_path):
@@ -195,7 +147,7 @@ def test_the_folder_is_the_best_step_and_last_is_the_last(tiny_encoder, tmp_path
     assert set(scores) == {0, 2, 4, 6}, "step 0 is evaluated too"
     assert result.best_score == max(scores.values())
     assert scores[result.best_step] == result.best_score
-    from simcse_kit.evaluation.sts import evaluate
+    from simcse_kit.evaluation.sts.suite import evaluate
 
     for folder, step in ((result.output_dir, result.best_step), (result.output_dir / "last", 6)):
         encoder = SentenceEncoder.from_pretrained(folder, device="cpu", precision="fp32")
@@ -332,7 +284,7 @@ def test_the_collapse_alarm_waits_less_for_a_space_that_was_healthy():
 
 @pytest.mark.parametrize("action", ["stop", "warn"])
 def test_a_collapse_stops_or_warns(tiny_encoder, tmp_path, monkeypatch, caplog, action):
-    import simcse_kit.training as training
+    import simcse_kit.training.run as training
 
     monkeypatch.setattr(
         training, "CollapseAlarm", lambda: CollapseAlarm(threshold=1e9, patience_at_start=2)
@@ -348,7 +300,7 @@ def test_a_collapse_stops_or_warns(tiny_encoder, tmp_path, monkeypatch, caplog, 
 
 
 def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
-    import simcse_kit.training as training
+    import simcse_kit.training.run as training
 
     monkeypatch.setattr(
         training._Run,
@@ -366,7 +318,7 @@ def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
 def test_ctrl_c_saves_and_can_be_resumed(tiny_encoder, tmp_path):
     import signal
 
-    from simcse_kit import trainer
+    from simcse_kit.training import trainer
 
     settings = config(tmp_path, max_steps=6, save_steps=100)
     data = text_rows(64)

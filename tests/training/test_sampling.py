@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from simcse_kit.sampling import WindowedByLength
+from simcse_kit.training.sampling import WindowedByLength
 
 LENGTHS = np.random.default_rng(0).integers(3, 33, 1003)
 

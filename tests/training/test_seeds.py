@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import run, settings, succeed
-from test_training import config, dev_task, text_rows
 
-from simcse_kit import training, training_seeds
-from simcse_kit.encoder import SentenceEncoder
+from invoking import run, settings, succeed
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import evaluate
-from simcse_kit.seed_folder import read_seed_folder, runs_of
-from simcse_kit.training import train
-from simcse_kit.training_seeds import train_seeds
+from simcse_kit.evaluation.sts.suite import evaluate
+from simcse_kit.training import run as training
+from simcse_kit.training import seeds as training_seeds
+from simcse_kit.training.run import train
+from simcse_kit.training.seed_folder import read_seed_folder, runs_of
+from simcse_kit.training.seeds import train_seeds
+from training_rows import config, dev_task, text_rows
 
 Tiny = Callable[[str], Path]
 

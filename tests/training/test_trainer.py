@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from simcse_kit.trainer import ContrastiveTrainer
+from simcse_kit.training.trainer import ContrastiveTrainer
 
 
 def model() -> nn.Module:

@@ -10,17 +10,12 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.classes import DRAWS, accuracy, class_numbers, f1
-from simcse_kit.evaluation.clustering import LabelledTask
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.few_shot import (
-    Classifier,
-    few_shot,
-    large_classes,
-    mean_accuracy,
-)
-from simcse_kit.evaluation.logistic import stratified_folds
-from simcse_kit.evaluation.probe import STRENGTHS, linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.clustering import LabelledTask
+from simcse_kit.evaluation.labels.few_shot import Classifier, few_shot, large_classes, mean_accuracy
+from simcse_kit.evaluation.labels.logistic import stratified_folds
+from simcse_kit.evaluation.labels.probe import STRENGTHS, linear_probe, nearest_neighbours, split
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from simcse_kit.data import read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
 from simcse_kit.evaluation.task_result import Figure, TaskResult
-from simcse_kit.geometry.rows import finite_rows
+from simcse_kit.geometry import finite_rows
 
 _BATCH = 512
 
@@ -67,11 +67,7 @@ def cluster_agreement(
         InputError: one label for all, a label of its own for each, or sizes that differ.
     """
     from sklearn.cluster import MiniBatchKMeans
-    from sklearn.metrics import (
-        adjusted_mutual_info_score,
-        adjusted_rand_score,
-        v_measure_score,
-    )
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
 
     rows = finite_rows(embeddings, "embeddings").cpu().numpy()
     kinds = _kinds(labels, len(rows))

@@ -15,8 +15,7 @@ from tqdm import tqdm
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics import Interval
 from simcse_kit.evaluation.task_result import Figure
-from simcse_kit.geometry import normalize
-from simcse_kit.geometry.rows import whole_number
+from simcse_kit.geometry import normalize, whole_number
 
 Classifier = Literal["centroid", "logistic"]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.geometry.rows import finite_rows
+from simcse_kit.geometry import finite_rows
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

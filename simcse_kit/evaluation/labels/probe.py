@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.logistic import (
+from simcse_kit.evaluation.labels.logistic import (
     Chosen,
     as_features,
     choose_by_folds,
     predict,
     stratified_folds,
 )
-from simcse_kit.geometry import normalize
-from simcse_kit.geometry.rows import whole_number
+from simcse_kit.geometry import normalize, whole_number
 
 # Unit vectors of few examples need strong fits, long vectors of many weak ones.
 STRENGTHS = tuple(10.0**power for power in range(-2, 4))

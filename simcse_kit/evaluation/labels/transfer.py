@@ -28,9 +28,9 @@ import numpy as np
 from tqdm import tqdm
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.classes import DRAWS, accuracy, class_numbers, f1
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.logistic import (
+from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.logistic import (
     SOLVERS,
     TOLERANCE,
     Chosen,
@@ -42,8 +42,8 @@ from simcse_kit.evaluation.logistic import (
     predict,
     stratified_folds,
 )
+from simcse_kit.evaluation.labels.transfer_data import SUITE, TransferTask, load_transfer
 from simcse_kit.evaluation.task_result import Figure, TaskResult
-from simcse_kit.evaluation.transfer_data import SUITE, TransferTask, load_transfer
 
 __all__ = [
     "SUITE",

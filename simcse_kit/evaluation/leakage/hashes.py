@@ -29,9 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simcse_kit.atomic import check_can_write, replacing
+from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.sts import PairTask
 
 WORDS = 8  # in a row: long enough that few phrases are so common
 
@@ -195,7 +195,7 @@ def hash_task(task: PairTask, *, words: int = WORDS) -> HashedSet:
 def hash_file(path: Path | str, *, name: str | None = None, words: int = WORDS) -> HashedSet:
     """An evaluation set from a file: hashes that `write_hashes` wrote, or any file of rows.
 
-    Raises InputError as `read_hashes` and `simcse_kit.data.read_rows` do.
+    Raises InputError as `read_hashes` and `simcse_kit.data.rows.read_rows` do.
     """
     from simcse_kit.data import read_rows
 

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.hashes import (
+from simcse_kit.evaluation.leakage.hashes import (
     HashedSet,
     Hasher,
     Row,
@@ -26,7 +26,7 @@ from simcse_kit.evaluation.hashes import (
     folded_words,
     union,
 )
-from simcse_kit.evaluation.sts_data import SUBSET_TASKS
+from simcse_kit.evaluation.sts import SUBSET_TASKS
 
 #: Sets that are looked at as one, too, where all their members are there.
 GROUPS: Mapping[str, Sequence[str]] = {"STS12–16": SUBSET_TASKS}
@@ -199,9 +199,7 @@ def _check(sets: Sequence[HashedSet]) -> None:
 
 def _numbered(training: Path | str | Iterable[Row]) -> Iterator[NumberedRow]:
     """Rows with their numbers from 1; blank lines of a text file are numbered but left out."""
-    from simcse_kit.data import read_rows
-    from simcse_kit.lines import text_blocks
-    from simcse_kit.readers import data_suffix
+    from simcse_kit.data import data_suffix, read_rows, text_blocks
 
     if not isinstance(training, str | Path):
         for number, row in enumerate(map(as_texts, training), start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simcse_kit.evaluation.leakage import LeakageReport, Overlap, TrainingLeakage
+from simcse_kit.evaluation.leakage.search import LeakageReport, Overlap, TrainingLeakage
 from simcse_kit.evaluation.tables import Cell, Cells, escaped
 
 _SHOWN = 120  # characters of an example

@@ -24,7 +24,7 @@ from simcse_kit.evaluation.embedding import (
     pair_cosines,
 )
 from simcse_kit.evaluation.statistics import percentile_interval
-from simcse_kit.evaluation.sts_data import PairTask, load_pair_file
+from simcse_kit.evaluation.sts import PairTask, load_pair_file
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 
 # Elements in a block of resamples.

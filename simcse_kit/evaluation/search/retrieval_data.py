@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from simcse_kit.data import MISSING, Table, read_table
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.retrieval import Relevance
-from simcse_kit.readers import MISSING, Table, read_table
+from simcse_kit.evaluation.search.retrieval import Relevance
 
 #: Our columns of the three files, and what they are called unless a mapping says otherwise.
 COLUMNS: Mapping[str, Sequence[str]] = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.mean_intervals import mean_estimates
-from simcse_kit.evaluation.retrieval import by_query
-from simcse_kit.evaluation.retrieval_data import RetrievalTask
+from simcse_kit.evaluation.search.retrieval import by_query
+from simcse_kit.evaluation.search.retrieval_data import RetrievalTask
+from simcse_kit.evaluation.statistics import mean_estimates
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 
 METRICS = ("recall@1", "recall@5", "recall@10", "recall@100", "mrr@10", "ndcg@10")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.influence import influence, sharing_covariance
-from simcse_kit.evaluation.resampling import resampled_spearman, spearman
+from simcse_kit.evaluation.statistics.influence import influence, sharing_covariance
+from simcse_kit.evaluation.statistics.resampling import resampled_spearman, spearman
 
 _THREADS = 4
 # Sums of the cubes of ranks must stay below 2⁶³.

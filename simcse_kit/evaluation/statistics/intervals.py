@@ -5,10 +5,10 @@ their inversion, so that p ≤ 0.05 exactly where the 95 % interval of the diffe
 (Efron & Tibshirani 1993, ch. 13; Davison & Hinkley 1997, § 5.2). They speak of other test pairs
 for the same models; what other training seeds would do is in `seeds`.
 
-Plain percentiles, because they suffice: `eval/interval_coverage.py` simulates how often they hold
-the truth and how often the test errs. BCa, Fisher's z and the centred bootstrap were tried beside
-them from 50 pairs to 1,500 and ρ = 0.3 to 0.9; the intervals were no better, the test of centred
-draws more conservative in small sets.
+Plain percentiles, because they suffice: `eval/quality/interval_coverage.py` simulates how often
+they hold the truth and how often the test errs. BCa, Fisher's z and the centred bootstrap were
+tried beside them from 50 pairs to 1,500 and ρ = 0.3 to 0.9; the intervals were no better, the test
+of centred draws more conservative in small sets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.bootstrap import Figure
+from simcse_kit.evaluation.statistics.bootstrap import Figure
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simcse_kit.evaluation.statistics import Estimate, percentile_interval
+from simcse_kit.evaluation.statistics.intervals import Estimate, percentile_interval
 
 # Elements in a block of resamples.
 _BLOCK = 1 << 20

@@ -10,7 +10,7 @@ alike, and that is the covariance of different seeds over the resamples of `boot
 Degrees of freedom are Welch's and Satterthwaite's (Welch 1947), with K − 1 for s² and no limit for
 the covariance, which thousands of pairs determine. Resampling the seeds as well, the hierarchical
 bootstrap, is no way for 3 or 5 of them: it finds only (K − 1)/K of s² and knows no t.
-`eval/interval_coverage.py` simulates both functions.
+`eval/quality/interval_coverage.py` simulates both functions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.bootstrap import Figure
-from simcse_kit.evaluation.statistics import Comparison, Interval
+from simcse_kit.evaluation.statistics.bootstrap import Figure
+from simcse_kit.evaluation.statistics.intervals import Comparison, Interval
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.bootstrap import Bootstrap
-from simcse_kit.evaluation.seeds import compare_recipes
-from simcse_kit.evaluation.statistics import Comparison, compare, holm
-from simcse_kit.evaluation.sts import PairTask, STSResult
-from simcse_kit.evaluation.sts_data import SUITE
-from simcse_kit.evaluation.sts_intervals import STSIntervals, read_intervals, resample
+from simcse_kit.evaluation.statistics import Bootstrap, Comparison, compare, compare_recipes, holm
+from simcse_kit.evaluation.sts.intervals import STSIntervals, read_intervals, resample
+from simcse_kit.evaluation.sts.suite import PairTask, STSResult
+from simcse_kit.evaluation.sts.tasks import SUITE
 
 AVERAGE = "average"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simcse_kit.evaluation.embedding import Encoder, model_settings
-from simcse_kit.evaluation.sts import evaluate
-from simcse_kit.evaluation.sts_data import PairTask
-from simcse_kit.evaluation.sts_intervals import intervals
+from simcse_kit.evaluation.sts.intervals import intervals
+from simcse_kit.evaluation.sts.suite import evaluate
+from simcse_kit.evaluation.sts.tasks import PairTask
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 
 

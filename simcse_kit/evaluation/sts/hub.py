@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sick_split import test_rows
+from simcse_kit.evaluation.sts.sick_split import test_rows
 
 logger = logging.getLogger(__name__)
 

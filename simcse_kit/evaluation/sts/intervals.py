@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.bootstrap import Bootstrap, PairScores, bootstrap
-from simcse_kit.evaluation.seeds import summarise_seeds
-from simcse_kit.evaluation.statistics import Interval, estimate
-from simcse_kit.evaluation.sts import Geometry, PairTask, STSResult, TaskScore
+from simcse_kit.evaluation.statistics import (
+    Bootstrap,
+    Interval,
+    PairScores,
+    bootstrap,
+    estimate,
+    summarise_seeds,
+)
+from simcse_kit.evaluation.sts.suite import Geometry, PairTask, STSResult, TaskScore
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts_data import SUITE
+from simcse_kit.evaluation.sts.tasks import SUITE
 
 ProtocolName = Literal["senteval-all", "mean", "wmean", "mteb"]
 #: The seven tasks as MTEB has them: SICK-R with the pairs of all splits.

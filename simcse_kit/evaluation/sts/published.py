@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simcse_kit.evaluation.sts_data import SUITE
+from simcse_kit.evaluation.sts.tasks import SUITE
 
 
 @dataclass(frozen=True)

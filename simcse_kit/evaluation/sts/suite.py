@@ -24,8 +24,8 @@ from simcse_kit.evaluation.embedding import (
     model_settings,
     pair_cosines,
 )
-from simcse_kit.evaluation.protocols import protocol_of
-from simcse_kit.evaluation.sts_data import (
+from simcse_kit.evaluation.sts.protocols import protocol_of
+from simcse_kit.evaluation.sts.tasks import (
     PUBLISHED,
     SUBSET_TASKS,
     SUITE,

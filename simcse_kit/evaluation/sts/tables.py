@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.protocols import departures, protocol_of
-from simcse_kit.evaluation.published import Published
-from simcse_kit.evaluation.sts import STSResult
-from simcse_kit.evaluation.sts_comparison import AVERAGE, TESTS, STSComparison, shown_p
-from simcse_kit.evaluation.sts_data import SUBSET_TASKS, SUITE
-from simcse_kit.evaluation.sts_intervals import STSIntervals
+from simcse_kit.evaluation.sts.comparison import AVERAGE, TESTS, STSComparison, shown_p
+from simcse_kit.evaluation.sts.intervals import STSIntervals
+from simcse_kit.evaluation.sts.protocols import departures, protocol_of
+from simcse_kit.evaluation.sts.published import Published
+from simcse_kit.evaluation.sts.suite import STSResult
+from simcse_kit.evaluation.sts.tasks import SUBSET_TASKS, SUITE
 from simcse_kit.evaluation.tables import Cell, Cells, draw, draw_markdown
 
 if TYPE_CHECKING:

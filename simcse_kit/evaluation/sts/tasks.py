@@ -214,7 +214,7 @@ def _task(
 
 
 def _from_hub(name: str, counts: Mapping[str, int]) -> PairTask:
-    from simcse_kit.evaluation.hub import load_pairs
+    from simcse_kit.evaluation.sts.hub import load_pairs
 
     pairs, source = load_pairs(name)
     check_count(f"{name} ({source})", sum(counts.values()), len(pairs), "rated pairs")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcse_kit.evaluation.sts_comparison import AVERAGE, shown_p
+from simcse_kit.evaluation.sts import AVERAGE, shown_p
 from simcse_kit.report.charts.chart import LEGEND, Chart, label, mark, model_paint, numbered, span
 from simcse_kit.report.svg import bare, canvas, paint, to_svg
 from simcse_kit.report.words import brief, signed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from simcse_kit.evaluation.sts_comparison import AVERAGE
+from simcse_kit.evaluation.sts import AVERAGE
 from simcse_kit.report.svg import TEXT, paint
 from simcse_kit.report.words import minus
 

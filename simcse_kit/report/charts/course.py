@@ -26,7 +26,7 @@ _CURVES = (
 
 def curves(name: str, run: Run, number: int) -> Chart | None:
     """The course of a training: dev Spearman, loss, alignment and uniformity, by step."""
-    from simcse_kit.evaluation.plots import best_step, series
+    from simcse_kit.evaluation import best_step, series
 
     panels = [(*panel, *series(run.history, panel[0])) for panel in _CURVES]
     panels = [panel for panel in panels if panel[3]]

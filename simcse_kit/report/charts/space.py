@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def plane(report: Report) -> Chart | None:
     """Alignment against uniformity, with intervals: the good corner is the lower left one."""
-    from simcse_kit.evaluation.plots import place_labels
+    from simcse_kit.evaluation import place_labels
 
     known = [
         (number, model) for number, model in numbered(report) if "alignment" in model.space.figures

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.classes import accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1
 
 
 def answers(seed: int, n: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

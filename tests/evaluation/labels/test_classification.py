@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import BagOfWords
-from mini_transfer import text
 from sklearn.metrics import f1_score
 
+from mini_senteval import BagOfWords
+from mini_transfer import text
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.classes import class_numbers
-from simcse_kit.evaluation.classification import evaluate_classification, evaluate_few_shot
-from simcse_kit.evaluation.clustering import LabelledTask
-from simcse_kit.evaluation.probe import linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.labels.classes import class_numbers
+from simcse_kit.evaluation.labels.classification import evaluate_classification, evaluate_few_shot
+from simcse_kit.evaluation.labels.clustering import LabelledTask
+from simcse_kit.evaluation.labels.probe import linear_probe, nearest_neighbours, split
 
 
 def labelled(n: int = 240, seed: int = 0, name: str = "topics") -> LabelledTask:

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.clustering import (
+from simcse_kit.evaluation.labels.clustering import (
     LabelledTask,
     cluster_agreement,
     evaluate_clustering,

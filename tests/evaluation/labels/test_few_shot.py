@@ -10,7 +10,7 @@ from scipy.stats import t
 from sklearn.neighbors import KNeighborsClassifier
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.few_shot import few_shot, mean_accuracy
+from simcse_kit.evaluation.labels.few_shot import few_shot, mean_accuracy
 from simcse_kit.geometry import normalize
 
 

@@ -9,8 +9,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedKFold
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.logistic import as_features
-from simcse_kit.evaluation.probe import STRENGTHS, linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.labels.logistic import as_features
+from simcse_kit.evaluation.labels.probe import STRENGTHS, linear_probe, nearest_neighbours, split
 
 
 def cloud(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,22 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import BagOfWords
-from mini_transfer import MINI, build_transfer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 
+from mini_senteval import BagOfWords
+from mini_transfer import MINI, build_transfer
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation import task_result, transfer
-from simcse_kit.evaluation.transfer import (
+from simcse_kit.evaluation import task_result
+from simcse_kit.evaluation.labels import transfer
+from simcse_kit.evaluation.labels.transfer import (
     SUITE,
     TransferResult,
     evaluate_transfer,
     pair_features,
     score_task,
 )
-from simcse_kit.evaluation.transfer_data import TransferTask, load_transfer
+from simcse_kit.evaluation.labels.transfer_data import TransferTask, load_transfer
 
 
 @pytest.fixture(scope="module")

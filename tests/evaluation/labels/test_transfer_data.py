@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_transfer import MINI, build_transfer
 
+from mini_transfer import MINI, build_transfer
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.transfer_data import PUBLISHED, SUITE, load_transfer
+from simcse_kit.evaluation.labels.transfer_data import PUBLISHED, SUITE, load_transfer
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WORDS
 from safetensors.numpy import save_file
 
+from conftest import WORDS
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.hashes import (
+from simcse_kit.evaluation.leakage.hashes import (
     Hasher,
     folded_words,
     hash_file,
@@ -23,9 +23,9 @@ from simcse_kit.evaluation.hashes import (
     union,
     write_hashes,
 )
-from simcse_kit.evaluation.leakage import check_leakage, overlap, overlaps, training_leakage
-from simcse_kit.evaluation.leakage_report import markdown
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.leakage.search import check_leakage, overlap, overlaps, training_leakage
+from simcse_kit.evaluation.leakage.tables import markdown
+from simcse_kit.evaluation.sts.tasks import PairTask
 
 PAIRS = [
     ("The cat doesn't sit on the mat.", "A cat is sitting outside, on a red mat!"),
@@ -78,8 +78,8 @@ def test_chunks_and_several_sets_change_nothing(monkeypatch: pytest.MonkeyPatch)
     whole = training_leakage(training, sets).leaks
     alone = tuple(training_leakage(training, [one]).leaks[0] for one in sets)
     assert whole == alone
-    monkeypatch.setattr("simcse_kit.evaluation.leakage._CHUNK", 7)
-    monkeypatch.setattr("simcse_kit.evaluation.hashes._VOCABULARY", 3)
+    monkeypatch.setattr("simcse_kit.evaluation.leakage.search._CHUNK", 7)
+    monkeypatch.setattr("simcse_kit.evaluation.leakage.hashes._VOCABULARY", 3)
     assert training_leakage(iter(training), sets).leaks == whole
 
 

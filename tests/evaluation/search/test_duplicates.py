@@ -10,12 +10,12 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.duplicates import (
+from simcse_kit.evaluation.search.duplicates import (
     duplicate_scores,
     evaluate_duplicates,
     load_duplicates,
 )
-from simcse_kit.evaluation.sts_data import PairTask
+from simcse_kit.evaluation.sts.tasks import PairTask
 
 
 def pairs(n: int = 200, seed: int = 0, digits: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.retrieval import Relevance, by_query, retrieval
+from simcse_kit.evaluation.search.retrieval import Relevance, by_query, retrieval
 
 
 def embeddings(n: int, seed: int = 0, d: int = 6) -> np.ndarray:

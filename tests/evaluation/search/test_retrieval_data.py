@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.retrieval_data import load_beir, load_retrieval
-from simcse_kit.evaluation.retrieval_task import evaluate_retrieval
+from simcse_kit.evaluation.search.retrieval_data import load_beir, load_retrieval
+from simcse_kit.evaluation.search.retrieval_task import evaluate_retrieval
 
 QUERIES = [
     {"_id": "q1", "text": "who plays the guitar?", "metadata": {}},

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree
 from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import spearmanr, t, ttest_ind
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "eval"))  # eval/ is no package
-
-import interval_coverage
+from eval.quality import interval_coverage
+from mini_senteval import MINI, BagOfWords, build_tree
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.bootstrap import Bootstrap, Figure, PairScores, bootstrap
-from simcse_kit.evaluation.seeds import compare_recipes, summarise_seeds
-from simcse_kit.evaluation.statistics import (
+from simcse_kit.evaluation.statistics.bootstrap import Bootstrap, Figure, PairScores, bootstrap
+from simcse_kit.evaluation.statistics.intervals import (
     Interval,
     compare,
     compare_many,
@@ -25,8 +21,9 @@ from simcse_kit.evaluation.statistics import (
     holm,
     percentile_interval,
 )
-from simcse_kit.evaluation.sts import SUITE, evaluate, load_tasks
-from simcse_kit.evaluation.sts_intervals import intervals, resample
+from simcse_kit.evaluation.statistics.seeds import compare_recipes, summarise_seeds
+from simcse_kit.evaluation.sts.intervals import intervals, resample
+from simcse_kit.evaluation.sts.suite import SUITE, evaluate, load_tasks
 
 
 def task(n: int = 80, models: int = 3, seed: int = 0, **more: object) -> PairScores:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from simcse_kit.evaluation import resampling
-from simcse_kit.evaluation.influence import influence, sharing_covariance
-from simcse_kit.evaluation.resampling import counted_spearman, resampled_spearman, spearman
+from simcse_kit.evaluation.statistics import resampling
+from simcse_kit.evaluation.statistics.influence import influence, sharing_covariance
+from simcse_kit.evaluation.statistics.resampling import (
+    counted_spearman,
+    resampled_spearman,
+    spearman,
+)
 
 
 def scored(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

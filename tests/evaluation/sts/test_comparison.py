@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree, toy_task
 from scipy.stats import spearmanr
 
+from mini_senteval import MINI, BagOfWords, build_tree, toy_task
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.published import published
-from simcse_kit.evaluation.report import (
+from simcse_kit.evaluation.sts.comparison import AVERAGE, check_contenders, compare_results
+from simcse_kit.evaluation.sts.intervals import intervals, mean_result, summarise_runs
+from simcse_kit.evaluation.sts.published import published
+from simcse_kit.evaluation.sts.suite import SUITE, PairTask, STSResult, evaluate, load_tasks
+from simcse_kit.evaluation.sts.tables import (
     comparison_markdown,
     comparison_table,
     markdown_table,
     sts_table,
 )
-from simcse_kit.evaluation.sts import SUITE, PairTask, STSResult, evaluate, load_tasks
-from simcse_kit.evaluation.sts_comparison import AVERAGE, check_contenders, compare_results
-from simcse_kit.evaluation.sts_intervals import intervals, mean_result, summarise_runs
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import BagOfWords, scored_pair
 
+from mini_senteval import BagOfWords, scored_pair
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation import hub, sick_split
-from simcse_kit.evaluation.sts import PUBLISHED, evaluate, load_tasks
+from simcse_kit.evaluation.sts import hub, sick_split
+from simcse_kit.evaluation.sts.suite import PUBLISHED, evaluate, load_tasks
 
 
 class Column(dict[str, list[Any]]):

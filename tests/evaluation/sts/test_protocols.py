@@ -7,10 +7,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree
 
+from mini_senteval import MINI, BagOfWords, build_tree
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.protocols import (
+from simcse_kit.evaluation.sts.protocols import (
     PROTOCOLS,
     ProtocolName,
     departures,
@@ -18,8 +18,8 @@ from simcse_kit.evaluation.protocols import (
     protocol,
     protocol_of,
 )
-from simcse_kit.evaluation.published import PUBLISHED_ROWS, nearest_encoder, published
-from simcse_kit.evaluation.sts import SUITE, evaluate, load_tasks
+from simcse_kit.evaluation.sts.published import PUBLISHED_ROWS, nearest_encoder, published
+from simcse_kit.evaluation.sts.suite import SUITE, evaluate, load_tasks
 
 
 def test_every_name_is_a_protocol_of_seven_tasks_and_says_what_it_is() -> None:

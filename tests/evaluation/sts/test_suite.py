@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree, sentence, toy_task
 from scipy.stats import pearsonr, spearmanr
 
+from mini_senteval import MINI, BagOfWords, build_tree, sentence, toy_task
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import SUITE, PairTask, evaluate, load_stsb, load_tasks
+from simcse_kit.evaluation.sts.suite import SUITE, PairTask, evaluate, load_stsb, load_tasks
 from simcse_kit.geometry import alignment, uniformity
 
 

@@ -6,11 +6,18 @@ import io
 from pathlib import Path
 
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree
 
+from mini_senteval import MINI, BagOfWords, build_tree
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.report import markdown_table, sts_table
-from simcse_kit.evaluation.sts import SUITE, PairTask, STSResult, evaluate, load_stsb, load_tasks
+from simcse_kit.evaluation.sts.suite import (
+    SUITE,
+    PairTask,
+    STSResult,
+    evaluate,
+    load_stsb,
+    load_tasks,
+)
+from simcse_kit.evaluation.sts.tables import markdown_table, sts_table
 
 
 @pytest.fixture(scope="module")

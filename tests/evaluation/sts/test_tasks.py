@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mini_senteval import MINI, BagOfWords, build_tree, scored_pair, write
 
+from mini_senteval import MINI, BagOfWords, build_tree, scored_pair, write
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts import evaluate
-from simcse_kit.evaluation.sts_data import PUBLISHED, SUITE, PairTask, load_stsb, load_tasks
+from simcse_kit.evaluation.sts.suite import evaluate
+from simcse_kit.evaluation.sts.tasks import PUBLISHED, SUITE, PairTask, load_stsb, load_tasks
 
 
 @pytest.fixture(scope="module")

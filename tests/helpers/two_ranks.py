@@ -17,17 +17,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from simcse_kit import distributed
-from simcse_kit.config import TrainConfig
-from simcse_kit.contrastive import ContrastiveModel
-from simcse_kit.data import Rows
-from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.evaluation.sts import PairTask
-from simcse_kit.masked_lm import MaskedLanguageModel
+from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.data.rows import Rows
+from simcse_kit.encoder.persistence import Head
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
+from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.objectives.info_nce import InfoNCE
-from simcse_kit.packing import PackedBatch
-from simcse_kit.persistence import Head
-from simcse_kit.training import TrainResult, train
+from simcse_kit.training import distributed
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.contrastive import ContrastiveModel
+from simcse_kit.training.masked_lm import MaskedLanguageModel
+from simcse_kit.training.run import TrainResult, train
 
 ROWS = 7  # of the joined batch: 4 on rank 0 and 3 on rank 1
 WORDS = ["dog", "king", "bird", "street", "song", "plays", "reads", "red", "small", "first"]
@@ -155,7 +155,7 @@ def told(result: TrainResult) -> dict[str, Any]:
 
 def _interrupted(encoder: str, folder: Path) -> str:
     """Ctrl-C on rank 1 alone, in the second step."""
-    from simcse_kit import trainer
+    from simcse_kit.training import trainer
 
     step_end = trainer.GracefulInterrupt.on_step_end
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.evaluation.protocols import PROTOCOLS
-from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.evaluation.sts.protocols import PROTOCOLS
+from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.report.collect import Subject, collect
 from simcse_kit.report.data import Report
 from simcse_kit.report.runs import Run

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from mini_senteval import WORDS, write
 
-from simcse_kit.evaluation.transfer_data import Counts
+from mini_senteval import WORDS, write
+from simcse_kit.evaluation.labels.transfer_data import Counts
 
 MINI: Counts = {
     "MR": {"rt-polarity.pos": 24, "rt-polarity.neg": 24},

@@ -6,6 +6,23 @@ from typer.testing import CliRunner, Result
 
 from simcse_kit.cli import app
 
+SETTINGS = {
+    "pooling": "mean",
+    "per_device_train_batch_size": 8,
+    "max_steps": 4,
+    "eval_steps": 2,
+    "save_steps": 2,
+    "logging_steps": 1,
+    "report_to": "none",
+    "use_cpu": "true",
+}
+
+
+def settings(**changes: object) -> list[str]:
+    return [
+        word for item in (SETTINGS | changes).items() for word in ("--set", f"{item[0]}={item[1]}")
+    ]
+
 
 def run(*arguments: object) -> Result:
     """What a command prints and its exit code."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.evaluation.sts_data import PUBLISHED, SUBSET_TASKS, Counts, PairTask
+from simcse_kit.evaluation.sts.tasks import PUBLISHED, SUBSET_TASKS, Counts, PairTask
 
 _VOCABULARY = """
 man woman girl boy dog cat horse bird plays runs eats sleeps reads sings rides walks in on

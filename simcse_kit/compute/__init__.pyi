@@ -1,0 +1,16 @@
+from .dropout import dropout_rates as dropout_rates
+from .dropout import set_dropout as set_dropout
+from .dropout import use_fast_dropout as use_fast_dropout
+from .fast_layers import held_weights as held_weights
+from .fast_layers import use_fast_layers as use_fast_layers
+from .last_layer import first_token_states as first_token_states
+from .last_layer import use_early_end as use_early_end
+from .memory import keep_buffers as keep_buffers
+from .memory import release_buffers as release_buffers
+from .packing import PackedBatch as PackedBatch
+from .packing import enable_packing as enable_packing
+from .packing import hidden_states as hidden_states
+from .packing import token_batches as token_batches
+from .precision import Precision as Precision
+from .precision import resolve_precision as resolve_precision
+from .whole_layers import use_whole_layers as use_whole_layers

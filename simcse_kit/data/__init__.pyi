@@ -1,0 +1,13 @@
+from .atomic import beside as beside
+from .atomic import check_can_make as check_can_make
+from .atomic import check_can_write as check_can_write
+from .atomic import replacing as replacing
+from .chunks import tokenised as tokenised
+from .lines import text_blocks as text_blocks
+from .readers import MISSING as MISSING
+from .readers import Table as Table
+from .readers import data_suffix as data_suffix
+from .readers import read_table as read_table
+from .rows import Rows as Rows
+from .rows import read_rows as read_rows
+from .tokens import TokenStore as TokenStore

@@ -1,0 +1,9 @@
+from .classification import evaluate_classification as evaluate_classification
+from .classification import evaluate_few_shot as evaluate_few_shot
+from .clustering import evaluate_clustering as evaluate_clustering
+from .clustering import load_labelled as load_labelled
+from .transfer import SUITE as SUITE
+from .transfer import TransferResult as TransferResult
+from .transfer import evaluate_transfer as evaluate_transfer
+from .transfer_data import TransferTask as TransferTask
+from .transfer_data import load_transfer as load_transfer

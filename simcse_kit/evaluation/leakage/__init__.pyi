@@ -1,0 +1,13 @@
+from .hashes import HashedSet as HashedSet
+from .hashes import folded_words as folded_words
+from .hashes import hash_file as hash_file
+from .hashes import hash_task as hash_task
+from .hashes import write_hashes as write_hashes
+from .search import LeakageReport as LeakageReport
+from .search import check_leakage as check_leakage
+from .search import overlaps as overlaps
+from .search import training_leakage as training_leakage
+from .tables import headline as headline
+from .tables import markdown as markdown
+from .tables import quoted as quoted
+from .tables import tables as tables

@@ -1,0 +1,13 @@
+from .bootstrap import Bootstrap as Bootstrap
+from .bootstrap import Figure as Figure
+from .bootstrap import PairScores as PairScores
+from .bootstrap import bootstrap as bootstrap
+from .intervals import Comparison as Comparison
+from .intervals import Interval as Interval
+from .intervals import compare as compare
+from .intervals import estimate as estimate
+from .intervals import holm as holm
+from .intervals import percentile_interval as percentile_interval
+from .mean_intervals import mean_estimates as mean_estimates
+from .seeds import compare_recipes as compare_recipes
+from .seeds import summarise_seeds as summarise_seeds

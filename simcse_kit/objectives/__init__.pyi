@@ -1,0 +1,3 @@
+from .info_nce import InfoNCE as InfoNCE
+from .info_nce import equal_text_mask as equal_text_mask
+from .info_nce import info_nce as info_nce

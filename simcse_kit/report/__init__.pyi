@@ -1,0 +1,11 @@
+from .collect import Subject as Subject
+from .collect import collect as collect
+from .embedding_map import EmbeddingMap as EmbeddingMap
+from .embedding_map import embedding_map as embedding_map
+from .embedding_map import map_page as map_page
+from .html import html as html
+from .latex import latex as latex
+from .markdown import markdown as markdown
+from .runs import Run as Run
+from .runs import read_run as read_run
+from .verdict import verdict as verdict

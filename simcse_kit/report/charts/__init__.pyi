@@ -1,0 +1,11 @@
+from .by_task import differences as differences
+from .by_task import scores as scores
+from .chart import Chart as Chart
+from .chart import label as label
+from .chart import model_paint as model_paint
+from .chart import numbered as numbered
+from .course import curves as curves
+from .space import cosine_limits as cosine_limits
+from .space import densities as densities
+from .space import plane as plane
+from .space import spectrum as spectrum
