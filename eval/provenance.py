@@ -22,8 +22,9 @@ def provenance() -> dict[str, Any]:
     return _provenance(f"python -m {module}")
 
 
-def write(path: Path, figures: dict[str, Any]) -> None:
-    """Figures with their provenance, as JSON."""
+def write(path: Path, figures: dict[str, Any], claim: str) -> None:
+    """Figures with the sentence they stand for and their provenance, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures | {"made": provenance()}, indent=2) + "\n")
+    found = {"claim": claim, **figures, "made": provenance()}
+    path.write_text(json.dumps(found, indent=2) + "\n")
     print(f"written to {path}", file=sys.stderr)

@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from eval.provenance import write
 
@@ -35,13 +36,36 @@ from simcse_kit.encoder import SentenceEncoder
 SHOWN = ("recall@1", "mrr", "alignment", "uniformity")
 
 
-def show(name: str, figures: list[dict[str, float]]) -> None:
-    """Print one line: mean ± sd over the seeds."""
-    cells = []
+def summary(figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (n − 1) over the seeds; one seed has a mean only."""
+    found: dict[str, dict[str, float]] = {}
     for key in SHOWN:
         values = [row[key] for row in figures]
-        sd = f"±{statistics.stdev(values):.2f}" if len(values) > 1 else ""
-        cells.append(f"{statistics.mean(values):.2f}{sd}")
+        found[key] = {"mean": statistics.mean(values)}
+        if len(values) > 1:
+            found[key]["sd"] = statistics.stdev(values)
+    return found
+
+
+def claim(figures: dict[str, Any]) -> str:
+    """What the figures of the result file say."""
+    trained = []
+    for name, rows in figures["variants"].items():
+        recall = summary(rows)["recall@1"]
+        sd = f" ± {recall['sd']:.2f}" if "sd" in recall else ""
+        trained.append(f"{recall['mean']:.2f}{sd} by {name}")
+    return (
+        f"Recall@1 of all-MiniLM-L6-v2 on {figures['held_out']:,} held-out entries is "
+        f"{figures['before']['recall@1']:.2f} as it is, {', '.join(trained)}."
+    )
+
+
+def show(name: str, figures: list[dict[str, float]]) -> None:
+    """Print one line: mean ± sd over the seeds."""
+    cells = [
+        f"{value['mean']:.2f}" + (f"±{value['sd']:.2f}" if "sd" in value else "")
+        for value in summary(figures).values()
+    ]
     print(f"{name:18}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
@@ -82,8 +106,9 @@ def main() -> None:
             "max_steps": options.max_steps,
             "before": before,
             "variants": found,
+            "summary": {name: summary(rows) for name, rows in found.items()},
         }
-        write(options.json, figures)
+        write(options.json, figures, claim(figures))
 
 
 if __name__ == "__main__":

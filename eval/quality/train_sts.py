@@ -54,6 +54,24 @@ def show(name: str, row: dict[str, Any]) -> None:
     print(f"{name:8}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
 
 
+def claim(figures: dict[str, Any]) -> str:
+    """What the figures of the result file say."""
+    average = figures["summary"]["best"]["average"]
+    seeds = figures["seeds"]
+    config = figures.get("config") or figures["settings"]
+    many = f" ± {average['sd']:.2f} (seeds {seeds[0]} to {seeds[-1]})"
+    how = ["through Hugging Face's attention, padded"] if figures.get("padded") else []
+    how += ["in fp32"] if config.get("bf16") is False else []
+    window = config.get("group_window", 1)
+    how += [f"rows grouped by length out of {window} batches"] if window > 1 else []
+    return (
+        f"{figures['model']} has an STS average of {figures['before']['average']:.2f} as it is, "
+        f"and {average['mean']:.2f}{many if len(seeds) > 1 else f' (seed {seeds[0]})'} after "
+        f"{config['max_steps']} steps of {config['per_device_train_batch_size']} rows of "
+        f"{figures['data'].split('.')[0]}{''.join(', ' + one for one in how)}."
+    )
+
+
 def main() -> None:
     """Train and score once a seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,7 +135,7 @@ def main() -> None:
             "summary": summary,
             "training_seconds": seconds,
         }
-        write(options.json, figures)
+        write(options.json, figures, claim(figures))
 
 
 if __name__ == "__main__":

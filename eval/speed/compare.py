@@ -33,7 +33,17 @@ from eval.speed import onnx as speed_onnx
 from eval.speed.host import Stolen
 from eval.speed.machine import MatrixRate
 from eval.speed.ours import CHECKED
-from eval.speed.report import HEADINGS, Pair, add_mfu, cells, machine_line, rate, summarise, table
+from eval.speed.report import (
+    HEADINGS,
+    Pair,
+    add_mfu,
+    cells,
+    claim,
+    machine_line,
+    rate,
+    summarise,
+    table,
+)
 from eval.speed.turns import Setting, Worker, quiet
 from eval.speed.works import WORKS, Evidence
 from simcse_kit.errors import InputError
@@ -286,6 +296,14 @@ def check(options: argparse.Namespace) -> None:
             raise InputError(f"--work {name} has no peer {' or '.join(options.peers)}")
 
 
+def claim_of(figures: dict[str, Any]) -> str:
+    """What the figures of the result file say."""
+    said = claim(figures.get("rows", []), figures["settings"])
+    if "gradcache" in figures:
+        said += " " + speed_gradcache.sentence(figures["gradcache"])
+    return said.strip()
+
+
 def run(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, write; the exit code."""
     import torch
@@ -335,7 +353,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         )
         print(f"\n{speed_gradcache.sentence(figures['gradcache'])}")
     if options.json:
-        write(options.json, figures)
+        write(options.json, figures, claim_of(figures))
     return int(not all(row["agreement"]["ok"] for row in figures.get("rows", [])))
 
 

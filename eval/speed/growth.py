@@ -265,7 +265,23 @@ def run(options: argparse.Namespace) -> None:
             "time_exponents": {name: exponent(rows, "seconds") for name, rows in growth.items()},
             "import_seconds": imports,
         }
-        write(options.json, figures)
+        write(options.json, figures, claim(figures))
+
+
+def claim(figures: dict[str, Any]) -> str:
+    """What the figures of the result file say."""
+    last = {name: rows[-1] for name, rows in figures["growth"].items() if rows}
+    said = [
+        f"{name} of {row['size']:,} takes {row['seconds']:,.0f} s and {row['working_mib']:,.0f} "
+        "MiB beyond input and output"
+        for name, row in last.items()
+    ]
+    said += [
+        f"`{name}` takes {value:.2f} s"
+        for name, value in figures["import_seconds"].items()
+        if "simcse" in name
+    ]
+    return "; ".join(said) + "."
 
 
 def main(given: Sequence[str] | None = None) -> int:

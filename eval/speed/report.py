@@ -22,6 +22,7 @@ HEADINGS = (
     "agreement",
 )
 Pair = tuple[Turn, Turn]
+WORK_NAMES = {"train": "Training", "encode": "`encode`", "sts": "The STS suite"}
 
 
 def rate(turn: Turn) -> float:
@@ -109,6 +110,29 @@ def table(rows: Sequence[Sequence[str]], headings: Sequence[str], markdown: bool
         ).rstrip()
         for line in lines
     )
+
+
+def claim(rows: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
+    """What rows of `eval.speed.compare` say, one sentence a work."""
+    said = []
+    for work in dict.fromkeys(row["work"] for row in rows):
+        against = [
+            f"{row['ratio']['median']:.1f} times the rate of {peer_name(row)}"
+            for row in rows
+            if row["work"] == work
+        ]
+        precision = next(row["ours"]["precision"] for row in rows if row["work"] == work)
+        shape = f" of {settings['shape']}'s shape" if settings["shape"] else ""
+        chosen = "".join(f", {one}" for one in settings["overrides"])
+        said.append(f"{WORK_NAMES[work]}{shape} in {precision}{chosen} has {', '.join(against)}.")
+    return " ".join(said)
+
+
+def peer_name(row: dict[str, Any]) -> str:
+    """The other side of a row in words."""
+    if row["against"] == "onnx":
+        return f"an ONNX Runtime session ({row['peer']['precision']})"
+    return f"sentence-transformers in {row['peer']['precision']}"
 
 
 def machine_line(rates: dict[str, float], threads: int, device: str) -> str:
