@@ -38,7 +38,7 @@ def claim(found: dict[str, Any]) -> str:
         return said + "."
     hits = sum(leak["sentences_hit"] for leak in found["training"]["leaks"])
     rows = found["training"]["rows"]
-    return f"{said}; the {rows:,} training sentences share {hits} sentences with the sets."
+    return f"{said}; {hits or 'none'} of the sets' sentences stand in {rows:,} training rows."
 
 
 def main() -> int:
