@@ -1,82 +1,40 @@
-"""Settings of a training run: declared, checked and explained in one place.
+"""The settings of a training run checked, and built from a recipe and what is set on top.
 
-Names are `transformers.TrainingArguments`' where that class has the setting, and ours otherwise;
-the same names stand in recipes (YAML) and in ``--set key=value``.
+What settings there are: `simcse_kit.training.settings`. The same names stand in recipes (YAML) and
+in ``--set key=value``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import importlib
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
-    Field,
-    TypeAdapter,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from simcse_kit.encoder import Pooling
-from simcse_kit.errors import OTHER_NAMES, InputError, explain_settings, key_error, one_of
+from simcse_kit.errors import InputError, explain_settings, key_error
+from simcse_kit.training.hugging_face import (
+    OWNED,
+    check_choice,
+    check_trackers,
+    checked,
+    training_arguments,
+)
 from simcse_kit.training.recipe_files import SettingsLoader, load_recipe
+from simcse_kit.training.settings import Settings
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-Head = Literal["none", "train_only", "keep"]
-Collapse = Literal["stop", "warn", "off"]
-Layout = Literal["current", "legacy"]
-CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
-# Settings of TrainingArguments that a user may not give, each with the reason.
-OWNED: dict[str, str] = {
-    "output_dir": "it is given by --output-dir",
-    "resume_from_checkpoint": "it is given by --resume",
-    "do_train": "training is what the command does",
-    "do_eval": "evaluation follows from --eval-data and eval_steps",
-    "do_predict": "evaluation follows from --eval-data and eval_steps",
-    "eval_strategy": "evaluation follows from --eval-data and eval_steps",
-    "eval_on_start": "step 0 is evaluated whenever there is a dev set",
-    "load_best_model_at_end": "the best step on dev is always kept apart from the last one",
-    "metric_for_best_model": "the best step is the one with the highest dev Spearman",
-    "greater_is_better": "the best step is the one with the highest dev Spearman",
-    "remove_unused_columns": "the kit's own collator chooses the columns",
-    "label_names": "a contrastive batch has no labels",
-    "label_smoothing_factor": "the contrastive objective has no label smoothing",
-    "dataloader_drop_last": "the last short batch has fewer negatives and is always dropped",
-    "auto_find_batch_size": "the batch size is the number of negatives and must not change unseen",
-    "local_rank": "the launcher sets it",
-    "hub_token": "a token would be written into the run's files; log in with `hf auth login`",
-}
-
-
-def _not_a_bool(value: object) -> object:
-    """YAML's ``yes`` must not become the number 1."""
-    if isinstance(value, bool):
-        raise ValueError("no number")
-    return value
-
-
-def _yaml_off(value: object) -> object:
-    """YAML reads a bare ``off`` as false; here it is a name."""
-    return "off" if value is False else value
-
-
-Int = Annotated[int, BeforeValidator(_not_a_bool)]
-Float = Annotated[float, BeforeValidator(_not_a_bool)]
-
-
-class TrainConfig(BaseModel):
+class TrainConfig(Settings):
     """Every setting of a run, with the defaults of SimCSE's unsupervised BERT-base.
 
     Any other field of `transformers.TrainingArguments` is taken too and handed on, except those
@@ -85,58 +43,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
-    # The method. None leaves the choice to the checkpoint.
-    pooling: Pooling | None = None
-    head: Head = "train_only"  # SimCSE's linear + tanh over the pooled vector
-    temperature: Float = Field(0.05, gt=0)
-    max_length: Int = Field(32, ge=3)  # tokens, special tokens included
-    dropout: Float | None = Field(None, ge=0, lt=1)
-    hard_negative_weight: Float = Field(1.0, gt=0)  # alpha: adds ln alpha to the own negative
-    mask_equal_texts: bool = True  # equal texts in a batch are no negatives of each other
-    mini_batch_size: Int | None = Field(None, ge=1)  # rows encoded at a time (GradCache); None: all
-    # batches out of which rows are grouped by length, for backbones that run padded; 1: none
-    group_window: Int = Field(1, ge=1)
-    gather_negatives: bool = True  # under torchrun: every rank's rows are negatives of every rank's
-    mlm_weight: Float = Field(0.0, ge=0)  # the paper's 0.1 helps transfer, not STS
-    mlm_probability: Float = Field(0.15, gt=0, lt=1)
-
-    # The run.
-    early_stopping_patience: Int | None = Field(None, ge=1)  # evaluations without a new best
-    collapse: Annotated[Collapse, BeforeValidator(_yaml_off)] = "stop"
-    layout: Layout = "current"  # of the saved sentence-transformers folder
-    cache_dir: Path | None = None  # of the token store; None: ~/.cache/simcse_kit
-
-    # Hugging Face's, with their meaning there.
-    learning_rate: Float = Field(3e-5, gt=0)
-    num_train_epochs: Float = Field(1.0, gt=0)
-    max_steps: Int = -1
-    per_device_train_batch_size: Int = 64
-    gradient_accumulation_steps: Int = Field(1, ge=1)  # adds no negatives
-    weight_decay: Float = Field(0.0, ge=0)
-    warmup_steps: Float = Field(0, ge=0)
-    lr_scheduler_type: str = "linear"
-    max_grad_norm: Float = Field(1.0, ge=0)
-    optim: str = "adamw_torch_fused"
-    adam_beta1: Float = Field(0.9, ge=0, lt=1)
-    adam_beta2: Float = Field(0.999, ge=0, lt=1)
-    adam_epsilon: Float = Field(1e-8, gt=0)
-    seed: Int = Field(42, ge=0)
-    data_seed: Int | None = Field(None, ge=0)
-    bf16: bool | None = None  # None: where the hardware multiplies it natively
-    fp16: bool = False
-    use_cpu: bool = False
-    gradient_checkpointing: bool = False
-    torch_compile: bool = False
-    torch_compile_backend: str = "inductor"
-    torch_compile_mode: CompileMode = "reduce-overhead"  # CUDA graphs
-    dataloader_num_workers: Int = Field(0, ge=0)
-    eval_steps: Int = Field(125, ge=1)
-    logging_steps: Int = Field(25, ge=1)
-    save_steps: Int = Field(500, ge=1)
-    save_total_limit: Int | None = Field(2, ge=1)
-    report_to: list[str] = ["tensorboard"]
-    push_to_hub: bool = False
-    hub_model_id: str | None = None
+    # Where each setting was given, as `build_config` knows it.
+    _origin: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -149,7 +57,7 @@ class TrainConfig(BaseModel):
                 raise key_error(key, f"'{key}' cannot be set: {OWNED[key]}")
             if key in cls.model_fields:
                 continue
-            settings[key] = _checked_by_hugging_face(key, settings[key], cls.model_fields)
+            settings[key] = checked(key, settings[key], cls.model_fields)
         return settings
 
     @field_validator("report_to", mode="before")
@@ -162,45 +70,25 @@ class TrainConfig(BaseModel):
     @field_validator("report_to")
     @classmethod
     def _usable_trackers(cls, value: list[str]) -> list[str]:
-        if value in ([], ["tensorboard"]):
-            return value  # spares the import
-        from transformers.integrations import get_available_reporting_integrations
-        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-        for name in value:
-            if name not in INTEGRATION_TO_CALLBACK and name != "all":
-                known = ["none", "all", *INTEGRATION_TO_CALLBACK]
-                raise key_error("report_to", f"report_to {one_of(known, name)}")
-            if name not in get_available_reporting_integrations() and name != "all":
-                raise key_error("report_to", f"report_to {name} needs that package; install it")
+        if value not in ([], ["tensorboard"]):  # spares the import
+            check_trackers(value)
         return value
 
-    @field_validator("lr_scheduler_type", "optim")
+    @field_validator("lr_scheduler_type", "optim", "torch_compile_backend")
     @classmethod
-    def _one_of_hugging_faces(cls, value: str, info: Any) -> str:
-        if value == cls.model_fields[info.field_name].default:
-            return value  # spares the import
-        where = {
-            "lr_scheduler_type": ("transformers.trainer_utils", "SchedulerType"),
-            "optim": ("transformers.training_args", "OptimizerNames"),
-        }
-        module, name = where[info.field_name]
-        choices = [str(item.value) for item in getattr(importlib.import_module(module), name)]
-        if value not in choices:
-            raise key_error(info.field_name, f"{info.field_name} {one_of(choices, value)}")
+    def _one_of_theirs(cls, value: str, info: Any) -> str:
+        if value != cls.model_fields[info.field_name].default:  # spares the import
+            check_choice(info.field_name, value)
         return value
 
-    @field_validator("torch_compile_backend")
+    @field_validator("eval_split")
     @classmethod
-    def _known_backend(cls, value: str) -> str:
-        if value == "inductor":
-            return value  # spares the import
-        from torch._dynamo import list_backends
-
-        choices = [str(name) for name in list_backends(exclude_tags=())]
-        if value not in choices:
+    def _share_or_number(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and value != int(value):
             raise key_error(
-                "torch_compile_backend", f"torch_compile_backend {one_of(choices, value)}"
+                "eval_split",
+                f"eval_split must be a share of the rows below 1, or a whole number of rows, not "
+                f"{value:g}",
             )
         return value
 
@@ -272,40 +160,35 @@ class TrainConfig(BaseModel):
         `bf16` is the precision resolved for this machine, used where the setting says "auto".
         Raises InputError when transformers refuses the settings.
         """
-        from transformers import TrainingArguments
+        return training_arguments(self, output_dir, bf16, extra)
 
-        theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-        settings = {key: value for key, value in self.model_dump().items() if key in theirs}
-        if not self.gradient_checkpointing:
-            del settings["gradient_checkpointing"]  # newer versions call it otherwise and warn
-        if self.bf16 is None:
-            settings["bf16"] = bool(bf16) and not self.fp16
-        settings |= {
-            "output_dir": str(output_dir),
-            "remove_unused_columns": False,
-            "dataloader_drop_last": True,
-            "eval_strategy": "no",
-            # this package compiles by itself (`ContrastiveModel.compile_step`)
-            "torch_compile": False,
-            "torch_compile_backend": None,
-            "torch_compile_mode": None,
+    def for_length(self, steps: int) -> TrainConfig:
+        """With what follows from the run's length and was not set: when to evaluate and save."""
+        own = {"eval_steps": (steps // 10, 125), "save_steps": (steps // 2, 500)}
+        follow = {
+            key: max(1, min(wanted, most))
+            for key, (wanted, most) in own.items()
+            if getattr(self, key) is None
         }
-        # every weight takes part in every step; looking for others would cost each of them
-        settings.setdefault("ddp_find_unused_parameters", False)
-        settings.setdefault("disable_tqdm", not sys.stderr.isatty())
-        # it looks at every step's loss, and so waits for a GPU; only where steps are skipped is
-        # a loss that is not finite no reason to stop, which the collapse alarm sees to
-        settings.setdefault("logging_nan_inf_filter", self.fp16)
-        settings.setdefault("logging_first_step", True)  # the shortest run has something to draw
-        try:
-            return TrainingArguments(**(settings | extra))
-        except (ValueError, TypeError, ImportError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"transformers refuses these training settings: {reason}") from error
+        return self.model_copy(update=follow)
+
+    def origin(self, key: str) -> str | None:
+        """Where a setting was given ("--set …", "recipe …"); "" in Python, None for a default."""
+        if key not in self.model_fields_set:
+            return None
+        return self._origin.get(key, "")
 
 
-def build_config(recipe: str | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
+def build_config(
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, object] | None = None,
+) -> TrainConfig:
     """Return the settings of a recipe (a name or a YAML file) with ``key=value`` changes on top.
+
+    Args:
+        options: settings given by options of their own, ``{"pooling": "mean"}`` for
+            ``--pooling mean``; None stands for an option that was not given.
 
     Raises InputError in one sentence that names the place and the key.
     """
@@ -317,34 +200,19 @@ def build_config(recipe: str | None = None, overrides: Sequence[str] = ()) -> Tr
     for text in overrides:
         key, value = _parse_override(text)
         settings[key], origin[key] = value, f"--set {text}"
+    for key, value in (options or {}).items():
+        if value is None:
+            continue
+        option = f"--{key.replace('_', '-')} {value}"
+        if origin.get(key, "").startswith("--set"):
+            raise InputError(f"{option} and {origin[key]} both set {key}; give one of them")
+        settings[key], origin[key] = value, option
     try:
-        return TrainConfig.model_validate(settings)
+        config = TrainConfig.model_validate(settings)
     except ValidationError as error:
         raise InputError(explain_settings(error, origin)) from None
-
-
-def _checked_by_hugging_face(key: str, value: object, ours: Iterable[str]) -> object:
-    """Check a setting that is not declared here against TrainingArguments (imported only now)."""
-    if key in OTHER_NAMES:
-        raise key_error(key, f"unknown setting '{key}'; it is called {OTHER_NAMES[key]} here")
-    from transformers import TrainingArguments
-
-    theirs: dict[str, Any] = {
-        field.name: field.type for field in dataclasses.fields(TrainingArguments)
-    }
-    if key not in theirs:
-        known = sorted({*ours, *theirs} - set(OWNED))
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean '{near[0]}'?" if near else "see simcse-kit train --help"
-        raise key_error(key, f"unknown setting '{key}'; {hint}")
-    try:
-        TypeAdapter(theirs[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
-            value
-        )
-    except ValidationError:
-        wanted = getattr(theirs[key], "__name__", None) or str(theirs[key])
-        raise key_error(key, f"{key} must be of type {wanted}, not {value!r}") from None
-    return value
+    config._origin.update(origin)
+    return config
 
 
 def _parse_override(text: str) -> tuple[str, object]:

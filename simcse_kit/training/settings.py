@@ -1,0 +1,238 @@
+"""Every setting of a training run: its name, default, bounds and what it is for.
+
+Names are `transformers.TrainingArguments`' where that class has the setting, and ours otherwise.
+How settings agree with each other, and where they are read: `simcse_kit.training.config`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from simcse_kit.encoder import Pooling
+
+Head = Literal["none", "train_only", "keep"]
+Collapse = Literal["stop", "warn", "off"]
+Layout = Literal["current", "legacy"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
+
+def _not_a_bool(value: object) -> object:
+    """YAML's ``yes`` must not become the number 1."""
+    if isinstance(value, bool):
+        raise ValueError("no number")
+    return value
+
+
+def _yaml_off(value: object) -> object:
+    """YAML reads a bare ``off`` as false; here it is a name."""
+    return "off" if value is False else value
+
+
+Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Float = Annotated[float, BeforeValidator(_not_a_bool)]
+
+
+class Settings(BaseModel):
+    """The settings alone; a description says what one does and when to change it."""
+
+    # ---- the method ------------------------------------------------------------------------------
+    pooling: Pooling | None = Field(
+        None,
+        description="How token states become one vector. None: what the model's folder says; a "
+        "plain checkpoint needs one (mean is safe; cls for BERT trained as SimCSE does).",
+    )
+    head: Head = Field(
+        "train_only",
+        description="SimCSE's linear + tanh over the pooled vector: train_only (trained with, left "
+        "out of the saved model), keep (part of it; supervised SimCSE) or none (a model that "
+        "already is a sentence encoder).",
+    )
+    normalize: bool = Field(
+        True,
+        description="The saved model gives vectors of unit length, so a dot product is a cosine. "
+        "Training compares by cosine either way. false: raw lengths.",
+    )
+    temperature: Float = Field(
+        0.05,
+        gt=0,
+        description="Cosines are divided by it. Lower weighs the nearest negatives more; higher "
+        "forgives negatives that are none.",
+    )
+    max_length: Int = Field(
+        32,
+        ge=3,
+        description="Tokens a text is cut to, special tokens included, in training and in the "
+        "saved model. Raise it for paragraphs; time grows with it.",
+    )
+    dropout: Float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Every dropout rate of the backbone. Makes the two views of a text differ. "
+        "None: the model's own.",
+    )
+    hard_negative_weight: Float = Field(
+        1.0,
+        gt=0,
+        description="Weight alpha of a row's own hard negative: adds ln alpha to its logit. "
+        "1: as any other negative.",
+    )
+    mask_equal_texts: bool = Field(
+        True,
+        description="Texts of a batch that are equal to a row's own are no negatives of it. "
+        "false: as the published code.",
+    )
+    mini_batch_size: Int | None = Field(
+        None,
+        ge=1,
+        description="Rows encoded at a time, with the gradient of the whole batch (GradCache): a "
+        "large batch in little memory, for a second forward pass. None: the whole batch.",
+    )
+    group_window: Int = Field(
+        1,
+        ge=1,
+        description="Batches out of which rows are grouped by length, for backbones that run "
+        "padded; costs some quality. 1: none.",
+    )
+    gather_negatives: bool = Field(
+        True,
+        description="On several ranks every rank's rows are negatives of every rank's. false: each "
+        "rank's own alone.",
+    )
+    mlm_weight: Float = Field(
+        0.0,
+        ge=0,
+        description="Weight of an auxiliary masked-LM loss. The paper's 0.1 helps transfer tasks "
+        "and costs some STS.",
+    )
+    mlm_probability: Float = Field(
+        0.15, gt=0, lt=1, description="Share of tokens that the masked-LM loss predicts."
+    )
+
+    # ---- the run ---------------------------------------------------------------------------------
+    eval_split: Float | None = Field(
+        None,
+        gt=0,
+        description="Share (below 1) or number of the rows of pairs that are held out of training "
+        "and choose the best step by recall@1: is each anchor's positive the nearest? For data "
+        "without a scored dev set. None: none are.",
+    )
+    eval_split_seed: Int = Field(
+        0,
+        ge=0,
+        description="Which rows eval_split holds out; the same for all training seeds, so that "
+        "their figures compare.",
+    )
+    early_stopping_patience: Int | None = Field(
+        None,
+        ge=1,
+        description="Evaluations without a new best after which training stops. None: never.",
+    )
+    collapse: Annotated[Collapse, BeforeValidator(_yaml_off)] = Field(
+        "stop",
+        description="What to do when the space collapses to a point or a line: stop, warn or off.",
+    )
+    layout: Layout = Field(
+        "current",
+        description="Of the saved folder. legacy: also for readers before sentence-transformers "
+        "5.4.",
+    )
+    cache_dir: Path | None = Field(
+        None, description="Where tokenised texts are kept. None: ~/.cache/simcse_kit/tokens."
+    )
+
+    # ---- Hugging Face's, with their meaning there -----------------------------------------------
+    learning_rate: Float = Field(
+        3e-5,
+        gt=0,
+        description="Highest step size of the optimizer. 3e-5 suits BERT-base; small encoders take "
+        "more (1e-4 to 3e-4), models already trained for sentences less.",
+    )
+    num_train_epochs: Float = Field(
+        1.0, gt=0, description="Passes over the data, where max_steps does not say otherwise."
+    )
+    max_steps: Int = Field(
+        -1, description="Optimizer steps in all; overrides num_train_epochs. -1: by epochs."
+    )
+    per_device_train_batch_size: Int = Field(
+        64,
+        description="Rows a batch. The other rows of the batch are the negatives, so more is a "
+        "harder task, and needs more memory (see mini_batch_size).",
+    )
+    gradient_accumulation_steps: Int = Field(
+        1,
+        ge=1,
+        description="Batches an optimizer step. Adds no negatives: see mini_batch_size for that.",
+    )
+    weight_decay: Float = Field(0.0, ge=0, description="AdamW's decay of the weights.")
+    warmup_steps: Float = Field(
+        0,
+        ge=0,
+        description="Steps (or, below 1, the share of them) over which the learning rate rises "
+        "from 0. 0.1 helps where the first steps go astray.",
+    )
+    lr_scheduler_type: str = Field(
+        "linear", description="How the learning rate falls after that: linear, cosine, constant…"
+    )
+    max_grad_norm: Float = Field(
+        1.0, ge=0, description="Length to which a longer gradient is cut. 0: not cut."
+    )
+    optim: str = Field("adamw_torch_fused", description="Optimizer, by Hugging Face's name.")
+    adam_beta1: Float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean gradient.")
+    adam_beta2: Float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the mean square.")
+    adam_epsilon: Float = Field(1e-8, gt=0, description="AdamW's guard against division by 0.")
+    seed: Int = Field(
+        42, ge=0, description="Of the head's weights, the order of the rows and dropout."
+    )
+    data_seed: Int | None = Field(None, ge=0, description="Of the order of the rows. None: seed.")
+    bf16: bool | None = Field(
+        None,
+        description="Compute in bf16. None: where the hardware multiplies it natively; false: in "
+        "fp32.",
+    )
+    fp16: bool = Field(False, description="fp16 with loss scaling, for GPUs without bf16.")
+    use_cpu: bool = Field(False, description="Train on the CPU though there is a GPU.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute layers in the backward pass: less memory, more time."
+    )
+    torch_compile: bool = Field(
+        False, description="On a GPU, run the whole step through torch.compile: faster once warm."
+    )
+    torch_compile_backend: str = Field("inductor", description="Of torch.compile.")
+    torch_compile_mode: CompileMode = Field(
+        "reduce-overhead", description="Of torch.compile; reduce-overhead makes CUDA graphs."
+    )
+    dataloader_num_workers: Int = Field(
+        0,
+        ge=0,
+        description="Processes that gather batches; texts are tokenised ahead, so 0 will do.",
+    )
+    eval_steps: Int | None = Field(
+        None,
+        ge=1,
+        description="Steps between evaluations on the dev set; step 0 and the last are scored in "
+        "any case. None: a tenth of the run, at most 125.",
+    )
+    logging_steps: Int = Field(
+        25, ge=1, description="Steps between entries of the log; every evaluation makes one too."
+    )
+    save_steps: Int | None = Field(
+        None,
+        ge=1,
+        description="Steps between checkpoints, from which --resume goes on; the last step has one "
+        "in any case. None: half of the run, at most 500.",
+    )
+    save_total_limit: Int | None = Field(
+        1,
+        ge=1,
+        description="Checkpoints that are kept, the newest; each takes about three times the "
+        "model's size. None: all.",
+    )
+    report_to: list[str] = Field(
+        ["tensorboard"], description="Trackers: tensorboard, wandb, mlflow…, or none."
+    )
+    push_to_hub: bool = Field(False, description="Upload the finished model to the hub.")
+    hub_model_id: str | None = Field(None, description="Its name there. None: the output folder's.")
