@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.embed import embed, similarity
-from simcse_kit.commands.evaluate import compare, evaluate
+from simcse_kit.commands.evaluate import evaluate
 from simcse_kit.commands.geometry import geometry
 from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map

@@ -8,17 +8,12 @@ from typing import Annotated
 import typer
 
 from simcse_kit.commands.console import chatter_on_stderr
-from simcse_kit.commands.options import (
-    HeadOption,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import Model, ModelOptions
 from simcse_kit.errors import InputError
 
 
+@grouped
 def embed(
     model: Model,
     source: Annotated[
@@ -29,10 +24,8 @@ def embed(
     column: Annotated[
         str | None, typer.Option(help="The column to embed, where there are several.")
     ] = None,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    loading: ModelOptions,
 ) -> None:
     """Embed the texts of a file, in its order."""
     from simcse_kit.data import read_rows
@@ -46,29 +39,24 @@ def embed(
                 f"{source} has the columns {', '.join(rows.columns)}; "
                 "say which one to embed with --column"
             )
-        encoder = load_encoder(
-            model, precision=precision, pooling=pooling, head=head, max_length=max_length
-        )
+        encoder = loading.load(model)
         write_embeddings(encoder, rows.columns["text"], output, show_progress=True)
     blank = f" ({rows.blank} blank lines skipped)" if rows.blank else ""
     typer.echo(f"{output}  {len(rows)} x {encoder.dimension} float32{blank}")
 
 
+@grouped
 def similarity(
     model: Model,
     texts: Annotated[list[str], typer.Argument(help="Two texts, or more for a matrix.")],
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    loading: ModelOptions,
 ) -> None:
     """Print the cosine of two texts, or all cosines of several."""
     if len(texts) < 2:
         raise InputError("similarity needs at least two texts; put each in quotes")
     with chatter_on_stderr():
-        encoder = load_encoder(
-            model, precision=precision, pooling=pooling, head=head, max_length=max_length
-        )
+        encoder = loading.load(model)
         cosines = encoder.similarity(texts, texts)
     if len(texts) == 2:
         typer.echo(f"{cosines[0, 1]:.4f}")

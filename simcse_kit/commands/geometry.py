@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.commands.console import chatter_on_stderr, check_outputs, show_table, write_json
-from simcse_kit.commands.options import (
-    DataDir,
-    HeadOption,
-    Json,
-    Markdown,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.console import chatter_on_stderr, show_table
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import DataDir, Model, ModelOptions, Output
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +17,7 @@ if TYPE_CHECKING:
     from simcse_kit.geometry import Space
 
 
+@grouped
 def geometry(
     model: Model,
     source: Annotated[
@@ -40,12 +32,9 @@ def geometry(
     ] = 4.0,
     temperature: Annotated[float, typer.Option(help="Of the effective negatives.")] = 0.05,
     draws: Annotated[int, typer.Option(min=100, help="Resamples for the intervals.")] = 1000,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Measure the geometry of a model's space.
 
@@ -54,14 +43,12 @@ def geometry(
     """
     if source is not None and (data_dir is not None or task is not None):
         raise InputError("geometry is of a FILE or of an STS task, not of both; leave one out")
-    check_outputs(json_file, None)
+    output.check()
     with chatter_on_stderr():
         sentences = _sentences(source, data_dir, task)
         options: dict[str, Any] = sentences.options(threshold=threshold)
         options |= {"temperature": temperature, "draws": draws}
-        encoder = load_encoder(
-            model, precision=precision, pooling=pooling, head=head, max_length=max_length
-        )
+        encoder = loading.load(model)
         if layers:
             from simcse_kit.evaluation import measure_layers
 
@@ -72,18 +59,17 @@ def geometry(
 
             embeddings = embed(encoder, sentences.texts, {"show_progress": True})
             spaces = (measure_space(embeddings, **options),)
-    if json_file is not None:
-        settings = {
-            "model": model,
-            "source": sentences.source,
-            "pooling": "mean of each layer" if layers else encoder.pooling,
-            "precision": encoder.precision,
-            "max_length": encoder.max_length,
-        }
-        found = [space.to_json() for space in spaces]
-        write_json(settings | ({"layers": found} if layers else {"space": found[0]}), json_file)
-    if json_file != "-":
-        _print(spaces, sentences, model, layers, markdown)
+    settings = {
+        "model": model,
+        "source": sentences.source,
+        "pooling": "mean of each layer" if layers else encoder.pooling,
+        "precision": encoder.precision,
+        "max_length": encoder.max_length,
+    }
+    found = [space.to_json() for space in spaces]
+    output.write(settings | ({"layers": found} if layers else {"space": found[0]}))
+    if output.has_table:
+        _print(spaces, sentences, model, layers, output.markdown)
 
 
 def _sentences(source: str | None, data_dir: Path | None, task: str | None) -> Sentences:

@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simcse_kit.commands.console import (
-    chatter_on_stderr,
-    check_outputs,
-    note,
-    show_table,
-    write_json,
-)
-from simcse_kit.commands.options import DataDir, Json, Markdown, Tasks
+from simcse_kit.commands.console import chatter_on_stderr, note, show_table
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import DataDir, Output, Tasks, listed
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation.leakage import HashedSet, LeakageReport
 
 
+@grouped
 def leakage(
     training: Annotated[
         str | None,
@@ -39,14 +35,14 @@ def leakage(
         typer.Option(metavar="DIR", help="Write each set as hashes, which hold no text."),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Rows to show of each set.")] = 1,
-    json_file: Json = None,
-    markdown: Markdown = False,
+    *,
+    output: Output,
 ) -> None:
     """Look for training rows in evaluation sets, and for these in one another.
 
     Sets are STS tasks, files, or hashes of them; without --train only the sets are compared.
     """
-    check_outputs(json_file, save_hashes)
+    output.check(save_hashes)
     with chatter_on_stderr():
         from simcse_kit.evaluation.leakage import check_leakage
 
@@ -54,10 +50,9 @@ def leakage(
         report = check_leakage(sets, training, examples=examples, show_progress=True)
         if save_hashes is not None:
             _save(sets, save_hashes)
-    if json_file is not None:
-        write_json(report.to_json(), json_file)
-    if json_file != "-":
-        _print(report, markdown)
+    output.write(report.to_json())
+    if output.has_table:
+        _print(report, output.markdown)
 
 
 def _sets(data_dir: Path | None, tasks: str | None, hashes: list[Path]) -> list[HashedSet]:
@@ -71,9 +66,8 @@ def _sets(data_dir: Path | None, tasks: str | None, hashes: list[Path]) -> list[
         raise InputError(f"the files of --hashes are of n-grams of {sorted(words)} words; give one")
     if hashes and data_dir is None and tasks is None:
         return sets
-    names = SUITE if tasks is None else [name.strip() for name in tasks.split(",")]
     of = {"words": words.pop()} if words else {}
-    return [hash_task(task, **of) for task in load_tasks(data_dir, names)] + sets
+    return [hash_task(task, **of) for task in load_tasks(data_dir, listed(tasks) or SUITE)] + sets
 
 
 def _save(sets: list[HashedSet], folder: Path) -> None:

@@ -9,15 +9,8 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
-from simcse_kit.commands.options import (
-    HeadOption,
-    Json,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import Json, Model, ModelOptions
 from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
 
@@ -26,6 +19,7 @@ if TYPE_CHECKING:
     from simcse_kit.report import EmbeddingMap
 
 
+@grouped
 def embedding_map(
     model: Model,
     source: Annotated[
@@ -49,10 +43,8 @@ def embedding_map(
     ] = 5_000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     json_file: Json = None,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    loading: ModelOptions,
 ) -> None:
     """Draw a text file's embeddings in the plane, on a web page of one file."""
     check_can_write(html)
@@ -70,9 +62,7 @@ def embedding_map(
         if len(chosen) < len(rows):
             note(f"{max_points:,} of {len(rows):,} texts are drawn (--max-points, seed {seed})")
         texts = [rows.columns["text"][row] for row in chosen]
-        encoder = load_encoder(
-            model, precision=precision, pooling=pooling, head=head, max_length=max_length
-        )
+        encoder = loading.load(model)
         drawn = build(
             texts,
             encoder.encode(texts, show_progress=True),

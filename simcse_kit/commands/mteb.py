@@ -8,18 +8,12 @@ from typing import Annotated
 import typer
 
 from simcse_kit.commands.console import chatter_on_stderr
-from simcse_kit.commands.options import (
-    DataDir,
-    HeadOption,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import DataDir, Model, ModelOptions, listed
 from simcse_kit.data import check_can_make
 
 
+@grouped
 def mteb(
     model: Model,
     output: Annotated[
@@ -33,10 +27,8 @@ def mteb(
     name: Annotated[
         str | None, typer.Option(help="ORGANIZATION/MODEL there. Default: the hub id, or local/….")
     ] = None,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    loading: ModelOptions,
 ) -> None:
     """Write STS results in MTEB's own files.
 
@@ -48,11 +40,9 @@ def mteb(
         from simcse_kit.evaluation import check_tasks, write_mteb
         from simcse_kit.evaluation.sts import evaluate, load_tasks
 
-        chosen = load_tasks(data_dir, [each.strip() for each in tasks.split(",")])
+        chosen = load_tasks(data_dir, listed(tasks))
         check_tasks(chosen)
-        encoder = load_encoder(
-            model, precision=precision, pooling=pooling, head=head, max_length=max_length
-        )
+        encoder = loading.load(model)
         result = evaluate(encoder, chosen, encode_kwargs={"show_progress": True}, name=model)
         files = write_mteb(result, chosen, output, encoder, name=name)
     for task, file in zip(chosen, files, strict=True):

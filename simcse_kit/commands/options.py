@@ -1,32 +1,25 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share: those that go together as a group.
+
+A command takes a group as one keyword (``loading: ModelOptions``), for `grouped` to spell out.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from simcse_kit.commands.console import check_outputs, write_json
 from simcse_kit.encoder import Pooling
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.evaluation.sts import PairTask, Protocol
 
 Model = Annotated[
     str, typer.Argument(help="A hub id, or a Hugging Face or sentence-transformers folder.")
-]
-PoolingOption = Annotated[
-    Pooling | None,
-    typer.Option(help="How token states become one vector. Default: the model's pooling file."),
-]
-HeadOption = Annotated[
-    Literal["none", "keep"] | None,
-    typer.Option(help="Drop the model's dense head, or keep a SimCSE checkpoint's pooler as head."),
-]
-MaxLength = Annotated[int | None, typer.Option(help="Tokens a text is cut to.")]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16"],
-    typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
 ]
 DataDir = Annotated[
     Path | None,
@@ -36,18 +29,7 @@ Tasks = Annotated[
     str | None,
     typer.Option(help="Comma-separated: STS12…STS16, STSB, SICKR, SICKR-MTEB, or your own files."),
 ]
-ProtocolOption = Annotated[
-    Literal["senteval-all", "mean", "wmean", "mteb"],  # `protocols.ProtocolName`, without numpy
-    typer.Option(
-        "--protocol",
-        help="What the figures are: a year's subsets as one, their (weighted) mean, or MTEB's.",
-    ),
-]
 Draws = Annotated[int, typer.Option(min=100, help="Bootstrap resamples for the intervals.")]
-Clustered = Annotated[
-    bool,
-    typer.Option("--clustered", help="Do not take pairs that share a sentence for independent."),
-]
 NoIntervals = Annotated[bool, typer.Option("--no-intervals", help="The figures alone.")]
 PublishedOption = Annotated[
     Literal["near", "all", "none"],
@@ -58,12 +40,105 @@ PublishedOption = Annotated[
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - is stdout.")
 ]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
 Plots = Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures (PNG) there.")]
 
 
-def load_encoder(model: str, **options: Any) -> SentenceEncoder:
-    """The model a command was given, with the options it was given."""
-    from simcse_kit.encoder import SentenceEncoder
+@dataclass(frozen=True)
+class ModelOptions:
+    """How models are loaded."""
 
-    return SentenceEncoder.from_pretrained(model, **options)
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
+    ] = "auto"
+    pooling: Annotated[
+        Pooling | None,
+        typer.Option(help="How token states become one vector. Default: the model's pooling file."),
+    ] = None
+    head: Annotated[
+        Literal["none", "keep"] | None,
+        typer.Option(
+            help="Drop the model's dense head, or keep a SimCSE checkpoint's pooler as head."
+        ),
+    ] = None
+    max_length: Annotated[int | None, typer.Option(help="Tokens a text is cut to.")] = None
+
+    def load(self, model: str) -> SentenceEncoder:
+        """The model a command was given, loaded so."""
+        from simcse_kit.encoder import SentenceEncoder
+
+        return SentenceEncoder.from_pretrained(
+            model,
+            precision=self.precision,
+            pooling=self.pooling,
+            head=self.head,
+            max_length=self.max_length,
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where figures go: a table on stdout, and a file of JSON or JSON on stdout instead."""
+
+    json_file: Json = None
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = (
+        False
+    )
+
+    def check(self, plots: Path | None = None) -> None:
+        """Raise InputError for places that cannot be written, before the work."""
+        check_outputs(self.json_file, plots)
+
+    def write(self, figures: object) -> None:
+        """Write the figures as JSON where that was asked for."""
+        if self.json_file is not None:
+            write_json(figures, self.json_file)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether stdout is for the table, and not for JSON."""
+        return self.json_file != "-"
+
+
+@dataclass(frozen=True)
+class STSOptions:
+    """Which STS tasks, and by which protocol."""
+
+    data_dir: DataDir = None
+    tasks: Tasks = None
+    protocol: Annotated[
+        Literal["senteval-all", "mean", "wmean", "mteb"],  # `protocols.ProtocolName`, without numpy
+        typer.Option(
+            help="What the figures are: a year's subsets as one, their (weighted) mean, or MTEB's."
+        ),
+    ] = "senteval-all"
+
+    def read(self) -> tuple[list[PairTask], Protocol]:
+        """The tasks that were named, the protocol's suite by default, and the protocol."""
+        from simcse_kit.evaluation.sts import load_tasks
+        from simcse_kit.evaluation.sts import protocol as by_name
+
+        named = by_name(self.protocol)
+        return load_tasks(self.data_dir, listed(self.tasks) or named.suite), named
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made."""
+
+    draws: Draws = 10_000
+    clustered: Annotated[
+        bool,
+        typer.Option(
+            "--clustered", help="Do not take pairs that share a sentence for independent."
+        ),
+    ] = False
+
+    def given(self) -> dict[str, Any]:
+        """As keywords for what makes intervals."""
+        return {"draws": self.draws, "clustered": self.clustered}
+
+
+def listed(names: str | None) -> list[str]:
+    """``"STS12, STSB"`` as its names; [] for None."""
+    return [] if names is None else [name.strip() for name in names.split(",")]

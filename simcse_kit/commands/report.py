@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,18 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
-from simcse_kit.commands.options import (
-    Clustered,
-    DataDir,
-    Draws,
-    Json,
-    MaxLength,
-    PoolingOption,
-    Precision,
-    ProtocolOption,
-    Tasks,
-    load_encoder,
-)
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import Json, ModelOptions, Resampling, STSOptions
 from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
 
@@ -31,6 +22,7 @@ if TYPE_CHECKING:
 _POOL = 20_000  # sentences that neighbours are looked for in
 
 
+@grouped
 def report(
     models: Annotated[
         list[str],
@@ -53,9 +45,8 @@ def report(
     base: Annotated[
         bool, typer.Option(help="Compare a single run with the model it began as.")
     ] = True,
-    data_dir: DataDir = None,
-    tasks: Tasks = None,
-    protocol: ProtocolOption = "senteval-all",
+    *,
+    sts: STSOptions,
     train_data: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Training data to look for in the tasks' sentences."),
@@ -67,36 +58,28 @@ def report(
     examples: Annotated[
         int, typer.Option(min=0, max=50, help="Sentences with neighbours, and worst pairs of each.")
     ] = 3,
-    draws: Draws = 10_000,
-    clustered: Clustered = False,
+    resampling: Resampling,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    max_length: MaxLength = None,
+    loading: ModelOptions,
 ) -> None:
     """Report on one model or compare several, on a web page of one file.
 
     Scores with their intervals, geometry, training, neighbours, worst pairs and leakage.
     """
     _check_files(html, markdown, latex, json_file)
-    load = {"precision": precision, "pooling": pooling, "max_length": max_length}
     with chatter_on_stderr():
-        from simcse_kit.evaluation.sts import load_tasks
-        from simcse_kit.evaluation.sts import protocol as by_name
         from simcse_kit.report import collect, verdict
 
-        named = by_name(protocol)
-        subjects = _subjects(models, label or [], base, load)
-        chosen = named.suite if tasks is None else [name.strip() for name in tasks.split(",")]
+        subjects = _subjects(models, label or [], base, loading)
+        tasks, protocol = sts.read()
         found = collect(
             subjects,
-            load_tasks(data_dir, chosen),
-            named=named,
+            tasks,
+            named=protocol,
             training=train_data,
             **_pool(sentences, seed),
             examples=examples,
-            draws=draws,
-            clustered=clustered,
+            **resampling.given(),
             seed=seed,
         )
         for file, make in ((html, _html), (markdown, _markdown), (latex, _latex)):
@@ -151,7 +134,7 @@ def _listed(files: Sequence[Path]) -> str:
 
 
 def _subjects(
-    models: Sequence[str], labels: Sequence[str], base: bool, load: dict[str, Any]
+    models: Sequence[str], labels: Sequence[str], base: bool, loading: ModelOptions
 ) -> list[Subject]:
     from simcse_kit.report import Subject, read_run
     from simcse_kit.training import runs_of
@@ -171,11 +154,11 @@ def _subjects(
         raise InputError("two models have one label; give each its own")
     runs = [read_run(model) for model in models]
     subjects = [
-        Subject(name, partial(load_encoder, model, **load), run)
+        Subject(name, partial(loading.load, model), run)
         for name, model, run in zip(names, models, runs, strict=True)
     ]
     if len(subjects) == 1 and runs[0] is not None and base:
-        before = _before(runs[0], models[0], names[0], load)
+        before = _before(runs[0], models[0], names[0], loading)
         return [before, *subjects] if before is not None else subjects
     return subjects
 
@@ -190,16 +173,16 @@ def _names(models: Sequence[str]) -> list[str]:
     return list(models)
 
 
-def _before(run: Run, model: str, name: str, load: dict[str, Any]) -> Subject | None:
+def _before(run: Run, model: str, name: str, loading: ModelOptions) -> Subject | None:
     """The model a run began as, where it can be had; what is done is said."""
     from simcse_kit.report import Subject
 
     if run.base is None:
         note(f"{model} does not say what it began as; name that model first to compare with it")
         return None
-    pooling = load["pooling"] or run.config.get("pooling")
+    pooling = loading.pooling or run.config.get("pooling")
     try:
-        encoder = load_encoder(run.base, **(load | {"pooling": pooling}))
+        encoder = replace(loading, pooling=pooling).load(run.base)
     except InputError as error:
         note(f"{model} is not compared with {run.base}, which it began as: {error}")
         return None

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
-from simcse_kit.commands.console import chatter_on_stderr, check_outputs, show_table, write_json
-from simcse_kit.commands.options import (
-    HeadOption,
-    Json,
-    Markdown,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.console import chatter_on_stderr, show_table
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import Model, ModelOptions, Output
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation import TaskResult
@@ -43,6 +35,7 @@ def _start(context: typer.Context) -> None:
 
 
 @app.command()
+@grouped
 def classification(
     model: Model,
     file: File,
@@ -58,19 +51,15 @@ def classification(
     ] = 5,
     k: Annotated[int, typer.Option(min=1, help="Nearest neighbours that vote.")] = 10,
     seed: Seed = 0,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Predict labels from embeddings: linear probe and nearest neighbours.
 
     Accuracy and macro-F1 with 95 % intervals, beside the commonest class.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
-    check_outputs(json_file, None)
+    output.check()
     with chatter_on_stderr():
         from simcse_kit.evaluation.labels import evaluate_classification, load_labelled
 
@@ -78,7 +67,7 @@ def classification(
         known = load_labelled(file, named)
         unseen = None if test is None else load_labelled(test, named)
         result = evaluate_classification(
-            load_encoder(model, **load),
+            loading.load(model),
             known,
             unseen,
             test_share=test_share,
@@ -88,10 +77,11 @@ def classification(
             encode_kwargs={"show_progress": True},
             name=model,
         )
-    show_result(result, result.to_json(), json_file, markdown)
+    show_result(result, result.to_json(), output)
 
 
 @app.command()
+@grouped
 def few_shot(
     model: Model,
     file: File,
@@ -105,25 +95,21 @@ def few_shot(
         typer.Option(help="Nearest centroid by cosine, or logistic regression."),
     ] = "centroid",
     seed: Seed = 0,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Predict labels from a few examples of each: N-way K-shot episodes.
 
     Mean accuracy with its 95 % interval over episodes.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
-    check_outputs(json_file, None)
+    output.check()
     with chatter_on_stderr():
         from simcse_kit.evaluation.labels import evaluate_few_shot, load_labelled
 
         examples = load_labelled(file, column_mapping(columns))
         result = evaluate_few_shot(
-            load_encoder(model, **load),
+            loading.load(model),
             examples,
             ways=ways,
             shots=shots,
@@ -135,20 +121,17 @@ def few_shot(
             encode_kwargs={"show_progress": True},
             name=model,
         )
-    show_result(result, result.to_json(), json_file, markdown)
+    show_result(result, result.to_json(), output)
 
 
-def show_result(
-    result: TaskResult, figures: dict[str, Any], json_file: str | None, markdown: bool
-) -> None:
+def show_result(result: TaskResult, figures: dict[str, Any], output: Output) -> None:
     """Write the figures where they were asked for; print the table unless JSON goes to stdout."""
     from simcse_kit.evaluation import task_result
 
-    if json_file is not None:
-        write_json(figures, json_file)
-    if json_file == "-":
+    output.write(figures)
+    if not output.has_table:
         return
-    if markdown:
+    if output.markdown:
         typer.echo(task_result.markdown(result))
     else:
         show_table(task_result.table(result))

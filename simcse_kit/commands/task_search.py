@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
-from simcse_kit.commands.console import chatter_on_stderr, check_outputs
-from simcse_kit.commands.options import (
-    Draws,
-    HeadOption,
-    Json,
-    Markdown,
-    MaxLength,
-    Model,
-    PoolingOption,
-    Precision,
-    load_encoder,
-)
+from simcse_kit.commands.console import chatter_on_stderr
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import Draws, Model, ModelOptions, Output
 from simcse_kit.commands.task import show_result
 from simcse_kit.errors import InputError, one_of
 
@@ -33,6 +24,7 @@ _FILE = ".csv .tsv .jsonl .parquet (.gz too)"
 _SHOWN = {"show_progress": True}
 
 
+@grouped
 def retrieval(
     model: Model,
     folder: Annotated[
@@ -52,19 +44,15 @@ def retrieval(
     ] = "recall@1,recall@5,recall@10,recall@100,mrr@10,ndcg@10",
     columns: ColumnOption = None,
     draws: Draws = 10_000,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Find each query's documents among all: recall, MRR, nDCG.
 
     --column names columns as query.id, query.text, corpus.id, corpus.title, corpus.text,
     relevance.query, relevance.corpus, relevance.grade; by default they are BEIR's.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
     files = (queries, corpus, relevance)
 
     def read() -> RetrievalTask:
@@ -87,26 +75,23 @@ def retrieval(
     given = sum(file is not None for file in files)
     if given != (3 if folder is None else 0):
         raise InputError("give a folder in BEIR's layout, or --queries, --corpus and --relevance")
-    _run(read, judge, model, load, json_file, markdown)
+    _run(read, judge, model, output, loading)
 
 
+@grouped
 def clustering(
     model: Model,
     file: Annotated[Path, typer.Argument(help=f"Texts with labels: {_FILE}.")],
     columns: ColumnOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of k-means.")] = 10,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Compare k-means clusters with labels: V-measure.
 
     The file has the columns text and label, or --column names them: --column text=NAME.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
         from simcse_kit.evaluation.labels import load_labelled
@@ -119,27 +104,24 @@ def clustering(
         runs = range(seeds)
         return evaluate_clustering(encoder, task, seeds=runs, encode_kwargs=_SHOWN, name=model)
 
-    _run(read, judge, model, load, json_file, markdown)
+    _run(read, judge, model, output, loading)
 
 
+@grouped
 def duplicates(
     model: Model,
     file: Annotated[Path, typer.Argument(help=f"Pairs, labelled 1 or 0: {_FILE}.")],
     columns: ColumnOption = None,
     draws: Draws = 1_000,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Tell pairs that mean the same from others: AP, best F1.
 
     The file has the columns sentence1, sentence2 and label (1 for duplicates), or --column names
     them: --column label=NAME.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
         from simcse_kit.evaluation.search import load_duplicates
@@ -151,27 +133,24 @@ def duplicates(
 
         return evaluate_duplicates(encoder, task, draws=draws, encode_kwargs=_SHOWN, name=model)
 
-    _run(read, judge, model, load, json_file, markdown)
+    _run(read, judge, model, output, loading)
 
 
+@grouped
 def pairs(
     model: Model,
     files: Annotated[list[Path], typer.Argument(help=f"Pairs with scores: {_FILE}.")],
     columns: ColumnOption = None,
     draws: Draws = 10_000,
-    json_file: Json = None,
-    markdown: Markdown = False,
-    precision: Precision = "auto",
-    pooling: PoolingOption = None,
-    head: HeadOption = None,
-    max_length: MaxLength = None,
+    *,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Rank pairs as people did, in any language: Spearman.
 
     The files have the columns sentence1, sentence2 and score, or --column names them:
     --column score=NAME. Each file is a task of its own.
     """
-    load = {"precision": precision, "pooling": pooling, "head": head, "max_length": max_length}
 
     def read() -> Any:
         from simcse_kit.evaluation.sts import load_pair_file
@@ -184,7 +163,7 @@ def pairs(
 
         return evaluate_graded(encoder, tasks, draws=draws, encode_kwargs=_SHOWN, name=model)
 
-    _run(read, judge, model, load, json_file, markdown)
+    _run(read, judge, model, output, loading)
 
 
 def _mapping(columns: Sequence[str] | None, ours: Sequence[str]) -> dict[str, str] | None:
@@ -199,13 +178,12 @@ def _run(
     read: Callable[[], Any],
     judge: Callable[[SentenceEncoder, Any], TaskResult],
     model: str,
-    load: dict[str, Any],
-    json_file: str | None,
-    markdown: bool,
+    output: Output,
+    loading: ModelOptions,
 ) -> None:
     """Read the task, then load the model, then judge it; a mistake in a file costs no time."""
-    check_outputs(json_file, None)
+    output.check()
     with chatter_on_stderr():
         task = read()
-        result = judge(load_encoder(model, **load), task)
-    show_result(result, result.to_json(), json_file, markdown)
+        result = judge(loading.load(model), task)
+    show_result(result, result.to_json(), output)

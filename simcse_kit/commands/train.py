@@ -11,8 +11,8 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
-from simcse_kit.commands.evaluate import draw_cosines
 from simcse_kit.commands.options import Plots
+from simcse_kit.commands.showing import draw_cosines
 from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
 from simcse_kit.training import TrainConfig, build_config

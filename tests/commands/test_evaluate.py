@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -57,7 +57,8 @@ def _split(line: str) -> list[str]:
 
 
 def test_the_options_name_every_protocol() -> None:
-    assert get_args(get_args(options.ProtocolOption)[0]) == get_args(ProtocolName)
+    hints = get_type_hints(options.STSOptions)
+    assert get_args(hints["protocol"]) == get_args(ProtocolName)
 
 
 # -- evaluate
