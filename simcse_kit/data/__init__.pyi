@@ -3,7 +3,11 @@ from .atomic import check_can_make as check_can_make
 from .atomic import check_can_write as check_can_write
 from .atomic import replacing as replacing
 from .chunks import tokenised as tokenised
+from .hub import ask_hub as ask_hub
+from .hub import load_dataset as load_dataset
 from .lines import text_blocks as text_blocks
+from .links import linked_texts as linked_texts
+from .nearby import nearby as nearby
 from .readers import MISSING as MISSING
 from .readers import Table as Table
 from .readers import data_suffix as data_suffix

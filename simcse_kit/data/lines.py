@@ -94,3 +94,9 @@ def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         waiting.append(piece[end:])
     if rest := b"".join(waiting):
         yield rest
+
+
+def brief(error: BaseException) -> str:
+    """The first line of another library's message."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:200]

@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data.lines import byte_pieces, is_gzip, text_blocks
+from simcse_kit.data.hub import load_dataset
+from simcse_kit.data.lines import brief, byte_pieces, is_gzip, text_blocks
 from simcse_kit.errors import InputError
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -288,14 +289,14 @@ def _read_parquet(path: Path) -> Table:
     try:
         file = pq.ParquetFile(content)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is not a readable parquet file ({_brief(error)})") from error
+        raise InputError(f"{path}: is not a readable parquet file ({brief(error)})") from error
     names: list[str] = file.schema_arrow.names
 
     def cells(index: int) -> list[Any]:
         try:
             return file.read(columns=[names[index]]).column(0).to_pylist()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            message = f"{path}: column '{names[index]}' cannot be read ({_brief(error)})"
+            message = f"{path}: column '{names[index]}' cannot be read ({brief(error)})"
             raise InputError(message) from error
 
     return Table(str(path), len(names), cells, names)
@@ -313,7 +314,7 @@ def read_saved_dataset(path: Path, split: str) -> Table:
     try:
         saved = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: `datasets` cannot load it ({_brief(error)})") from error
+        raise InputError(f"{path}: `datasets` cannot load it ({brief(error)})") from error
     if isinstance(saved, datasets.DatasetDict):
         if split not in saved:
             raise InputError(f"{path}: has no split '{split}'; it has {', '.join(map(str, saved))}")
@@ -323,18 +324,13 @@ def read_saved_dataset(path: Path, split: str) -> Table:
 
 def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
     """``owner/name`` or ``owner/name:config`` through ``datasets.load_dataset``."""
-    import datasets
-    from huggingface_hub.errors import HfHubHTTPError
-
     repo, _, config = name.partition(":")
-    failures = (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError)
     try:
-        loaded = datasets.load_dataset(repo, config or None, split=split, revision=revision)
-    except failures as error:
+        loaded = load_dataset(repo, config or None, split=split, revision=revision)
+    except InputError as error:
         raise InputError(
-            f"{name}: no such file here, and the Hugging Face hub gave no such dataset "
-            f"({_brief(error)}); check the name, config, split '{split}' and connection, "
-            f"or give a local file"
+            f"{name}: no such file here, and {error}; check the name, config and split "
+            f"'{split}', or give a local file"
         ) from error
     return _dataset_table(f"{name} [{split}]", loaded)
 
@@ -350,9 +346,3 @@ def _dataset_table(source: str, dataset: Any) -> Table:
         return [labels[v] if isinstance(v, int) and 0 <= v < len(labels) else v for v in values]
 
     return Table(source, len(names), cells, names)
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of another library's message."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:200]

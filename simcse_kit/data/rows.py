@@ -9,7 +9,6 @@ blank line; anywhere else an empty cell is an error, for dropping a row in silen
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 import re
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.data.columns import Kind, is_number, meaning
+from simcse_kit.data.nearby import nearby
 from simcse_kit.data.readers import (
     MISSING,
     SUFFIXES,
@@ -118,9 +118,8 @@ def _no_rows(source: str, blank: int) -> InputError:
 def _no_such_file(path: Path) -> InputError:
     if not path.parent.is_dir():
         return InputError(f"{path}: no such file; the folder {path.parent} does not exist")
-    names = [p.name for p in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    hint = f"; did you mean {path.parent / near[0]}?" if near else "; check the path"
+    near = nearby(path, Path.exists, most=1)
+    hint = f"; did you mean {near[0]}?" if near else "; check the path"
     return InputError(f"{path}: no such file{hint}")
 
 

@@ -100,21 +100,6 @@ def _summed(
     return F.cross_entropy(logits, own, reduction="sum")
 
 
-def equal_text_mask(text_ids: Tensor) -> Tensor:
-    """Which in-batch candidates are false negatives because their text equals a row's own.
-
-    Args:
-        text_ids: int ``(B, 2 + K)``: equal numbers for equal texts of anchor, positive and hard
-            negatives. Texts, not embeddings: dropout makes equal texts' embeddings differ.
-
-    Returns:
-        bool ``(B, B·(1 + K))`` in the column order of `info_nce`: candidate ``c`` is masked for
-        anchor ``i`` where it reads as anchor ``i`` or as positive ``i`` does.
-    """
-    candidates = torch.cat([text_ids[:, 1], text_ids[:, 2:].reshape(-1)])
-    return (text_ids[:, 0, None] == candidates) | (text_ids[:, 1, None] == candidates)
-
-
 class InfoNCE(nn.Module):
     """`info_nce` with its temperature τ and hard-negative weight α bound."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from simcse_kit.compute import PackedBatch, use_fast_dropout
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, linked_texts
 from simcse_kit.encoder import Head, SentenceEncoder
-from simcse_kit.objectives import InfoNCE, equal_text_mask
+from simcse_kit.objectives import InfoNCE, equal_text_mask, linked_text_mask
 from simcse_kit.training.collapse import batch_geometry
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import join_rows, launched_together
 from simcse_kit.training.grad_cache import encode_in_chunks
 from simcse_kit.training.masked_lm import MaskedLanguageModel
 from simcse_kit.views import dropout_twins, given_columns
+
+logger = logging.getLogger(__name__)
 
 
 class ContrastiveModel(nn.Module):
@@ -58,7 +61,19 @@ class ContrastiveModel(nn.Module):
         self.masked_lm_weight = masked_lm_weight
         self.mini_batch_size = mini_batch_size
         self.gather_negatives = gather_negatives
+        self.links = torch.empty(0, dtype=torch.int64)
+        self.texts = 0
         self._is_compiled = False
+
+    def link(self, links: np.ndarray, texts: int) -> None:
+        """Take no candidate for a negative that the data pair with the anchor in another row.
+
+        Args:
+            links, texts: as of `simcse_kit.data.linked_texts`: pairs of text numbers, and how many
+                texts are numbered.
+        """
+        self.links = torch.from_numpy(links).to(self.encoder.device)
+        self.texts = texts
 
     def compile_step(self, **settings: Any) -> None:
         """Train through torch.compile, weights and checkpoints as they were.
@@ -126,9 +141,17 @@ class ContrastiveModel(nn.Module):
             text_ids = None if text_ids is None else join_rows(text_ids)
         anchors, positives = z[:, 0], z[:, 1]
         negatives = z[:, 2:] if views > 2 else None
-        mask = None if text_ids is None else equal_text_mask(text_ids)
-        loss = self.objective(anchors, positives, negatives, mask)
+        loss = self.objective(anchors, positives, negatives, self._false_negatives(text_ids))
         return loss, batch_geometry(anchors, positives)
+
+    def _false_negatives(self, text_ids: Tensor | None) -> Tensor | None:
+        """Candidates that the data do not mean as negatives: equal texts, and linked ones."""
+        if text_ids is None:
+            return None
+        mask = equal_text_mask(text_ids)
+        if len(self.links):
+            mask |= linked_text_mask(text_ids, self.links, self.texts)
+        return mask
 
 
 def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
@@ -158,6 +181,25 @@ def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveMod
         mini_batch_size=config.mini_batch_size,
         gather_negatives=config.gather_negatives,
     )
+
+
+def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) -> None:
+    """Tell the model which texts several rows pair, and say how many there are.
+
+    Args:
+        text_ids: of `build_views`; None where no text stands in two places.
+    """
+    if rows.kind == "text" or text_ids is None:
+        return
+    anchors, positives = text_ids[: len(rows)], text_ids[len(rows) : 2 * len(rows)]
+    texts = int(text_ids.max()) + 1
+    links = linked_texts(anchors, positives, texts)
+    if len(links):
+        model.link(links, texts)
+        logger.info(
+            "%s: %d texts have several positives (%d pairs); none of them counts as a negative",
+            *(rows.source, len(np.unique(links // texts)), len(links)),
+        )
 
 
 def build_views(

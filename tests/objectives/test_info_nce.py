@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from simcse_kit.objectives.info_nce import InfoNCE, equal_text_mask, info_nce
+from simcse_kit.objectives.false_negatives import equal_text_mask
+from simcse_kit.objectives.info_nce import InfoNCE, info_nce
 
 
 def by_the_paper(anchors, positives, negatives=None, *, tau, alpha=1.0, masked=None):

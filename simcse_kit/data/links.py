@@ -1,0 +1,27 @@
+"""Which texts the rows call positives of each other, beyond the pair in one row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def linked_texts(anchors: np.ndarray, positives: np.ndarray, texts: int) -> np.ndarray:
+    """The pairs of texts that a row makes, of the texts that stand in several such pairs.
+
+    A text with a single partner needs no entry: its partner is the positive beside it, and equal
+    texts are known by their numbers.
+
+    Args:
+        anchors, positives: int64 ``(N,)``: the number of each row's texts, equal for equal texts.
+        texts: how many numbers there are.
+
+    Returns:
+        int64 ``(L,)``, sorted: ``u · texts + v`` and ``v · texts + u`` for every row ``(u, v)``,
+        where its first text has more than one partner.
+    """
+    keys = np.unique(np.concatenate([anchors * texts + positives, positives * texts + anchors]))
+    first, second = np.divmod(keys, texts)
+    differ = first != second
+    keys, first = keys[differ], first[differ]
+    partners = np.bincount(first, minlength=texts)
+    return keys[partners[first] > 1]

@@ -1,0 +1,59 @@
+"""Which candidates of a batch are no negatives of an anchor, by their texts.
+
+By texts, not by embeddings: dropout makes the embeddings of equal texts differ. Candidates stand in
+the column order of `simcse_kit.objectives.info_nce`: the positives of all rows, then the hard
+negatives of row 0, of row 1, ….
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Pairs of anchor and candidate looked up at a time: bounds memory for batches of thousands.
+_AT_A_TIME = 1 << 20
+
+
+def candidate_texts(text_ids: Tensor) -> Tensor:
+    """The texts of all candidates, int ``(B·(1 + K),)``, of text numbers ``(B, 2 + K)``."""
+    return torch.cat([text_ids[:, 1], text_ids[:, 2:].reshape(-1)])
+
+
+def equal_text_mask(text_ids: Tensor) -> Tensor:
+    """Candidates that read as a row's own anchor or positive.
+
+    Args:
+        text_ids: int ``(B, 2 + K)``: equal numbers for equal texts of anchor, positive and hard
+            negatives.
+
+    Returns:
+        bool ``(B, B·(1 + K))``; the own positive, at ``(i, i)``, is among what is True.
+    """
+    candidates = candidate_texts(text_ids)
+    return (text_ids[:, 0, None] == candidates) | (text_ids[:, 1, None] == candidates)
+
+
+def linked_text_mask(text_ids: Tensor, links: Tensor, texts: int) -> Tensor:
+    """Candidates that some row of the data, in this batch or not, pairs with the anchor's text.
+
+    A question with two answers stands in two rows; each answer is a positive of both, and would
+    else be pushed away from the question by the other row.
+
+    Args:
+        text_ids: int64 ``(B, 2 + K)``, numbers below `texts`.
+        links: int64 ``(L,)``, sorted, ``u · texts + v`` for texts ``u`` and ``v`` that a row pairs,
+            both ways round (`simcse_kit.data.linked_texts`).
+        texts: how many texts are numbered.
+
+    Returns:
+        bool ``(B, B·(1 + K))``. Shapes depend on those of the arguments alone, and nothing waits
+        for the device.
+    """
+    candidates = candidate_texts(text_ids)
+    at_once = max(1, _AT_A_TIME // len(candidates))
+    masks = []
+    for anchors in text_ids[:, 0].split(at_once):
+        keys = anchors[:, None] * texts + candidates  # (b, B·(1 + K))
+        places = torch.searchsorted(links, keys).clamp_(max=len(links) - 1)
+        masks.append(links[places] == keys)
+    return torch.cat(masks)

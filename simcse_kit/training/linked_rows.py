@@ -1,0 +1,80 @@
+"""The order of training rows that keeps those with linked texts out of one batch."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from torch.utils.data import Sampler
+
+#: Waiting rows looked at for one batch, in batches: bounds the work where one text has most rows.
+_LOOK = 100
+
+
+class NoDuplicates(Sampler[int]):
+    """Rows in random order, such that no batch holds a text twice or two that a row pairs.
+
+    The masks of `simcse_kit.objectives` take such candidates out of an anchor's sum; here they do
+    not meet, so that every anchor keeps all its negatives. Rows that fit no batch any more, because
+    what is left all shares a text, fill the last batches as they are: every epoch has every row.
+
+    The order depends on the seed and the epoch alone, so a resumed run goes on where it stopped.
+
+    Args:
+        texts: ``(rows, V)``, the numbers of each row's texts: anchor, positive, hard negatives.
+        batch_size: rows a batch, of all ranks together.
+        seed: of all epochs.
+    """
+
+    def __init__(self, texts: np.ndarray, batch_size: int, seed: int) -> None:
+        self.own = [frozenset(row) for row in texts.tolist()]
+        partners: dict[int, set[int]] = defaultdict(set)
+        for anchor, positive, *_ in texts.tolist():
+            partners[anchor].add(positive)
+            partners[positive].add(anchor)
+        self.partners = [partners[anchor] for anchor in texts[:, 0].tolist()]  # shared, not copied
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.own)).tolist()
+        waiting: deque[int] = deque()  # rows that met a relative, the longest-waiting first
+        coming = iter(order)
+        while True:
+            batch = self._batch(waiting, coming)
+            if len(batch) < self.batch_size:
+                yield from [*batch, *waiting]
+                return
+            yield from batch
+
+    def _batch(self, waiting: deque[int], coming: Iterable[int]) -> list[int]:
+        """A batch of strangers; what had to wait stays in `waiting`."""
+        batch: list[int] = []
+        texts: set[int] = set()
+        apart: set[int] = set()
+        early = tuple(islice(waiting, _LOOK * self.batch_size))
+        for source, again in ((early, True), (coming, False)):
+            for row in source:
+                own, partners = self.own[row], self.partners[row]
+                if texts.isdisjoint(own) and texts.isdisjoint(partners) and apart.isdisjoint(own):
+                    batch.append(row)
+                    texts |= own
+                    apart |= own
+                    apart |= partners
+                    if again:
+                        waiting.remove(row)
+                elif not again:
+                    waiting.append(row)
+                if len(batch) == self.batch_size:
+                    return batch
+        return batch
