@@ -20,6 +20,7 @@ from simcse_kit.commands.options import (
     PublishedOption,
     Resampling,
     STSOptions,
+    known_models,
 )
 from simcse_kit.commands.showing import print_scores, scores_as_json
 from simcse_kit.errors import InputError
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 def compare(
     models: Annotated[
         list[str],
-        typer.Argument(help="Two models or more, or folders of several seeds of a recipe each."),
+        typer.Argument(
+            help="Two models or more, or folders of several seeds of a recipe each.",
+            callback=known_models,
+        ),
     ],
     baseline: Annotated[
         str | None, typer.Option(help="The model the others are compared with. Default: the first.")

@@ -18,8 +18,22 @@ if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
     from simcse_kit.evaluation.sts import PairTask, Protocol
 
+
+def known_models(given: Any) -> Any:
+    """Raise InputError for a model that is nowhere: before the work, of several for any."""
+    from simcse_kit.encoder import find_model
+
+    for model in [given] if isinstance(given, str) else given or []:
+        if not Path(model).is_dir():  # a folder may hold the runs of several seeds
+            find_model(model)
+    return given
+
+
 Model = Annotated[
-    str, typer.Argument(help="A hub id, or a Hugging Face or sentence-transformers folder.")
+    str,
+    typer.Argument(
+        help="A hub id, or a Hugging Face or sentence-transformers folder.", callback=known_models
+    ),
 ]
 DataDir = Annotated[
     Path | None,

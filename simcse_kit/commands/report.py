@@ -12,7 +12,13 @@ import typer
 
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.grouping import grouped
-from simcse_kit.commands.options import Json, ModelOptions, Resampling, STSOptions
+from simcse_kit.commands.options import (
+    Json,
+    ModelOptions,
+    Resampling,
+    STSOptions,
+    known_models,
+)
 from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
 
@@ -26,7 +32,10 @@ _POOL = 20_000  # sentences that neighbours are looked for in
 def report(
     models: Annotated[
         list[str],
-        typer.Argument(help="Models or runs' folders; the others are compared with the first."),
+        typer.Argument(
+            help="Models or runs' folders; the others are compared with the first.",
+            callback=known_models,
+        ),
     ],
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as a web page.")

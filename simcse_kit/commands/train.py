@@ -11,7 +11,7 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
-from simcse_kit.commands.options import Plots
+from simcse_kit.commands.options import Plots, known_models
 from simcse_kit.commands.showing import draw_cosines
 from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
@@ -32,7 +32,10 @@ SETTINGS = (
 
 def train(
     model: Annotated[
-        str, typer.Option(help="The encoder to start from: a hub id or a local folder.")
+        str,
+        typer.Option(
+            help="The encoder to start from: a hub id or a local folder.", callback=known_models
+        ),
     ],
     data: Annotated[
         str,

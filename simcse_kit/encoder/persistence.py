@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
+from simcse_kit.encoder.naming import find_model
 from simcse_kit.encoder.pooling import LAYER_PAIRS
 from simcse_kit.errors import InputError
 
@@ -88,14 +90,13 @@ def load_parts(
         InputError: nothing there, no tokenizer, weights that cannot be read, or modules that
             are not an encoder, a pooling, a dense layer and a normalisation.
     """
-    folder = Path(name)
-    if not folder.is_dir() and (folder.exists() or name.startswith((".", "/", "~"))):
-        what = "is a file, not a model folder" if folder.exists() else "does not exist"
-        raise InputError(f"model {name!r} {what}; give a local folder or a hub id")
+    place = find_model(name, revision=revision, token=token)
+    name = place.name
     hub: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,
         "token": token,
+        "local_files_only": place.local_only,
     }
     try:
         with quietly():
@@ -114,14 +115,17 @@ def load_parts(
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without transformers' load report (on the pooler we drop) and its per-file bars."""
+    """Without transformers' load report (on the pooler we drop), its bars and the hub's retries."""
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hub_verbosity = hub_logging.get_verbosity()
     hf_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
         yield
     finally:
         hf_logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
         if bars:
             hf_logging.enable_progress_bar()
 
@@ -132,6 +136,7 @@ def _has_file(name: str, file: str, hub: dict[str, Any]) -> bool:
         file,
         revision=hub["revision"],
         token=hub["token"],
+        local_files_only=hub["local_files_only"],
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_connection_errors=False,
@@ -141,14 +146,15 @@ def _has_file(name: str, file: str, hub: dict[str, Any]) -> bool:
 
 def _load_advice(name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if not Path(name).is_dir():
+    folder = Path(name)
+    if not folder.is_dir():
         return (
             f"model {name!r} is no local folder and could not be fetched from the hub ({reason}); "
             "check the name and the network, or give a local folder"
         )
-    if not (Path(name) / "config.json").is_file():
-        return f"model folder {name!r} has no config.json; give a folder saved by save_pretrained"
-    if not any(Path(name).glob("*.safetensors")):
+    if not (folder / "config.json").is_file():
+        return f"model folder {name!r} has no config.json; save it again with save_pretrained"
+    if not any(folder.glob("*.safetensors")):
         return f"model folder {name!r} has no safetensors weights; save it again as safetensors"
     return f"model folder {name!r} could not be loaded: {reason}"
 

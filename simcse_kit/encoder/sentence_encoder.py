@@ -137,9 +137,10 @@ class SentenceEncoder(nn.Module):
             name, head=head, revision=revision, trust_remote_code=trust_remote_code, token=token
         )
         if pooling is None and parts.pooling is None:
+            others = [other for other in POOLINGS if other != "mean"]
             raise InputError(
-                f"model {name!r} is a plain checkpoint with no pooling file; choose a pooling "
-                f"({', '.join(POOLINGS)}), for instance mean, or name a recipe that has one"
+                f"model {name!r} is a plain checkpoint with no pooling file; choose a pooling: "
+                f"--pooling mean, in Python pooling='mean' (or {', '.join(others)})"
             )
         if parts.pooling is None:
             logger.info("%s has no pooling file: pooling %s, as chosen", name, pooling)

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from simcse_kit.compute import PackedBatch, hidden_states
-from simcse_kit.encoder import quietly
+from simcse_kit.encoder import find_model, quietly
 from simcse_kit.errors import InputError
 from simcse_kit.training.distributed import sum_over_ranks, world_size
 from simcse_kit.training.grad_cache import chunk_sizes, replayed
@@ -64,8 +64,11 @@ class MaskedLanguageModel(nn.Module):
     def _head(encoder: SentenceEncoder) -> PreTrainedModel:
         try:
             with quietly():
-                model = AutoModelForMaskedLM.from_pretrained(encoder.name, use_safetensors=True)
-        except (OSError, ValueError):
+                place = find_model(encoder.name)
+                model = AutoModelForMaskedLM.from_pretrained(
+                    place.name, use_safetensors=True, local_files_only=place.local_only
+                )
+        except (OSError, ValueError):  # InputError too: the model may be gone since
             try:
                 model = AutoModelForMaskedLM.from_config(encoder.backbone.config)
             except ValueError as error:

@@ -129,7 +129,7 @@ CASES = [
     case("no weights", "similarity {hollow} a b", "hollow", "no safetensors weights"),
     case("broken config.json", "similarity {garbled} a b --pooling cls", "garbled", "config"),
     case("plain checkpoint", "similarity {plain} a b", "plain", "choose a pooling"),
-    case("plain checkpoint to train", TRAIN_TINY.replace("pooling=mean", "seed=1"), "recipe"),
+    case("plain checkpoint to train", TRAIN_TINY.replace("pooling=mean", "seed=1"), "--pooling"),
     case("hub model offline", "similarity nobody/no-model a b", "nobody/no-model", "network"),
     case("pooling option", "similarity {model} a b --pooling cld", "--pooling", "'cls'"),
     case("length option", "similarity {model} a b --max-length 65", "65", "64"),

@@ -235,7 +235,7 @@ def test_bad_folders_and_settings(tiny_encoder, tmp_path, broken, kwargs, says):
 def test_bad_names_and_texts(tiny_encoder, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="could not be fetched from the hub"):
+    with pytest.raises(InputError, match="no folder here and the hub is not asked"):
         load("nobody/nothing")
     encoder = load(tiny_encoder("bert"))
     with pytest.raises(InputError, match="text 1 is a int"):

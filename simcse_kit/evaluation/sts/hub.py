@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from simcse_kit.data import load_dataset
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.sick_split import test_rows
 
@@ -53,14 +54,14 @@ def load_pairs(task: str) -> tuple[list[tuple[str, str, float]], str]:
 
 
 def _load(task: str, path: str, revision: str, split: str) -> Any:
-    from datasets import load_dataset
-
     logger.info("loading %s from %s@%s", task, path, revision)
     try:
-        return load_dataset(path, revision=revision, split=split)
+        return load_dataset(path, None, split=split, revision=revision)
+    except InputError as error:
+        reason = str(error)
     except Exception as error:  # datasets, huggingface_hub, httpx and fsspec each raise their own
-        raise InputError(
-            f"{task} could not be loaded from the hub ({path}@{revision[:8]},"
-            f" {type(error).__name__}): check the network, or give a local SentEval folder"
-            " with --data-dir."
-        ) from error
+        reason = type(error).__name__
+    raise InputError(
+        f"{task} could not be loaded from the hub ({path}@{revision[:8]}): {reason}; "
+        "check the network, or give a local SentEval folder with --data-dir"
+    )

@@ -1,10 +1,8 @@
-"""Loading from the hub, with a stand-in for `datasets.load_dataset`: nothing is downloaded."""
+"""Loading from the hub, with a stand-in for what loads a dataset: nothing is downloaded."""
 
 from __future__ import annotations
 
 import base64
-import sys
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -26,9 +24,7 @@ class Column(dict[str, list[Any]]):
 
 
 def fake_hub(monkeypatch: pytest.MonkeyPatch, load: Callable[..., Any]) -> None:
-    module = types.ModuleType("datasets")
-    module.load_dataset = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(hub, "load_dataset", load)
 
 
 def columns_of(pairs: list[tuple[str, str, float]]) -> Column:
@@ -39,7 +35,7 @@ def columns_of(pairs: list[tuple[str, str, float]]) -> Column:
 def test_the_hub_is_asked_at_pinned_revisions(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str, str]] = []
 
-    def load(path: str, *, revision: str, split: str) -> Column:
+    def load(path: str, config: None, *, revision: str, split: str) -> Column:
         asked.append((path, revision, split))
         return columns_of([scored_pair(np.random.default_rng(len(asked))) for _ in range(12)])
 
