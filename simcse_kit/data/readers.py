@@ -15,14 +15,14 @@ Conventions, format by format (each also gzipped, recognised by content, not by 
   belongs to a well-formed quoted cell, all rows have one width, and something shows the writer's
   intent: a doubled quote inside a quoted cell, a quoted first cell, or a tab or line break inside
   a quoted cell without which the rows would differ in width.
-- ``.jsonl``: one JSON object a line. ``.parquet``: any flat columns, read one by one.
+- ``.jsonl``: one JSON object a line, or one array (then cells have a place and no name).
+- ``.json``: a list of these, or the same lines. ``.parquet``: any flat columns, read one by one.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import re
 from array import array
@@ -32,13 +32,15 @@ from pathlib import Path
 from typing import Any
 
 from simcse_kit.data.hub import load_dataset
+from simcse_kit.data.json_rows import MISSING as MISSING
+from simcse_kit.data.json_rows import JsonColumns, read_json, read_json_lines
 from simcse_kit.data.lines import brief, byte_pieces, is_gzip, text_blocks
 from simcse_kit.errors import InputError
 
-SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
-MISSING = object()  # the cell of a JSON object that lacks the key (null is None)
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 _TURN = 4096  # rows
+_CELL = (1 << 31) - 1  # characters; what C's long holds everywhere
 _QUOTED_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?\n|\Z)')
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Table:
     names: list[str] | None = None  # None: the first row may be a header
     lines: array[int] | None = None  # the line each row starts on, where the format has lines
     blank: int = 0
+    may_have_header: bool = True  # without names: whether the first row could hold them
 
     def where(self, row: int) -> str:
         """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
@@ -85,14 +88,14 @@ def read_table(path: Path) -> Table:
         ".txt": _read_txt,
         ".csv": _read_csv,
         ".tsv": _read_tsv,
-        ".jsonl": _read_jsonl,
+        ".jsonl": lambda file: _json_table(file, read_json_lines),
+        ".json": lambda file: _json_table(file, read_json),
         ".parquet": _read_parquet,
     }
     suffix = data_suffix(path)
     if suffix not in readers:
         known = ", ".join(SUFFIXES)
-        hint = "; write one JSON object a line and name it .jsonl" if suffix == ".json" else ""
-        raise InputError(f"{path}: '{suffix}' is no known format; use {known}, each also .gz{hint}")
+        raise InputError(f"{path}: '{suffix}' is no known format; use {known}, each also .gz")
     return readers[suffix](path)
 
 
@@ -149,6 +152,7 @@ def _quoted_rows(
     path: Path, lines: Iterable[str], options: dict[str, Any]
 ) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line each starts on; a row may go over several lines."""
+    csv.field_size_limit(_CELL)  # Python's own limit is 128 KiB, less than some documents have
     reader = csv.reader(lines, strict=True, **options)
     start = 1
     try:
@@ -239,43 +243,14 @@ def _wrong_width(
     return InputError(f"{path}:{line}: has {counts} {len(first)}{hint}")
 
 
-def _read_jsonl(path: Path) -> Table:
-    columns: dict[str, list[Any]] = {}
-    numbers: array[int] = array("q")
-    blank = 0
-    for first, block in text_blocks(path):
-        for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
-            if not text.strip():
-                blank += 1
-                continue
-            for key, value in _json_object(path, line, text).items():
-                if key not in columns:
-                    columns[key] = [MISSING] * len(numbers)
-                columns[key].append(value)
-            numbers.append(line)
-            for column in columns.values():
-                if len(column) < len(numbers):
-                    column.append(MISSING)
-    values = list(columns.values())
-    return Table(str(path), len(values), values.__getitem__, list(columns), numbers, blank)
-
-
-def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-        if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{path}:{line}: a \\ud… escape is half of a character; write the text as UTF-8"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        hint = "; one object must stand on one line" if text.strip() in ("{", "[", "[{") else ""
-        raise InputError(f"{path}:{line}: is not valid JSON ({error}){hint}") from error
-    if not isinstance(value, dict):
-        kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
-        raise InputError(f'{path}:{line}: is {kind}, not an object like {{"text": "…"}}')
-    return value
+def _json_table(path: Path, read: Callable[[Path], JsonColumns]) -> Table:
+    found = read(path)
+    values = list(found.cells.values())
+    names = list(found.cells) if found.named else None
+    return Table(
+        *(str(path), len(values), values.__getitem__, names, found.lines, found.blank),
+        may_have_header=False,
+    )
 
 
 # ---- typed formats ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simcse_kit.data.readers import MISSING, Table, read_table
+from simcse_kit.data.rows import read_rows
 from simcse_kit.errors import InputError
 
 AWKWARD = ['say "hi", now', "tab\there", "two\nlines", '"', 'a ""b""', "it's", "naïve 猫", "c\r\nd"]
@@ -128,6 +129,47 @@ def test_jsonl_keys_may_come_and_go(tmp_path: Path) -> None:
     assert (places(table), table.blank) == ([1, 3, 4], 1)
 
 
+def test_jsonl_arrays_have_places_and_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", '["anchor", "b"]\n\n["c", "d"]\n')
+    table = read_table(path)
+    assert (table.names, rows(table)) == (None, [("anchor", "b"), ("c", "d")])
+    assert places(table) == [1, 3]
+    pairs = read_rows(path)
+    assert pairs.columns == {"anchor": ["anchor", "c"], "positive": ["b", "d"]}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"anchor": "a", "positive": "b"}, {"positive": "d", "anchor": "c"}],
+        [["a", "b"], ["c", "d"]],
+    ],
+    ids=["objects", "arrays"],
+)
+def test_json_is_a_list_of_rows_or_its_lines(
+    tmp_path: Path, records: list[object], indent: int | None
+) -> None:
+    wanted = {"anchor": ["a", "c"], "positive": ["b", "d"]}
+    whole = write(tmp_path, "a.json", json.dumps(records, indent=indent))
+    assert read_rows(whole).columns == wanted
+    assert read_table(whole).where(1) == f"{whole}, row 2"
+    lines = write(tmp_path, "b.json", "\n".join(map(json.dumps, records)))
+    assert read_rows(lines).columns == wanted
+    assert read_table(lines).where(1) == f"{lines}:2"
+
+
+def test_json_list_of_texts(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json.gz", '["a b", "c"]')
+    assert read_rows(path).columns == {"text": ["a b", "c"]}
+
+
+def test_a_cell_may_be_a_long_document(tmp_path: Path) -> None:
+    text = "word, " * 60_000  # 360 KB; Python's own limit for a cell is 128 KiB
+    path = write(tmp_path, "a.csv", f'text,label\n"{text}",x\n')
+    assert rows(read_table(path))[1] == (text, "x")
+
+
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_parquet_is_read_by_column(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "a.parquet"
@@ -141,7 +183,9 @@ def test_parquet_is_read_by_column(tmp_path: Path, ending: str) -> None:
 BAD: dict[str, tuple[str, str | bytes, str]] = {
     "unknown extension": ("a.docx", "x", "a.docx: '.docx' is no known format; use .txt, .csv, "),
     "no extension": ("corpus", "x", "corpus: '' is no known format; use .txt"),
-    "json list": ("a.json", "[]", "a.json: '.json' is no known format; .*name it .jsonl"),
+    "json number": ("a.json", "[17]", "a.json, row 1: is a number, not an object"),
+    "json open": ("a.json", '[{"text": "a"},\n', "a.json:1: is not valid JSON"),
+    "json of two forms": ("a.json", '[{"text": "a"}, ["b"]]', "row 2: is an array among objects"),
     "csv too narrow": ("a.csv", "x,y,z\na,b\n", "a.csv:2: has 2 columns where line 1 has 3$"),
     "csv too wide": ("a.csv", "\nx,y\n\na,b, c\n", "a.csv:4: has 3 columns where line 2 has 2; "),
     "csv stray quote": ("a.csv", 'x,y\n"a" b,c\n', "a.csv:2: the quoting of the row .* is broken"),
@@ -154,7 +198,10 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "tsv undecodable": ("a.tsv", b"x\ty\n\xff\tb\n", "a.tsv:2: byte 0xff is not UTF-8"),
     "jsonl bad line": ("a.jsonl", '{"text": "a"}\n{"text": \n', "a.jsonl:2: is not valid JSON"),
     "jsonl over lines": ("a.jsonl", '{\n"text": "a"\n}\n', "a.jsonl:1: .*must stand on one line"),
-    "jsonl list": ("a.jsonl", '["a", "b"]\n', "a.jsonl:1: is a list, not an object"),
+    "jsonl string": ("a.jsonl", '"a"\n', "a.jsonl:1: is a string, not an object"),
+    "jsonl truth": ("a.jsonl", '{"text": "a"}\ntrue\n', "a.jsonl:2: is true or false, not an"),
+    "jsonl ragged arrays": ("a.jsonl", '["a", "b"]\n["c"]\n', "a.jsonl:2: is an array of 1 where"),
+    "jsonl of two forms": ("a.jsonl", '["a"]\n\n{"text": "b"}\n', "a.jsonl:3: is an object among"),
     "jsonl number": ("a.jsonl", "\n\n17\n", "a.jsonl:3: is a number, not an object"),
     "jsonl surrogate": ("a.jsonl", '{"text": "\\ud83d"}', "a.jsonl:1: .* half of a character"),
     "jsonl deep": ("a.jsonl", "[" * 99999, "a.jsonl:1: is not valid JSON"),
