@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+import screenshots
+from simcse_kit.errors import InputError
+
 # Rectangles of all visible pieces of text, and those that cover each other by more than a hair.
 _COLLISIONS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -62,17 +55,19 @@ class Findings:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Chromium, headless; the test is skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine to open the page in")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=program, args=_FLAGS)
+    """Chromium, headless. Where there is none the test is skipped, or fails if one is required.
+
+    SIMCSE_KIT_REQUIRE_BROWSER=1 is for machines that are to have one, so that a green run there
+    has opened the pages.
+    """
+    with ExitStack() as stack:
         try:
-            yield chromium
-        finally:
-            chromium.close()
+            chromium = stack.enter_context(screenshots.chromium())
+        except InputError as error:
+            if os.environ.get("SIMCSE_KIT_REQUIRE_BROWSER", "0") not in ("", "0"):
+                pytest.fail(f"SIMCSE_KIT_REQUIRE_BROWSER is set, and {error}")
+            pytest.skip(str(error))
+        yield chromium
 
 
 def look(
