@@ -15,6 +15,7 @@ from .plots import cosine_densities as cosine_densities
 from .plots import place_labels as place_labels
 from .plots import series as series
 from .plots import training_curve as training_curve
+from .provenance import ELSEWHERE as ELSEWHERE
 from .provenance import PACKAGES as PACKAGES
 from .provenance import hardware as hardware
 from .provenance import provenance as provenance

@@ -18,16 +18,36 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "num
 def provenance(program: str) -> dict[str, Any]:
     """What belongs beside every figure: `program` with this process's arguments, and the rest.
 
-    Absolute paths are cut to their last part: they say something about the machine and nothing
-    about the figure.
+    The command runs again as it stands in the folder it ran in, but for what lies elsewhere: see
+    `shareable`.
     """
     return {
-        "command": f"{program} {shlex.join(map(short, sys.argv[1:]))}".strip(),
+        "command": f"{program} {shlex.join(map(shareable, sys.argv[1:]))}".strip(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": hardware(),
         "versions": {name: version(name) for name in PACKAGES}
         | {"simcse-kit": __version__, "python": sys.version.split()[0]},
     }
+
+
+#: What stands in a command in place of folders that are nobody else's business.
+ELSEWHERE = "/path/to"
+
+
+def shareable(argument: str) -> str:
+    """An argument as others may see it: the folders of this machine are not for them.
+
+    A relative path stays as it was given. An absolute one, or that of KEY=PATH, becomes relative
+    where it lies in the current folder, and elsewhere /path/to and its last part.
+    """
+    key, equals, value = argument.rpartition("=")
+    path = Path(value)
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    if here != Path(here.anchor) and path.is_relative_to(here):
+        return f"{key}{equals}{path.relative_to(here)}"
+    return f"{key}{equals}{ELSEWHERE}/{path.name}"
 
 
 def short(argument: str) -> str:

@@ -5,6 +5,7 @@ from .embedding_map import embedding_map as embedding_map
 from .embedding_map import map_page as map_page
 from .html import html as html
 from .latex import latex as latex
+from .lead import lead as lead
 from .markdown import markdown as markdown
 from .runs import Run as Run
 from .runs import read_run as read_run

@@ -10,35 +10,28 @@ from markupsafe import Markup
 
 from simcse_kit.evaluation import Cell
 from simcse_kit.evaluation.leakage import headline
-from simcse_kit.evaluation.sts import AVERAGE, sts_cells
+from simcse_kit.evaluation.sts import AVERAGE, SUITE, STSComparison, sts_cells
 from simcse_kit.report import charts
 from simcse_kit.report.data import Report
+from simcse_kit.report.lead import lead, won
 from simcse_kit.report.page import Section, page, render, text_of
-from simcse_kit.report.verdict import verdict
 from simcse_kit.report.words import (
     digits,
     figure_and_interval,
     heading,
     minus,
+    paths_note,
     seconds,
     setting_rows,
     signed,
 )
 
 _GLYPHS = "●■◆▲▼✚"  # the marks of the charts
-_GLANCE = ("uniformity", "effective_rank")  # of the geometry, at the top of the page
 
 
 def html(report: Report) -> str:
     """The page. The same report gives the same bytes."""
-    found = verdict(report)
-    lead = _part(
-        "lead",
-        report,
-        headlines=found.headlines,
-        caveats=found.caveats,
-        tiles=_tiles(report),
-    )
+    top = _part("lead", report, lead=lead(report), tiles=_tiles(report))
     made = report.made
     footer = (
         f"Made by simcse-kit {made['versions']['simcse-kit']} on {made['date']}."
@@ -49,7 +42,7 @@ def html(report: Report) -> str:
         heading(report),
         sections,
         eyebrow="simcse-kit report",
-        lead=lead,
+        lead=top,
         footer=footer,
         styles=[text_of("report/report.css")],
     )
@@ -70,41 +63,73 @@ def _glyph(number: int) -> str:
     return _GLYPHS[number % len(_GLYPHS)]
 
 
-def _tiles(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """What is read first: a label, a word on it, and for each model its figure and interval."""
-    over = "Spearman ×100, higher is better"
-    average = []
-    for model in report.models:
+_Tile = tuple[
+    str, str, list[tuple[int, str, str]]
+]  # label, a word on it, (model, figure, interval)
+
+
+def _tiles(report: Report) -> list[_Tile]:
+    """The figures behind the choice: each of some models, by their numbers in the report."""
+    scores = []
+    for number, model in enumerate(report.models):
         sure = model.intervals.average
-        interval = f"{sure.low:.1f}–{sure.high:.1f}" if sure else ""
-        average.append((f"{model.result.average:.2f}", minus(interval)))
-    tiles = [("STS average", over, average)]
+        interval = minus(f"{sure.low:.1f}–{sure.high:.1f}") if sure else ""
+        scores.append((number, f"{model.result.average:.2f}", interval))
+    tiles: list[_Tile] = [("Score", "Spearman ×100 with people's ratings, 100 at best", scores)]
+    if report.comparison is not None:
+        tiles += _compared_tiles(report, report.comparison)
     if all(model.bands.separation is not None for model in report.models):
         bands = report.models[0].bands
-        text = (
-            f"chance that a pair of gold {bands.edges[-2]:g}–{bands.edges[-1]:g} has a higher"
-            f" cosine than one of {bands.edges[0]:g}–{bands.edges[1]:g}"
+        note = (
+            f"of the times that a pair rated {bands.edges[-2]:g}–{bands.edges[-1]:g} meets one"
+            f" rated {bands.edges[0]:g}–{bands.edges[1]:g}, the model finds it the more alike"
         )
-        shares = [(f"{100 * (m.bands.separation or 0):.1f} %", "") for m in report.models]
-        tiles.append(("Separation", text, shares))
-    for name in _GLANCE:
-        figures = [model.space.figures.get(name) for model in report.models]
-        known = [figure for figure in figures if figure is not None]
-        if len(known) == len(figures):
-            title, note = _titles()[name]
-            places = digits(figure.value for figure in known)
-            tiles.append((title, note, [figure_and_interval(f, places) for f in known]))
+        shares = [
+            (number, f"{100 * (model.bands.separation or 0):.1f} %", "")
+            for number, model in enumerate(report.models)
+        ]
+        tiles.append(("Alike told from unlike", note, shares))
+    if report.comparison is None:
+        tiles += _published_tile(report)
     return tiles
 
 
-def _titles() -> dict[str, tuple[str, str]]:
-    from simcse_kit.geometry import FIGURES
+def _compared_tiles(report: Report, comparison: STSComparison) -> list[_Tile]:
+    """By how much each model is above the first, and on how many tasks."""
+    numbers = {model.name: number for number, model in enumerate(report.models)}
+    averages = {n: of[AVERAGE] for n, of in comparison.differences.items() if AVERAGE in of}
+    differences = [
+        (
+            numbers[name],
+            signed(one.difference, 2),
+            f"{signed(one.interval.low)} to {signed(one.interval.high)}",
+        )
+        for name, one in averages.items()
+    ]
+    counts = won(report)
+    tasks = [
+        (numbers[name], f"{better} of {of}", f"{worse} worse")
+        for name, (better, worse, of) in counts.items()
+        if of > 1
+    ]
+    base = comparison.baseline
+    level = f"{100 * comparison.level:g} %"
+    tiles = []
+    if differences:
+        note = f"points above {base}, with the {level} interval"
+        tiles.append(("Difference", note, differences))
+    if tasks:
+        tiles.append(("Tasks won", f"beyond chance ({level}) against {base}", tasks))
+    return tiles
 
-    notes = {
-        "uniformity": "0 is collapsed, lower is more evenly spread",
-        "effective_rank": "directions in use, of all dimensions",
-    }
-    return {name: (FIGURES[name].title, note) for name, note in notes.items()}
+
+def _published_tile(report: Report) -> list[_Tile]:
+    """The published average nearest to the only model's, where its protocol has some."""
+    [model] = report.models
+    if model.result.average_over != SUITE or not report.published:
+        return []
+    near = min(report.published, key=lambda row: abs(row.average - model.result.average))
+    return [("Nearest published", near.model, [(0, f"{near.average:.2f}", "")])]
 
 
 # ---- sections ------------------------------------------------------------------------------------
@@ -242,7 +267,14 @@ def _share(rows: int | None, of_rows: int, sentences: int, of_sentences: int) ->
 
 def _made(report: Report) -> Section:
     runs = [(model.name, model.run) for model in report.models if model.run is not None]
-    body = _part("made", report, runs=runs, seconds=seconds, setting_rows=setting_rows)
+    body = _part(
+        "made",
+        report,
+        runs=runs,
+        seconds=seconds,
+        setting_rows=setting_rows,
+        paths_note=paths_note,
+    )
     return Section("made", "How this was made", body, "How it was made")
 
 

@@ -12,12 +12,13 @@ from simcse_kit.evaluation.sts import comparison_markdown, markdown_table
 from simcse_kit.geometry import FIGURES
 from simcse_kit.report.data import Report
 from simcse_kit.report.examples import Misjudged
-from simcse_kit.report.verdict import verdict
+from simcse_kit.report.lead import lead
 from simcse_kit.report.words import (
     digits,
     figure_and_interval,
     heading,
     minus,
+    paths_note,
     seconds,
     setting_rows,
 )
@@ -25,11 +26,11 @@ from simcse_kit.report.words import (
 
 def markdown(report: Report) -> str:
     """The report; texts from the data come out as plain text."""
-    found = verdict(report)
+    top = lead(report)
     parts = [
         f"# {quoted(heading(report))}",
-        "\n\n".join(f"**{escaped(headline)}**" for headline in found.headlines),
-        escaped(" ".join(found.caveats)),
+        f"**{escaped(top.choice)}**",
+        *(f"**{asked}.** {escaped(said)}" for asked, said in top.answers),
         "## Scores on STS",
         _scores(report),
         "## The space",
@@ -148,7 +149,7 @@ def _made(report: Report) -> str:
     made = {key: value for key, value in report.made.items() if key != "seconds"}
     made["seconds"] = {name: seconds(value) for name, value in report.made["seconds"].items()}
     rows = [[escaped(name), escaped(value)] for name, value in setting_rows(made)]
-    text = _table(["", ""], rows)
+    text = f"{_table(['', ''], rows)}\n\n{paths_note(report.made)}".strip()
     for model in report.models:
         if model.run is not None:
             settings = [[escaped(n), escaped(v)] for n, v in setting_rows(model.run.config)]

@@ -36,8 +36,7 @@ def verdict(report: Report) -> Verdict:
     headlines = []
     for name, found in report.comparison.differences.items():
         if AVERAGE in found:
-            many = len(report.comparison.differences) > 1
-            headlines.append(_better(name, report, found[AVERAGE], corrected=many))
+            headlines.append(_better(name, report, found[AVERAGE]))
         else:
             why = report.comparison.missing.get(AVERAGE, "there is no comparison.")
             headlines.append(
@@ -50,34 +49,34 @@ def verdict(report: Report) -> Verdict:
     return Verdict(tuple(headlines), (*caveats, *departures(report.models[0].result.protocol)))
 
 
-def _better(name: str, report: Report, found: Comparison, *, corrected: bool) -> str:
+def _better(name: str, report: Report, found: Comparison) -> str:
     assert report.comparison is not None
     baseline, level = report.comparison.baseline, f"{100 * found.interval.level:g} %"
-    p = found.p_adjusted if corrected else found.p_value
-    over = f"{_over(report.comparison.average_over)} ({report.pairs:,} pairs)"
+    p = found.p_adjusted
+    where = f"{over(report.comparison.average_over)} ({report.pairs:,} pairs)"
     interval = f"{level} interval {signed(found.interval.low)} to {signed(found.interval.high)}"
-    if p > round(1 - found.interval.level, 9):
+    if not told(found):
         return (
             f"Whether {name} is better than {baseline} cannot be told from these pairs: the"
-            f" difference of {signed(found.difference, 2)} points of Spearman ×100 {over} may be"
+            f" difference of {signed(found.difference, 2)} points of Spearman ×100 {where} may be"
             f" chance ({interval}, {shown_p(p)})."
         )
     word = "better" if found.difference > 0 else "worse"
     return (
         f"{name} is {word} than {baseline}: by {abs(found.difference):.2f} points of Spearman ×100"
-        f" {over}, {interval}, {shown_p(p)}."
+        f" {where}, {interval}, {shown_p(p)}."
     )
 
 
 def _alone(report: Report) -> Verdict:
     model = report.models[0]
-    over, sure = _over(model.result.average_over), model.intervals.average
+    sure = model.intervals.average
     shown = "no interval can be given"
     if sure is not None:
         shown = f"{100 * sure.level:g} % interval {sure.low:.1f} to {sure.high:.1f}"
     headline = (
         f"{model.name} scores {model.result.average:.2f} (Spearman ×100, {shown})"
-        f" {over}, {report.pairs:,} pairs."
+        f" {over(model.result.average_over)}, {report.pairs:,} pairs."
     )
     nearest = _nearest(report, model) if model.result.average_over == SUITE else ""
     caveats = departures(model.result.protocol)
@@ -104,7 +103,15 @@ def _nearest(report: Report, model: ModelReport) -> str:
     )
 
 
-def _over(tasks: Sequence[str]) -> str:
+def told(found: Comparison) -> int:
+    """1 where the difference is told to be above zero, −1 below, 0 where it may be chance."""
+    if found.p_adjusted > round(1 - found.interval.level, 9):
+        return 0
+    return 1 if found.difference > 0 else -1
+
+
+def over(tasks: Sequence[str]) -> str:
+    """What an average is over, in words."""
     if tuple(tasks) == SUITE:
         return "on average over the seven STS tasks"
     return f"on {tasks[0]}" if len(tasks) == 1 else f"on average over {', '.join(tasks)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from simcse_kit.evaluation import ELSEWHERE
+
 if TYPE_CHECKING:
     from simcse_kit.geometry import Figure
     from simcse_kit.report.data import Report
@@ -37,6 +39,16 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def paths_note(made: Mapping[str, Any]) -> str:
+    """What has to be put into a recorded command before it runs again, "" where nothing has."""
+    if ELSEWHERE not in str(made.get("command", "")):
+        return ""
+    return (
+        f"{ELSEWHERE} stands for folders of the machine it ran on: put your own in its place. Other"
+        " paths are relative to the folder it ran in."
+    )
 
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

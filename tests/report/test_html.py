@@ -16,6 +16,7 @@ from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.report import charts
 from simcse_kit.report.data import Report
 from simcse_kit.report.html import html
+from simcse_kit.report.markdown import markdown
 from simcse_kit.report.svg import canvas, paint, to_svg
 
 
@@ -156,3 +157,23 @@ def test_in_a_browser(tmp_path: Path, page: str):
             found = look(chromium, path, width=width, scheme=scheme)
             assert found.complaints == [] and found.requests == [] and found.collisions == []
             assert found.wider_than_the_window == 0
+
+
+def test_a_command_with_folders_of_another_machine_says_what_to_put_in(report):
+    made = report.made | {"command": "simcse-kit report one --data-dir /path/to/sts"}
+    assert "put your own in its place" in check_page(html(replace(report, made=made))).words
+    made |= {"command": "simcse-kit report one --data-dir sts"}
+    assert "put your own in its place" not in check_page(html(replace(report, made=made))).words
+    assert "put your own" in markdown(
+        replace(report, made=made | {"command": "simcse-kit report /path/to/one"})
+    )
+
+
+def test_the_first_screen_says_which_how_sure_and_what_for(report, page):
+    words = " ".join(check_page(page).words.split())
+    top = words[: words.index("Scores on STS")]
+    best, first = report.models[1].result.average, report.models[0].result.average
+    assert f"Use better rather than worse: it scores {best:.1f} of 100, worse {first:.1f}." in top
+    for asked in ("How sure", "What the score means", "What for", "Tasks won", "Difference"):
+        assert asked in top
+    assert "Uniformity" not in top and "Effective rank" not in top
