@@ -1,5 +1,5 @@
+from .folding import folded_words as folded_words
 from .hashes import HashedSet as HashedSet
-from .hashes import folded_words as folded_words
 from .hashes import hash_file as hash_file
 from .hashes import hash_task as hash_task
 from .hashes import write_hashes as write_hashes

@@ -4,11 +4,11 @@ Two sentences are the same at one of three strengths:
 
 - exact: equal but for runs of white space;
 - folded: equal once case is folded (after Unicode NFKC) and everything but letters and digits is
-  dropped. "Don't!" is "do n't", so the tokenised and the raw release of a set agree. A text
-  without any letter or digit stands for itself. (Vowel signs of Indic scripts are dropped too.)
-- n-gram: n words in a row (runs of letters and digits, folded) are the same; 8 by default.
-  Shorter sentences have none, nor have scripts without spaces. Stock phrases are in unrelated
-  texts too: a sign to look at, not a proof.
+  dropped (`folding`). "Don't!" is "do n't", so the tokenised and the raw release of a set agree. A
+  text without any letter or digit stands for itself.
+- n-gram: n words in a row (runs of letters and digits, folded) are the same; 8 by default. In
+  scripts without blanks between words each character is one. Shorter sentences have none. Stock
+  phrases are in unrelated texts too: a sign to look at, not a proof.
 
 A text's hash is 8 bytes of BLAKE2b. An n-gram's is Σ P^(n−1−k)·h(word k) mod 2^64 with h the
 words' hashes and an odd P, which numpy computes for a million sentences in seconds. By chance
@@ -18,8 +18,6 @@ it is in a set, which is the purpose: hashes keep texts from being read, not fro
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,12 +29,12 @@ import numpy as np
 
 from simcse_kit.data import check_can_write, replacing
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.leakage.folding import exact_text, folded_words
 from simcse_kit.evaluation.sts import PairTask
 
 WORDS = 8  # in a row: long enough that few phrases are so common
 
-_FORMAT = "simcse_kit hashes 1"
-_WORD = re.compile(r"[^\W_]+")
+_FORMAT = "simcse_kit hashes 2"  # 1 dropped the vowel signs of Indic scripts
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd: 2^64 divided by the golden ratio
 _VOCABULARY = 1 << 20  # words whose hashes are kept: some 150 MB
 Row = str | Sequence[str]
@@ -132,18 +130,6 @@ class _WordHashes(dict[str, int]):
     def __missing__(self, word: str) -> int:
         value = self[word] = _hash(word)
         return value
-
-
-def folded_words(text: str) -> list[str]:
-    """The runs of letters and digits of a text, NFKC-normalised and case-folded."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _WORD.findall(text.casefold())
-
-
-def exact_text(text: str) -> str:
-    """The text with single spaces for runs of white space."""
-    return " ".join(text.split())
 
 
 def exact_hashes(texts: Iterable[str]) -> np.ndarray:

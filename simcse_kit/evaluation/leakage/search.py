@@ -17,13 +17,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.leakage.folding import folded_words
 from simcse_kit.evaluation.leakage.hashes import (
     HashedSet,
     Hasher,
     Row,
     as_texts,
     exact_hashes,
-    folded_words,
     union,
 )
 from simcse_kit.evaluation.sts import SUBSET_TASKS

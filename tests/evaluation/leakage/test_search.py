@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from conftest import WORDS
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.leakage.folding import folded_words
 from simcse_kit.evaluation.leakage.hashes import (
     Hasher,
-    folded_words,
     hash_file,
     hash_set,
     hash_task,
@@ -229,7 +229,7 @@ def test_files_that_are_no_hashes_are_refused(tmp_path: Path) -> None:
     save_file({"weight": np.ones(3)}, path)
     with pytest.raises(InputError, match="holds no hashes this version reads"):
         read_hashes(path)
-    marked = {"format": "simcse_kit hashes 1", "words": "8", "name": "x"}
+    marked = {"format": "simcse_kit hashes 2", "words": "8", "name": "x"}
     good = {"rows": np.ones((1, 2)), "exact": np.ones(1), "grams": np.ones(1)}
     save_file(good, path, marked)  # float64, not uint64
     with pytest.raises(InputError, match="incomplete"):
