@@ -1,0 +1,158 @@
+"""What the site has beside the files of docs/: results, the API's pages, settings, figures.
+
+mkdocs calls the functions ``on_…`` by their names (`hooks` in mkdocs.yml). The API's pages follow
+what each room hands on (its ``__init__.pyi``), settings and figures what the package says of them,
+so that none of it needs a second place.
+"""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "simcse_kit"
+RESULTS = ROOT / "eval" / "results"
+FIGURE = re.compile(r"^<!-- figure: (\w+) -->$", re.MULTILINE)
+SETTINGS = re.compile(r"^<!-- settings: (\w+) to (\w+) -->$", re.MULTILINE)
+HANDED_ON = re.compile(r"^from \.(\w+) import (\w+) as \2$", re.MULTILINE)
+UP = re.compile(r"\]\((?:\.\./)+eval/results/")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Take eval/results and a page a room into the site."""
+    for path in sorted(RESULTS.glob("*.json")):
+        files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
+    listed = (RESULTS / "README.md").read_text(encoding="utf-8")
+    results = re.sub(r"\]\((\S+\.json)\)", r"](results/\1)", listed)
+    files.append(File.generated(config, "results.md", content="---\nhide: [toc]\n---\n" + results))
+    for name, text in api_pages().items():
+        files.append(File.generated(config, f"api/{name}.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links at the site's copy of eval/results; put the texts of settings and figures in."""
+    up = "../" * page.file.src_uri.count("/")
+    markdown = UP.sub(f"]({up}results/", markdown).replace("results/README.md)", "results.md)")
+    markdown = settings_tables(markdown, page.file.src_uri)
+    return FIGURE.sub(lambda found: figure_text(found[1], page.file.src_uri), markdown)
+
+
+def settings_tables(markdown: str, where: str) -> str:
+    """A page with the tables of settings that it asks for, first and last name given.
+
+    Raises PluginError where such a page leaves a setting out.
+    """
+    if not SETTINGS.search(markdown):
+        return markdown
+    from simcse_kit.training import TrainConfig
+
+    names = list(TrainConfig.model_fields)
+    left = set(names)
+
+    def table(found: re.Match[str]) -> str:
+        try:
+            part = names[names.index(found[1]) : names.index(found[2]) + 1]
+        except ValueError:
+            raise PluginError(f"{where}: there is no such setting: {found[0]}") from None
+        left.difference_update(part)
+        rows = [setting_row(name, TrainConfig.model_fields[name]) for name in part]
+        return (
+            "| setting | default | what it does, and when to change it |\n|---|---|---|\n"
+            + "".join(rows)
+        )
+
+    markdown = SETTINGS.sub(table, markdown)
+    if left:
+        raise PluginError(f"{where} leaves out the settings {', '.join(sorted(left))}")
+    return markdown
+
+
+def setting_row(name: str, field: Any) -> str:
+    """One setting as a row."""
+    default = field.default
+    if isinstance(default, list):
+        shown = ", ".join(default)
+    elif isinstance(default, bool):
+        shown = str(default).lower()
+    else:
+        shown = "–" if default is None else f"{default}"
+    said = str(field.description).replace("|", "\\|")
+    return f"| `{name}` | {shown if shown == '–' else f'`{shown}`'} | {said} |\n"
+
+
+def figure_text(name: str, where: str) -> str:
+    """Meaning, pitfall and source of one figure, as the package has them."""
+    from simcse_kit.geometry import FIGURES
+
+    if name not in FIGURES:
+        raise PluginError(f"{where}: there is no figure '{name}' in simcse_kit.geometry.FIGURES")
+    text = FIGURES[name]
+    return (
+        f'{text.meaning}\n\n!!! warning "What it must not be taken for"\n    {text.pitfall}\n\n'
+        f"Source: {text.source}. In JSON: `{name}`."
+    )
+
+
+def api_pages() -> dict[str, str]:
+    """The text of each page of the API: the public names, and a page a room."""
+    rooms = sorted(path.parent for path in PACKAGE.glob("*/__init__.pyi"))
+    pages = {room.name: room_page(room) for room in rooms}
+    return {"index": index_page()} | pages
+
+
+def index_page() -> str:
+    """The public names of the package, each with the first line of what it says."""
+    homes = ast.literal_eval(_assigned(PACKAGE / "__init__.py", "_HOME"))
+    rows = []
+    for name, home in sorted(homes.items(), key=lambda item: item[0].lower()):
+        folder = ROOT / home.replace(".", "/")
+        module = {handed: module for module, handed in handed_on(folder)}[name]
+        room = home.split(".")[1]
+        said = _first_line(folder / f"{module}.py", name)
+        rows.append(f"| [`{name}`]({room}.md#{home}.{module}.{name}) | {said} |")
+    return (
+        "# API\n\nThe public names of `simcse_kit`, loaded when first asked for: importing the"
+        " package costs next to nothing. Each room hands on more, on the pages beside.\n\n"
+        "| `from simcse_kit import …` | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def room_page(room: Path) -> str:
+    """A room, the rooms in it, and what each hands on."""
+    parts = [f"# {room.name}"]
+    for folder in [room, *sorted(path.parent for path in room.glob("*/__init__.pyi"))]:
+        home = ".".join(folder.relative_to(ROOT).parts)
+        if folder != room:
+            parts.append(f"## {home.removeprefix('simcse_kit.')}")
+        parts.append(ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or "")
+        parts.append(f"`from {home} import …`")
+        parts += [
+            f"::: {home}.{module}.{name}"
+            for module, name in handed_on(folder)
+            if not name.isupper()
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def handed_on(folder: Path) -> list[tuple[str, str]]:
+    """Module and name of everything that a room hands on, in the order of its stub."""
+    return HANDED_ON.findall((folder / "__init__.pyi").read_text())
+
+
+def _assigned(path: Path, name: str) -> str:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.unparse(node.value)
+    raise PluginError(f"{path} assigns no {name}")
+
+
+def _first_line(path: Path, name: str) -> str:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+    raise PluginError(f"{path} defines no {name}")
