@@ -64,6 +64,9 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Texts to look for neighbours in. Default: the tasks'."),
     ] = None,
+    remark: Annotated[
+        str, typer.Option(metavar="TEXT", help="A remark of yours, at the top of the report.")
+    ] = "",
     examples: Annotated[
         int, typer.Option(min=0, max=50, help="Sentences with neighbours, and worst pairs of each.")
     ] = 3,
@@ -77,7 +80,7 @@ def report(
     """
     _check_files(html, markdown, latex, json_file)
     with chatter_on_stderr():
-        from simcse_kit.report import collect, verdict
+        from simcse_kit.report import collect, lead, verdict
 
         subjects = _subjects(models, label or [], base, loading)
         tasks, protocol = sts.read()
@@ -87,6 +90,7 @@ def report(
             named=protocol,
             training=train_data,
             **_pool(sentences, seed),
+            remark=remark,
             examples=examples,
             **resampling.given(),
             seed=seed,
@@ -96,10 +100,14 @@ def report(
                 text = make(found)
                 with replacing(file) as aside:
                     aside.write_text(text, encoding="utf-8")
+                note(f"wrote {file}")
+        choice, words = lead(found).choice, verdict(found).text()
     if json_file is not None:
-        write_json({"verdict": verdict(found).text(), **found.to_json()}, json_file)
+        write_json({"choice": choice, "verdict": words, **found.to_json()}, json_file)
+        if json_file != "-":
+            note(f"wrote {json_file}")
     if json_file != "-":
-        typer.echo(verdict(found).text())
+        typer.echo(f"{choice}\n\n{words}")
 
 
 def _html(found: Any) -> str:

@@ -57,6 +57,7 @@ def collect(
     training: Path | str | None = None,
     sentences: Sequence[str] | None = None,
     source: str = "the sentences of the tasks",
+    remark: str = "",
     examples: int = 3,
     draws: int = 10_000,
     clustered: bool = False,
@@ -71,6 +72,7 @@ def collect(
         training: training data to look for in the tasks' sentences.
         sentences: what neighbours are looked for in, and what to call it (`source`); default:
             the sentences of the tasks.
+        remark: of the report's author, for its readers: what they have to know of the models.
         examples: how many sentences with neighbours, and misjudged pairs of each kind, to show.
         draws, clustered, seed: of the intervals (see `sts_intervals.intervals`).
         program: what the command is called in `made`.
@@ -125,7 +127,7 @@ def collect(
     known = {task.name for task in tasks}
     rows = [row for row in published(named.name) if row.encoder in kinds and known & {*row.scores}]
     made = provenance(program) | {"seed": seed, "seconds": clock.seconds}
-    return Report(models, comparison, tuple(rows), near, worst, leakage, made)
+    return Report(models, comparison, tuple(rows), near, worst, leakage, made, remark.strip())
 
 
 class _Clock:

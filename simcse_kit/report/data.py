@@ -97,6 +97,7 @@ class Report:
         misjudged: for each model but the first (or for the only one) the pairs it ranks most too
             high, and most too low.
         made: command, date, hardware, versions, seconds.
+        remark: of the report's author, for its readers; "" for none.
     """
 
     models: tuple[ModelReport, ...]
@@ -106,6 +107,7 @@ class Report:
     misjudged: dict[str, tuple[tuple[Misjudged, ...], tuple[Misjudged, ...]]]
     leakage: LeakageReport
     made: dict[str, Any]
+    remark: str = ""
 
     @property
     def results(self) -> dict[str, STSResult]:
@@ -147,4 +149,5 @@ class Report:
             },
             "leakage": self.leakage.to_json(),
             "made": self.made,
+            "remark": self.remark,
         }

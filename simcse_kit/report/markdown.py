@@ -30,6 +30,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {quoted(heading(report))}",
         f"**{escaped(top.choice)}**",
+        escaped(report.remark),
         *(f"**{asked}.** {escaped(said)}" for asked, said in top.answers),
         "## Scores on STS",
         _scores(report),

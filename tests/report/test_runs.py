@@ -111,10 +111,16 @@ def _options(place: Path) -> list[object]:
 def test_a_run_is_compared_with_the_model_it_began_as(place, tmp_path):
     names = {form: tmp_path / f"out.{form}" for form in ("html", "markdown", "latex", "json")}
     files = [word for form, name in names.items() for word in (f"--{form}", name)]
-    result = run(place / "run", *files, *_options(place), "--train-data", place / "texts.txt")
+    result = run(
+        place / "run", *files, *_options(place), "--train-data", place / "texts.txt",
+        "--remark", "Both are <small>.",
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "which it began as" in result.stderr
-    assert "than base" in result.stdout and result.stdout.count("\n") == 1
+    for name in names.values():
+        assert f"wrote {name}" in result.stderr
+    choice, _, verdict = result.stdout.strip().split("\n")
+    assert "run" in choice and "than base" in verdict
     words = check_page(names["html"].read_text()).words
     assert "run against base" in words and str(place) not in names["html"].read_text()
     figures = json.loads(names["json"].read_text())
@@ -123,6 +129,8 @@ def test_a_run_is_compared_with_the_model_it_began_as(place, tmp_path):
     assert figures["leakage"]["training"]["rows"] == 54
     assert str(place) not in json.dumps(figures)
     assert names["markdown"].read_text().startswith("# run against base")
+    assert figures["choice"] == choice and figures["verdict"] == verdict
+    assert "Both are <small>." in words and figures["remark"] == "Both are <small>."
     assert r"\toprule" in names["latex"].read_text()
 
 
