@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
 from simcse_kit.compute.kernels import kernels
+from simcse_kit.compute.unaltered import are_unaltered, is_of
 
 #: Backbones built as BERT is: the same parts by the same names.
 FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Electra")
@@ -42,7 +43,7 @@ def use_fast_layers(backbone: nn.Module) -> None:
         kind = type(module)
         if kind is nn.Linear:
             module.__class__ = FastLinear
-        elif kind.__name__ in _INTERMEDIATES and not isinstance(module, _Intermediate):
+        elif is_of(module, _INTERMEDIATES):
             module.__class__ = type(kind.__name__, (_Intermediate, kind), {"__module__": __name__})
     for module in backbone.modules():
         for names in _PROJECTIONS:
@@ -53,7 +54,8 @@ def use_fast_layers(backbone: nn.Module) -> None:
                     layer.siblings = together
 
 
-_held: ContextVar[dict[tuple[int, ...], Tensor] | None] = ContextVar("held", default=None)
+_Held = dict[tuple[int, ...], tuple[tuple[Tensor, ...], Tensor]]
+_held: ContextVar[_Held | None] = ContextVar("held", default=None)
 
 
 @contextmanager
@@ -67,15 +69,19 @@ def held_weights() -> Iterator[None]:
 
 
 def narrowed(parameters: Sequence[Tensor]) -> Tensor:
-    """Weights or biases stacked, in bf16; those held, within `held_weights`."""
-    held = _held.get()
+    """Weights or biases stacked, in bf16; those held, within `held_weights`.
+
+    Only parameters are held: any other tensor may be a temporary, whose place another takes.
+    """
+    lasting = all(isinstance(each, nn.Parameter) for each in parameters)
+    held = _held.get() if lasting else None
     key = tuple(map(id, parameters))
     if held is not None and key in held:
-        return held[key]
+        return held[key][1]
     parts = [each.to(torch.bfloat16) for each in parameters]
     narrow = torch.cat(parts) if len(parts) > 1 else parts[0]
     if held is not None:
-        held[key] = narrow
+        held[key] = (tuple(parameters), narrow)  # referred to, so that no other gets their ids
     return narrow
 
 
@@ -97,7 +103,7 @@ class FastLinear(nn.Linear):
         """``(…, in_features)`` to ``(…, out_features)``, bf16 under CPU autocast."""
         if not in_bf16(input):
             return super().forward(input)
-        if self.siblings is not None:
+        if self.siblings is not None and self.siblings.are_plain():
             return self.siblings.product(self, input)
         return _products(input, [self])[0]
 
@@ -124,6 +130,13 @@ class _Siblings:
     def __init__(self, layers: Sequence[FastLinear]) -> None:
         self.layers = tuple(layers)
         self.waiting: tuple[Tensor | None, dict[FastLinear, Tensor]] = (None, {})
+
+    def are_plain(self) -> bool:
+        """Whether one product may stand for all: a layer with a hook must be asked itself."""
+        return are_unaltered(self.layers) and all(
+            type(each) is FastLinear and isinstance(each.weight, nn.Parameter)
+            for each in self.layers
+        )
 
     def product(self, layer: FastLinear, input: Tensor) -> Tensor:
         of, waiting = self.waiting
@@ -230,7 +243,7 @@ class _Intermediate(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """``act(dense(hidden_states))``."""
-        exact = isinstance(self.intermediate_act_fn, GELUActivation)
+        exact = type(self.intermediate_act_fn) is GELUActivation and are_unaltered(self.children())
         fast = exact and self.dense.bias is not None and in_bf16(hidden_states)
         if torch.is_grad_enabled() or not fast:
             unchanged: Tensor = super().forward(hidden_states)

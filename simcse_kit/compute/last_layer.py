@@ -14,26 +14,29 @@ from torch.nn import functional as F
 
 from simcse_kit.compute.fast_layers import FAMILIES
 from simcse_kit.compute.packing import PackedBatch, fill_of, hidden_states, runs_packed
+from simcse_kit.compute.unaltered import are_unaltered, is_of
 
 _ATTENTIONS = tuple(f"{family}Attention" for family in FAMILIES)
 
 
 def use_early_end(backbone: nn.Module) -> None:
     """Teach a backbone's last layer, where it is of a known kind, to go on with some tokens."""
-    attention = _last_attention(backbone)
-    kind = type(attention)
-    if attention is not None and kind.__name__ in _ATTENTIONS and not ends_early(backbone):
+    attention = getattr(_last_layer(backbone), "attention", None)
+    if attention is not None and is_of(attention, _ATTENTIONS):
+        kind = type(attention)
         attention.__class__ = type(kind.__name__, (_KeepsSome, kind), {"__module__": __name__})
 
 
 def ends_early(backbone: nn.Module) -> bool:
-    """Whether `use_early_end` found its last layer of a known kind."""
-    return isinstance(_last_attention(backbone), _KeepsSome)
+    """Whether `use_early_end` found its last layer of a known kind, and nobody changed it since."""
+    layer = _last_layer(backbone)
+    known = isinstance(getattr(layer, "attention", None), _KeepsSome)
+    return known and layer is not None and are_unaltered(layer.modules())
 
 
-def _last_attention(backbone: nn.Module) -> nn.Module | None:
+def _last_layer(backbone: nn.Module) -> nn.Module | None:
     layers = getattr(getattr(backbone, "encoder", None), "layer", None)
-    return getattr(layers[-1], "attention", None) if isinstance(layers, nn.ModuleList) else None
+    return layers[-1] if isinstance(layers, nn.ModuleList) else None
 
 
 class _KeepsSome(nn.Module):

@@ -23,17 +23,15 @@ from simcse_kit.compute.fast_layers import FAMILIES, FastLinear, in_bf16, linear
 from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
 from simcse_kit.compute.packing import PackedBatch
-
-_RECORDER = "transformers.utils.output_capturing"
+from simcse_kit.compute.unaltered import are_unaltered, has_hooks, is_of
 
 
 def use_whole_layers(backbone: nn.Module) -> None:
     """Teach a backbone's layers and embeddings of a known kind to run as one function each."""
     for module in backbone.modules():
         for part, mixin in (("Layer", _WholeLayer), ("Embeddings", _WholeEmbeddings)):
-            kind = type(module)
-            known = kind.__name__ in [family + part for family in FAMILIES]
-            if known and not isinstance(module, mixin):
+            if is_of(module, [family + part for family in FAMILIES]):
+                kind = type(module)
                 module.__class__ = type(kind.__name__, (mixin, kind), {"__module__": __name__})
 
 
@@ -109,7 +107,7 @@ class _WholeLayer(nn.Module):
             and all(type(each) is FastLinear and each.bias is not None for each in linears)
             and all(type(each) is nn.LayerNorm for each in norms)
             and all(each.weight.dtype == torch.float32 for each in (*linears, *norms))
-            and not any(_is_watched(each) for each in self.modules() if each is not self)
+            and are_unaltered(each for each in self.modules() if each is not self)
         )
 
     def _weights(self) -> Iterator[Tensor]:
@@ -171,33 +169,18 @@ class _WholeEmbeddings(nn.Module):
             and type(self.LayerNorm) is nn.LayerNorm
             and all(each.weight.device.type == "cpu" for each in parts)
             and all(each.weight.dtype == torch.float32 for each in parts)
-            and not any(_is_watched(each) for each in parts)
+            and are_unaltered(each for each in self.modules() if each is not self)
             and built_kernels() is not None
         )
 
 
 def _with_twin(states: Tensor, narrow: Tensor | None, maker: nn.Module) -> Tensor:
     """States with their copy in bf16 for the next layer; without, where a hook may change them."""
-    if narrow is not None and not _has_hooks(maker, "_forward_hooks"):
+    if narrow is not None and not has_hooks(maker, "_forward_hooks"):
         states.bf16_twin = narrow  # type: ignore[attr-defined]
     return states
 
 
 def _twin_of(states: Tensor, reader: nn.Module) -> Tensor | None:
-    hooked = _has_hooks(reader, "_forward_pre_hooks")
+    hooked = has_hooks(reader, "_forward_pre_hooks")
     return None if hooked else getattr(states, "bf16_twin", None)
-
-
-def _is_watched(module: nn.Module) -> bool:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return _has_hooks(module, *kinds)
-
-
-def _has_hooks(module: nn.Module, *kinds: str) -> bool:
-    """Whether there are any, but for those by which transformers records outputs.
-
-    These stay for good once all layers' states were asked for; they change nothing, and the
-    attention weights that some of them would record no packed batch is asked for.
-    """
-    hooks = (hook for kind in kinds for hook in getattr(module, kind).values())
-    return any(getattr(hook, "__module__", None) != _RECORDER for hook in hooks)

@@ -55,14 +55,31 @@ def test_states_and_gradients_are_those_of_all_tokens(tiny_encoder, family, chec
             torch.testing.assert_close(other.grad, one.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_the_feed_forward_sees_the_first_tokens_only(tiny_encoder):
+def test_the_feed_forward_sees_the_first_tokens_only(tiny_encoder, monkeypatch):
     _, early = both(tiny_encoder("bert"))
     seen = []
-    early.encoder.layer[-1].intermediate.register_forward_hook(
-        lambda module, args, output: seen.append(args[0].shape[1])
-    )
+    last = early.encoder.layer[-1].intermediate
+    forward = type(last).forward
+
+    def told(module, states):
+        if module is last:
+            seen.append(states.shape[1])
+        return forward(module, states)
+
+    monkeypatch.setattr(type(last), "forward", told)
     first_token_states(early, PackedBatch.from_sequences([[5] * 9] * 20))
     assert seen == [32]  # twenty sequences, filled up; not the 192 tokens of the row
+
+
+def test_a_hook_in_the_last_layer_sees_every_token(tiny_encoder):
+    whole, early = both(tiny_encoder("bert"))
+    seen = []
+    early.encoder.layer[-1].output.register_forward_hook(
+        lambda module, args, output: seen.append(args[0].shape[1])
+    )
+    batch = PackedBatch.from_sequences(TEXTS)
+    torch.testing.assert_close(first_token_states(early, batch), first_token_states(whole, batch))
+    assert seen[0] >= sum(map(len, TEXTS))
 
 
 @pytest.mark.parametrize("family", ["distilbert", "mpnet"])

@@ -1,0 +1,55 @@
+"""Whether modules still are what a faster way of computing them takes them for.
+
+Layers are known by their class, and classes by where they are defined: one of the same name from a
+model's own code, a subclass, a replaced `forward`, a hook, a weight that is computed anew at each
+use (pruning, weight norm, parametrisations) may compute something else, which must not be passed
+over. Such modules go their original way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+#: Where the classes come from whose computations are known here.
+_HOMES = ("torch.nn.modules.", "transformers.models.", "transformers.activations", "simcse_kit.")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_RECORDER = "transformers.utils.output_capturing"
+
+
+def is_of(module: nn.Module, names: Iterable[str]) -> bool:
+    """Whether a module is of one of transformers' own classes with these names."""
+    kind = type(module)
+    return kind.__name__ in names and kind.__module__.startswith("transformers.models.")
+
+
+def is_unaltered(module: nn.Module) -> bool:
+    """Whether a module computes what its class, a known one, computes; its children apart."""
+    own = vars(module)
+    return (
+        type(module).__module__.startswith(_HOMES)
+        and "forward" not in own
+        and "parametrizations" not in own["_modules"]
+        and not has_hooks(module)
+    )
+
+
+def are_unaltered(modules: Iterable[nn.Module]) -> bool:
+    """`is_unaltered` of all of them, and no hook on every module there is."""
+    everywhere = (getattr(torch_module, f"_global{kind}", None) for kind in _HOOKS)
+    return not any(everywhere) and all(map(is_unaltered, modules))
+
+
+def has_hooks(module: nn.Module, *kinds: str) -> bool:
+    """Whether there are any, but for those by which transformers records outputs.
+
+    These stay for good once all layers' states were asked for; they change nothing, and the
+    attention weights that some of them would record no packed batch is asked for.
+
+    Args:
+        kinds: attributes of `nn.Module` that hold hooks; default: all that see or change data.
+    """
+    hooks = (hook for kind in kinds or _HOOKS for hook in getattr(module, kind).values())
+    return any(getattr(hook, "__module__", None) != _RECORDER for hook in hooks)
