@@ -1,5 +1,7 @@
 from .duplicates import evaluate_duplicates as evaluate_duplicates
 from .duplicates import load_duplicates as load_duplicates
+from .retrieval import Relevance as Relevance
+from .retrieval import by_query as by_query
 from .retrieval import retrieval as retrieval
 from .retrieval_data import COLUMNS as COLUMNS
 from .retrieval_data import RetrievalTask as RetrievalTask
