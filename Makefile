@@ -9,6 +9,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 QUICKSTART_ARGS ?=
 PYTEST_ARGS ?= -n auto
+SITE ?= site
 
 # Runs silently and fails unless it is given to a Python >= 3.11 that can make an environment.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -21,10 +22,11 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.simcse-kit-installed
 PIP := $(PY) -m pip --disable-pip-version-check install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart test lint format ci clean install
+.PHONY: help quickstart test lint format docs ci clean install
 help:
 	@echo "make quickstart   fine-tune a real encoder on real text and see what changed (minutes)"
 	@echo "make test         install and run the tests"
+	@echo "make docs         build the site into site/; open site/index.html"
 	@echo "make lint | format | ci | clean"
 
 # torch first: the build chosen for it (TORCH_INDEX, a local wheel) then satisfies everything after.
@@ -52,14 +54,21 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+	$(PY) scripts/results_index.py --check
+	$(PY) scripts/quoted_figures.py README.md docs
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+# Strictly: a broken link, or a name that does not exist, fails.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet --site-dir "$(abspath $(SITE))"
+	@echo "$(SITE)/index.html"
+
 ci:
 	bash .ci/run
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

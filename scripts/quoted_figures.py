@@ -118,10 +118,10 @@ def figures(text: str) -> list[Figure]:
 
 
 def numbers(found: Any) -> Iterator[float]:
-    """Every number of a result file; raw series of more than three are no summary of anything."""
+    """Every number of a result file but settings; long series of raw numbers sum nothing up."""
     if isinstance(found, dict):
         for key, value in found.items():
-            if key not in ("claim", "made"):
+            if key not in ("claim", "made", "settings", "config"):
                 yield from numbers(value)
     elif isinstance(found, list):
         if len(found) <= 3 or not all(isinstance(value, float) for value in found):

@@ -1,10 +1,10 @@
-"""Run the blocks of a README that ask for it, so that what it shows keeps working.
+"""Run the blocks of pages that ask for it, so that what they show keeps working.
 
 A fenced ```bash or ```python block is run when the line `<!-- run -->` stands right before its
-fence. The blocks share one temporary folder, in order, and see this interpreter's environment
-first on PATH.
+fence. The blocks of a page share one temporary folder, in order, and see this interpreter's
+environment first on PATH. Folders stand for the pages in them.
 
-    python scripts/run_readme.py README.md
+    python scripts/run_readme.py README.md docs
 """
 
 import os
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 BLOCK = re.compile(r"^<!-- run -->\n+```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -36,23 +37,38 @@ def run_block(language: str, code: str, folder: Path) -> int:
     ).returncode
 
 
-def main(arguments: list[str]) -> int:
-    """Run the marked blocks of the named file; 1 at the first that fails, 2 where there is none."""
-    path = Path(arguments[0] if arguments else "README.md")
-    blocks = marked_blocks(path.read_text(encoding="utf-8"))
-    if not blocks:
-        print(f"{path}: no block is marked <!-- run -->", file=sys.stderr)
-        return 2
+def run_page(path: Path) -> bool:
+    """Run the blocks of a page in a folder of its own; False at the first that fails."""
     with tempfile.TemporaryDirectory() as folder:
-        for line, language, code in blocks:
+        for line, language, code in marked_blocks(path.read_text(encoding="utf-8")):
             print(f"--- {path}:{line} ({language})", flush=True)
             start = time.perf_counter()
             status = run_block(language, code, Path(folder))
             if status:
                 print(f"{path}:{line}: the {language} block failed ({status})", file=sys.stderr)
-                return 1
+                return False
             print(f"--- ok, {time.perf_counter() - start:.1f} s", flush=True)
-    return 0
+    return True
+
+
+def pages(names: Sequence[str]) -> list[Path]:
+    """The files named, and the pages of the folders named, each once."""
+    found: list[Path] = []
+    for path in map(Path, names):
+        found += sorted(path.rglob("*.md")) if path.is_dir() else [path]
+    return list(dict.fromkeys(found))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the marked blocks; 1 at the first that fails, 2 where a file named has none."""
+    named = list(arguments) or ["README.md"]
+    todo = pages(named)
+    without = [path for path in todo if not marked_blocks(path.read_text(encoding="utf-8"))]
+    empty = [str(path) for path in without if str(path) in named]
+    if empty or without == todo:
+        print(f"{', '.join(empty or named)}: no block is marked <!-- run -->", file=sys.stderr)
+        return 2
+    return int(not all(run_page(path) for path in todo if path not in without))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""The site asks for nothing from outside, is searched from a folder, and a slip fails its build."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort, PluginError
+
+import docs_hooks
+from browsing import browser
+from simcse_kit.geometry import FIGURES
+from simcse_kit.training import TrainConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def site(folder: Path, **pages: str) -> Path:
+    """A site of these pages by the project's own settings, built strictly."""
+    docs = folder / "docs"
+    (docs / "javascripts").mkdir(parents=True)
+    for name in ("extra.css", "javascripts/iframe-worker.js"):
+        (docs / name).write_bytes((ROOT / "docs" / name).read_bytes())
+    for name, text in pages.items():
+        (docs / f"{name}.md").write_text(text)
+    config = load_config(
+        str(ROOT / "mkdocs.yml"),
+        docs_dir=str(docs),
+        site_dir=str(folder / "site"),
+        strict=True,
+        hooks=[],
+        nav=[f"{name}.md" for name in pages],
+    )
+    config.plugins.on_startup(command="build", dirty=False)
+    build(config)
+    return folder / "site"
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("[x](other.md#there)\n\n::: simcse_kit.geometry.pairs.alignment\n", True),
+        ("[x](nowhere.md)", False),
+        ("[x](other.md#nowhere)", False),
+        ("![x](nowhere.png)", False),
+        ("[x](/absolute.md)", False),
+        ("::: simcse_kit.geometry.pairs.no_such_figure\n", False),
+    ],
+)
+def test_a_broken_link_or_a_name_that_does_not_exist_fails(
+    tmp_path: Path, text: str, passes: bool
+) -> None:
+    pages = {"index": f"# Start\n\n{text}\n", "other": "# Other\n\n## There\n"}
+    if passes:
+        assert (site(tmp_path, **pages) / "index.html").exists()
+    else:
+        with pytest.raises(Abort):
+            site(tmp_path, **pages)
+
+
+def test_a_page_from_a_folder_is_searched_and_asks_for_nothing_outside(tmp_path: Path) -> None:
+    wide = "| " + " | ".join(f"column {n}" for n in range(12)) + " |\n|" + "---|" * 12
+    words = "# Other\n\nThe sentence holds the word quincunx.\n\n```bash\n" + "x" * 200 + "\n```\n"
+    index = site(tmp_path, index=f"# Start\n\n{wide}\n", other=words) / "index.html"
+    with browser() as chromium:
+        for width in (390, 1280):
+            page = chromium.new_page(viewport={"width": width, "height": 800})
+            asked: list[str] = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            for name in ("other.html", "index.html"):
+                page.goto(index.with_name(name).as_uri())
+                page.wait_for_load_state("networkidle")
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+            if width > 1000:
+                page.locator(".md-search__input").press_sequentially("quincunx")
+                page.locator(".md-search-result__link").first.wait_for()
+                link = page.locator(".md-search-result__link").first.get_attribute("href")
+                assert re.search(r"other\.html", str(link))
+            assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+            page.close()
+
+
+def test_every_setting_stands_on_the_page_of_settings() -> None:
+    page = docs_hooks.settings_tables((ROOT / "docs/train.md").read_text(), "train.md")
+    for name, field in TrainConfig.model_fields.items():
+        row = re.search(rf"^\| `{name}` \| (.*?) \| (.+) \|$", page, re.MULTILINE)
+        assert row, name
+        assert len(row[2]) > 10, f"{name} has no description"
+        if field.default is None:
+            assert row[1] == "–"
+    assert "| `temperature` | `0.05` |" in page
+    assert "| `report_to` | `tensorboard` |" in page
+    with pytest.raises(PluginError, match="leaves out the settings"):
+        docs_hooks.settings_tables("<!-- settings: pooling to temperature -->", "x.md")
+    with pytest.raises(PluginError, match="no such setting"):
+        docs_hooks.settings_tables("<!-- settings: pooling to lr -->", "x.md")
+
+
+def test_every_figure_of_the_geometry_is_explained() -> None:
+    page = (ROOT / "docs/geometry.md").read_text()
+    named = docs_hooks.FIGURE.findall(page)
+    assert sorted(named) == sorted(FIGURES)
+    text = docs_hooks.figure_text("hubness", "x.md")
+    assert FIGURES["hubness"].meaning in text
+    assert FIGURES["hubness"].pitfall in text
+    with pytest.raises(PluginError, match="no figure 'beauty'"):
+        docs_hooks.figure_text("beauty", "x.md")
+
+
+def test_the_api_has_what_rooms_hand_on() -> None:
+    import simcse_kit
+
+    pages = docs_hooks.api_pages()
+    named = re.findall(r"^\| \[`(\w+)`\]", pages["index"], re.MULTILINE)
+    assert sorted(named) == sorted(set(simcse_kit.__all__) - {"__version__"})
+    assert "::: simcse_kit.evaluation.sts.suite.evaluate" in pages["evaluation"]
+    listed = (ROOT / "mkdocs.yml").read_text()
+    missing = [name for name in pages if f"api/{name}.md" not in listed]
+    assert not missing, f"mkdocs.yml does not list the pages of {missing}"
