@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from simcse_kit.encoder import Pooling
+from simcse_kit.errors import key_error
 
 Head = Literal["none", "train_only", "keep"]
 Collapse = Literal["stop", "warn", "off"]
@@ -33,6 +34,30 @@ def _yaml_off(value: object) -> object:
 
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool)]
+
+
+class Profile(BaseModel):
+    """Which steps of a run are recorded; those before them are skipped, or warm the profiler up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    skip: Annotated[Int, Field(ge=0)] = 5
+    warm: Annotated[Int, Field(ge=0)] = 2
+    record: Annotated[Int, Field(ge=1)] = 5
+
+
+def _profile(value: object) -> Profile | None:
+    """``true`` is the default profile and ``false`` is none."""
+    if value is None or isinstance(value, bool):
+        return Profile() if value else None
+    try:
+        return Profile.model_validate(value)
+    except ValidationError:
+        raise key_error(
+            "profile",
+            "profile must be true, false or {skip: 5, warm: 2, record: 5}, whole numbers of steps "
+            f"of which record is at least 1, not {value!r}",
+        ) from None
 
 
 class Settings(BaseModel):
@@ -139,6 +164,12 @@ class Settings(BaseModel):
         "current",
         description="Of the saved folder. legacy: also for readers before sentence-transformers "
         "5.4.",
+    )
+    profile: Annotated[Profile | None, BeforeValidator(_profile)] = Field(
+        None,
+        description="Record some steps with torch.profiler: a trace in the run's tensorboard "
+        "folder, and the ten costliest operators in the log. true, or {skip: 5, warm: 2, "
+        "record: 5} steps. None: costs nothing.",
     )
     cache_dir: Path | None = Field(
         None, description="Where tokenised texts are kept. None: ~/.cache/simcse_kit/tokens."
