@@ -10,6 +10,7 @@ from .memory import release_buffers as release_buffers
 from .packing import PackedBatch as PackedBatch
 from .packing import enable_packing as enable_packing
 from .packing import hidden_states as hidden_states
+from .packing import runs_packed as runs_packed
 from .packing import token_batches as token_batches
 from .precision import Precision as Precision
 from .precision import resolve_precision as resolve_precision

@@ -230,24 +230,28 @@ def enable_packing(backbone: PreTrainedModel) -> bool:
     return runs_packed(backbone)
 
 
-def token_batches(lengths: np.ndarray, tokens: int, most_padded: int | None) -> list[np.ndarray]:
-    """Row numbers, longest first, in batches of about so many tokens.
+def token_batches(lengths: np.ndarray, tokens: int, padded: bool) -> list[np.ndarray]:
+    """Row numbers, longest first, in batches of at most so many tokens, or of one row.
 
     Args:
         lengths: tokens of each row, ``(rows,)``.
-        most_padded: what a batch may have at most once padded to its longest; None: anything.
+        padded: batches are padded to their longest row where they are computed: then none is
+            padded to more than double its tokens. One long text among short ones would else
+            have them all computed at its length.
     """
     places = np.argsort(-lengths, kind="stable")
-    cuts = np.flatnonzero(np.diff((np.cumsum(lengths[places]) - 1) // tokens)) + 1
+    ends = np.cumsum(lengths[places])
     batches = []
-    for batch in np.split(places, cuts):
-        while most_padded is not None and len(batch) * lengths[batch[0]] > most_padded:
-            most = max(1, most_padded // int(lengths[batch[0]]))
-            if len(batch) <= most:
-                break
-            batches.append(batch[:most])
-            batch = batch[most:]
-        batches.append(batch)
+    start = before = 0
+    while start < len(places):
+        end = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        if padded:
+            within = ends[start:end] - before
+            whole = np.arange(1, len(within) + 1) * int(lengths[places[start]])
+            too_much = np.flatnonzero(whole > 2 * within)
+            end = start + int(too_much[0]) if len(too_much) else end
+        batches.append(places[start:end])
+        start, before = end, int(ends[end - 1])
     return batches
 
 

@@ -92,7 +92,7 @@ def _gather(found: JsonColumns, records: Iterable[tuple[str, Any]]) -> None:
             raise InputError(
                 f"{where}: is an array of {len(record)} where the first has {len(found.cells)}"
             )
-        for key, value in record.items() if named else enumerate(record):
+        for key, value in record.items() if isinstance(record, dict) else enumerate(record):
             if key not in found.cells:
                 found.cells[key] = [MISSING] * count
             found.cells[key].append(value)

@@ -144,6 +144,8 @@ class SentenceEncoder(nn.Module):
             )
         if parts.pooling is None:
             logger.info("%s has no pooling file: pooling %s, as chosen", name, pooling)
+        elif pooling not in (None, parts.pooling):
+            logger.warning("%s pools by %s, and is given %s instead", name, parts.pooling, pooling)
         parts.pooling = pooling or parts.pooling
         if head == "none":
             parts.head = None
@@ -370,11 +372,10 @@ class SentenceEncoder(nn.Module):
         return self.prompts[name]
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
-        if self.device.type != "cuda":
-            return token_batches(lengths, batch_tokens or 8_192, None)
-        tokens = batch_tokens or 65_536
-        # there attention and pooling may pad to the longest: not to more than double
-        return token_batches(lengths, tokens, 2 * tokens)
+        on_gpu = self.device.type == "cuda"
+        tokens = batch_tokens or (65_536 if on_gpu else 8_192)
+        # on a GPU attention and pooling may pad what runs packed elsewhere
+        return token_batches(lengths, tokens, padded=on_gpu or not self.packed)
 
     @contextlib.contextmanager
     def _inference(self, precision: str) -> Iterator[None]:

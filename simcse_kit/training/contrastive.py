@@ -133,7 +133,7 @@ class ContrastiveModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The objective of a batch, and its figures."""
         # (B·V, D), each copy with its own dropout mask: one forward, or one a chunk
-        h = encode_in_chunks(self._encode, batch, chunks)
+        h = encode_in_chunks(self._encode, batch, chunks, padded=not self.encoder.packed)
         z = h if self.projection is None else self.projection(h)
         z = z.unflatten(0, (rows, views))  # (B, V, D)
         if self.gather_negatives:

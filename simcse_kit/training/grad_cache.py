@@ -23,23 +23,27 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from simcse_kit.compute import PackedBatch, release_buffers
+from simcse_kit.compute import PackedBatch, release_buffers, token_batches
 
 #: On a CPU, passes over a chunk after which the pages of no use are given back: what one chunk's
 #: gradients are put between, the next one's activations find too narrow.
 _TIDY = 16
 
 
-def chunk_sizes(batch: PackedBatch, chunks: int) -> list[int]:
-    """Sequences of each of at most `chunks` consecutive parts with about equally many tokens.
+def chunk_sizes(batch: PackedBatch, chunks: int, padded: bool) -> list[int]:
+    """Sequences of each of about `chunks` consecutive parts with about equally many tokens.
 
     A batch is sorted by length, so a part's sequences are about equally long, which attention
     gains from; equal tokens rather than equal counts, so that the part with the longest ones
     needs no more memory than the others. None has more than ``tokens / chunks`` and the longest
-    sequence together.
+    sequence together. Where parts are computed `padded` there may be more of them than that: none
+    is padded to more than double its tokens.
     """
     counts, lengths = np.array(batch.groups, dtype=np.int64).T
-    ends = np.cumsum(np.repeat(lengths, counts))
+    each = np.repeat(lengths, counts)
+    ends = np.cumsum(each)
+    if padded:
+        return [len(part) for part in token_batches(each, -(-int(ends[-1]) // chunks), True)][::-1]
     part = (ends - 1) * chunks // ends[-1]
     return [int(size) for size in np.bincount(part, minlength=chunks) if size]
 
@@ -72,7 +76,7 @@ def replayed(function: Callable[..., Tensor], *batches: PackedBatch) -> Tensor:
 
 
 def encode_in_chunks(
-    encode: Callable[[PackedBatch], Tensor], batch: PackedBatch, chunks: int
+    encode: Callable[[PackedBatch], Tensor], batch: PackedBatch, chunks: int, *, padded: bool
 ) -> Tensor:
     """``encode(batch)`` with the activations of one chunk in memory at a time.
 
@@ -80,7 +84,8 @@ def encode_in_chunks(
         encode: gives embeddings ``(sequences, D)`` in the caller's order, each depending on its
             own sequence alone (and on dropout).
         batch: any number of sequences.
-        chunks: parts to encode it in; 1 encodes it whole, as ever.
+        chunks: parts to encode it in, about; 1 encodes it whole, as ever.
+        padded: whether `encode` pads a part to its longest sequence.
 
     Returns:
         ``(sequences, D)`` in the caller's order, with the exact gradient.
@@ -94,5 +99,5 @@ def encode_in_chunks(
             release_buffers()
         return encode(part)
 
-    parts = batch.split(chunk_sizes(batch, chunks))
+    parts = batch.split(chunk_sizes(batch, chunks, padded))
     return torch.cat([replayed(tidied, part) for part in parts])[batch.order]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from simcse_kit.compute import PackedBatch, hidden_states
+from simcse_kit.compute import PackedBatch, hidden_states, runs_packed
 from simcse_kit.encoder import find_model, quietly
 from simcse_kit.errors import InputError
 from simcse_kit.training.distributed import sum_over_ranks, world_size
@@ -107,7 +107,7 @@ class MaskedLanguageModel(nn.Module):
         if chunks == 1:
             total = summed(read, answers)
         else:
-            sizes = chunk_sizes(batch, chunks)
+            sizes = chunk_sizes(batch, chunks, padded=not runs_packed(backbone))
             parts = zip(read.split(sizes), answers.split(sizes), strict=True)
             total = torch.stack([replayed(summed, *part) for part in parts]).sum()
         return total * world_size() / sum_over_ranks(chosen.sum()).clamp(min=1)

@@ -105,10 +105,22 @@ def test_a_backbone_without_the_interface_says_that_it_is_padded(tiny_encoder):
 
 def test_batches_by_tokens_hold_every_row_once_and_pad_no_more_than_asked():
     lengths = np.array([60, 50, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2])
-    assert [len(each) for each in token_batches(lengths, 100, None)] == [1, 15]
-    batches = token_batches(lengths, 100, 200)
-    assert sorted(np.concatenate(batches)) == list(range(16))
-    assert [len(each) for each in batches] == [1, 4, 11]
-    assert all(len(each) * lengths[each].max() <= 200 for each in batches)
-    (alone,) = token_batches(np.array([60]), 10, 20)  # one sequence cannot be cut
+    assert [len(each) for each in token_batches(lengths, 100, False)] == [1, 15]
+    batches = token_batches(lengths, 100, True)
+    assert [len(each) for each in batches] == [1, 2, 13]
+    (alone,) = token_batches(np.array([60]), 10, True)  # one sequence cannot be cut
     assert alone.tolist() == [0]
+    assert token_batches(np.array([], dtype=np.int64), 10, True) == []
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_batch_computes_more_than_double_its_tokens(seed, padded):
+    pick = np.random.default_rng(seed)
+    lengths = np.concatenate([pick.integers(1, 12, 400), pick.integers(1, 512, 6)])
+    batches = token_batches(lengths, 600, padded)
+    assert sorted(np.concatenate(batches)) == list(range(406))
+    for batch in batches:
+        assert lengths[batch].sum() <= 600 or len(batch) == 1
+        assert not padded or len(batch) * lengths[batch].max() <= 2 * lengths[batch].sum()
+    assert len(batches) < 25  # not one a row

@@ -90,8 +90,8 @@ def step(model: ContrastiveModel, batch: PackedBatch, text_ids: Tensor | None, *
 def keep_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference: the same chunks in the same order, all their graphs kept."""
 
-    def plainly(encode, batch, chunks):
-        parts = batch.split(chunk_sizes(batch, chunks))
+    def plainly(encode, batch, chunks, *, padded):
+        parts = batch.split(chunk_sizes(batch, chunks, padded))
         return torch.cat([encode(part) for part in parts])[batch.order]
 
     monkeypatch.setattr("simcse_kit.training.contrastive.encode_in_chunks", plainly)
@@ -205,7 +205,7 @@ def test_pages_are_given_back_every_some_passes(tiny_encoder, monkeypatch):
     monkeypatch.setattr(grad_cache, "release_buffers", lambda: given_back.append(1))
     batch = PackedBatch.from_sequences([[5, 6, 7]] * 24)
     encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean", dropout=0.0)
-    joined = encode_in_chunks(encoder, batch, 24)
+    joined = encode_in_chunks(encoder, batch, 24, padded=False)
     assert len(given_back) == 24 // 16
     joined.sum().backward()  # every chunk is passed a second time
     assert len(given_back) == 48 // 16
@@ -216,7 +216,9 @@ def test_outside_of_training_chunks_need_no_graph(tiny_encoder):
     encoder = build(tiny_encoder("bert"), 0.0).encoder
     batch = sequences(5, 2)
     with torch.no_grad():
-        torch.testing.assert_close(encode_in_chunks(encoder, batch, 3), encoder(batch))
+        torch.testing.assert_close(
+            encode_in_chunks(encoder, batch, 3, padded=False), encoder(batch)
+        )
 
 
 # -- chunks
@@ -225,7 +227,7 @@ def test_outside_of_training_chunks_need_no_graph(tiny_encoder):
 @pytest.mark.parametrize(("rows", "chunks"), [(64, 1), (64, 7), (5, 5), (3, 50), (1, 2)])
 def test_chunks_have_equal_shares_of_the_tokens(rows, chunks):
     batch = sequences(rows, 1, seed=rows)
-    sizes = chunk_sizes(batch, chunks)
+    sizes = chunk_sizes(batch, chunks, padded=False)
     assert sum(sizes) == rows and all(sizes) and len(sizes) <= chunks
     parts = batch.split(sizes)
     assert torch.equal(torch.cat([part.input_ids for part in parts]), batch.input_ids)
@@ -236,6 +238,16 @@ def test_chunks_have_equal_shares_of_the_tokens(rows, chunks):
         assert len(part.input_ids) < len(batch.input_ids) / chunks + longest
     lengths = [length for part in parts for _, length in part.groups]
     assert lengths == sorted(lengths)
+
+
+def test_a_padded_chunk_is_not_padded_to_one_long_sequence():
+    batch = PackedBatch.from_sequences([[5] * 3] * 60 + [[5] * 90])
+    sizes = chunk_sizes(batch, 2, padded=True)
+    assert sum(sizes) == 61 and len(sizes) <= 4
+    for part in batch.split(sizes):
+        assert len(part) * part.groups[-1][1] <= 2 * len(part.input_ids)
+    # 270 tokens; padded to the longest together they would be 61 · 90 = 5,490
+    assert sum(len(part) * part.groups[-1][1] for part in batch.split(sizes)) <= 2 * 270
 
 
 # -- what grows with the square of the batch, taken in blocks
