@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from simcse_kit.commands.column_mapping import TextColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Model, ModelOptions
 from simcse_kit.errors import InputError
+
+_LABEL = 40  # characters of a text that stand before its row
 
 
 @grouped
@@ -21,9 +24,7 @@ def embed(
         typer.Argument(metavar="INPUT", help="Texts: .txt .csv .tsv .jsonl .parquet (.gz too)."),
     ],
     output: Annotated[Path, typer.Option(help="FILE.npy, or FILE.parquet with the texts beside.")],
-    column: Annotated[
-        str | None, typer.Option(help="The column to embed, where there are several.")
-    ] = None,
+    columns: TextColumnOption = None,
     *,
     loading: ModelOptions,
 ) -> None:
@@ -33,12 +34,7 @@ def embed(
 
     check_output(output)
     with chatter_on_stderr():
-        rows = read_rows(source, columns=None if column is None else {"text": column})
-        if list(rows.columns) != ["text"]:
-            raise InputError(
-                f"{source} has the columns {', '.join(rows.columns)}; "
-                "say which one to embed with --column"
-            )
+        rows = read_rows(source, columns=column_mapping(columns, bare="text"), wanted=["text"])
         encoder = loading.load(model)
         write_embeddings(encoder, rows.columns["text"], output, show_progress=True)
     blank = f" ({rows.blank} blank lines skipped)" if rows.blank else ""
@@ -48,11 +44,14 @@ def embed(
 @grouped
 def similarity(
     model: Model,
-    texts: Annotated[list[str], typer.Argument(help="Two texts, or more for a matrix.")],
+    texts: Annotated[list[str], typer.Argument(help="Two texts, or more for a table.")],
     *,
     loading: ModelOptions,
 ) -> None:
-    """Print the cosine of two texts, or all cosines of several."""
+    """Print the cosine of two texts, or all cosines of several.
+
+    Of several: a row a text, which stands before its cosines with all, between tabs.
+    """
     if len(texts) < 2:
         raise InputError("similarity needs at least two texts; put each in quotes")
     with chatter_on_stderr():
@@ -60,6 +59,12 @@ def similarity(
         cosines = encoder.similarity(texts, texts)
     if len(texts) == 2:
         typer.echo(f"{cosines[0, 1]:.4f}")
-    else:
-        for row in cosines:
-            typer.echo("\t".join(f"{cosine:.4f}" for cosine in row))
+        return
+    for label, row in zip(map(_shortened, texts), cosines, strict=True):
+        typer.echo("\t".join([label, *(f"{cosine:.4f}" for cosine in row)]))
+
+
+def _shortened(text: str) -> str:
+    """A text as the label of its row: one line without tabs, cut after so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LABEL else f"{line[: _LABEL - 1]}…"

@@ -60,6 +60,7 @@ def evaluate(
 
     if suite == "transfer":
         given = {
+            "--column": bool(sts.columns),
             "--protocol": sts.protocol != STSOptions().protocol,
             "--clustered": resampling.clustered,
             "--draws": resampling.draws != Resampling().draws,

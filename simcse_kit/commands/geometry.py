@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import DataDir, Model, ModelOptions, Output
@@ -14,7 +16,7 @@ from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation import Sentences
-    from simcse_kit.geometry import Space
+    from simcse_kit.geometry import Reference, Space
 
 
 @grouped
@@ -24,6 +26,7 @@ def geometry(
         str | None,
         typer.Argument(metavar="[FILE]", help="Texts or pairs. Default: an STS task."),
     ] = None,
+    columns: ColumnOption = None,
     data_dir: DataDir = None,
     task: Annotated[str | None, typer.Option(help="The STS task. Default: STSB.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Layer by layer.")] = False,
@@ -41,11 +44,15 @@ def geometry(
     Each figure with its interval, with what it means and with what it must not be taken for.
     Layer by layer the figures are of each layer's mean over tokens, without head and pooling.
     """
+    if columns and source is None:
+        raise InputError("--column is of a FILE's columns; give the file, or leave it out")
     if source is not None and (data_dir is not None or task is not None):
         raise InputError("geometry is of a FILE or of an STS task, not of both; leave one out")
     output.check()
     with chatter_on_stderr():
-        sentences = _sentences(source, data_dir, task)
+        from simcse_kit.geometry import references
+
+        sentences = _sentences(source, columns, data_dir, task)
         options: dict[str, Any] = sentences.options(threshold=threshold)
         options |= {"temperature": temperature, "draws": draws}
         encoder = loading.load(model)
@@ -59,6 +66,7 @@ def geometry(
 
             embeddings = embed(encoder, sentences.texts, {"show_progress": True})
             spaces = (measure_space(embeddings, **options),)
+        beside = () if layers else references(spaces[0], sentences.source)
     settings = {
         "model": model,
         "source": sentences.source,
@@ -67,25 +75,35 @@ def geometry(
         "max_length": encoder.max_length,
     }
     found = [space.to_json() for space in spaces]
-    output.write(settings | ({"layers": found} if layers else {"space": found[0]}))
+    references_found = {one.name: asdict(one) for one in beside}
+    spaces_found = {"layers": found} if layers else {"space": found[0]}
+    output.write(settings | spaces_found | {"references": references_found})
     if output.has_table:
-        _print(spaces, sentences, model, layers, output.markdown)
+        _print(spaces, sentences, model, beside, output.markdown, layers=layers)
 
 
-def _sentences(source: str | None, data_dir: Path | None, task: str | None) -> Sentences:
+def _sentences(
+    source: str | None, columns: list[str] | None, data_dir: Path | None, task: str | None
+) -> Sentences:
     from simcse_kit.evaluation import sentences_of_rows, sentences_of_task
 
     if source is not None:
         from simcse_kit.data import read_rows
 
-        return sentences_of_rows(read_rows(source))
+        return sentences_of_rows(read_rows(source, columns=column_mapping(columns)))
     from simcse_kit.evaluation.sts import load_tasks
 
     return sentences_of_task(load_tasks(data_dir, [task or "STSB"])[0])
 
 
 def _print(
-    spaces: tuple[Space, ...], sentences: Sentences, model: str, layers: bool, markdown: bool
+    spaces: tuple[Space, ...],
+    sentences: Sentences,
+    model: str,
+    beside: tuple[Reference, ...],
+    markdown: bool,
+    *,
+    layers: bool,
 ) -> None:
     from simcse_kit.evaluation import (
         draw,
@@ -96,7 +114,7 @@ def _print(
         space_rows,
     )
 
-    notes = space_notes(spaces[0], sentences, model)
+    notes = space_notes(spaces[0], sentences, model, beside)
     if layers:
         cells = layer_cells(spaces, notes)
         if markdown:
@@ -105,12 +123,12 @@ def _print(
         narrower = layer_cells(spaces, notes, with_intervals=False)
         show_table(draw(cells), narrower=draw(narrower, upright=True))
     elif markdown:
-        typer.echo(space_markdown(spaces[0], notes))
+        typer.echo(space_markdown(spaces[0], notes, beside))
     else:
-        _show(space_rows(spaces[0]), notes)
+        _show(space_rows(spaces[0], beside), notes, [one.name for one in beside])
 
 
-def _show(rows: list[list[str]], notes: list[str]) -> None:
+def _show(rows: list[list[str]], notes: list[str], names: list[str]) -> None:
     from rich import box
     from rich.table import Table
 
@@ -119,9 +137,14 @@ def _show(rows: list[list[str]], notes: list[str]) -> None:
     )
     table.add_column("Figure")
     table.add_column("value, interval", justify="right", no_wrap=True)
+    table.add_column("beside", no_wrap=True)
     table.add_column("what it says, and what it does not")
-    for title, value, interval, over, meaning, pitfall in rows:
+    for title, value, interval, over, *others, meaning, pitfall in rows:
+        beside = "\n".join(f"{one} {name}" for one, name in zip(others, names, strict=True))
         table.add_row(
-            title, f"{value}\n[dim]{interval}\n{over}[/dim]", f"{meaning}\n[dim]{pitfall}[/dim]"
+            title,
+            f"{value}\n[dim]{interval}\n{over}[/dim]",
+            f"[dim]{beside}[/dim]",
+            f"{meaning}\n[dim]{pitfall}[/dim]",
         )
     show_table(table, wraps=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import DataDir, Output, Tasks, listed
@@ -22,6 +23,7 @@ def leakage(
         str | None,
         typer.Option("--train", metavar="FILE", help="Training data to look for in the sets."),
     ] = None,
+    columns: ColumnOption = None,
     data_dir: DataDir = None,
     tasks: Tasks = None,
     hashes: Annotated[
@@ -42,12 +44,20 @@ def leakage(
 
     Sets are STS tasks, files, or hashes of them; without --train only the sets are compared.
     """
+    if columns and training is None:
+        raise InputError("--column is of the columns of --train FILE; give it, or leave it out")
     output.check(save_hashes)
     with chatter_on_stderr():
         from simcse_kit.evaluation.leakage import check_leakage
 
         sets = _sets(data_dir, tasks, hashes or [])
-        report = check_leakage(sets, training, examples=examples, show_progress=True)
+        report = check_leakage(
+            sets,
+            training,
+            columns=column_mapping(columns),
+            examples=examples,
+            show_progress=True,
+        )
         if save_hashes is not None:
             _save(sets, save_hashes)
     output.write(report.to_json())

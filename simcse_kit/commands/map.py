@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import TextColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Json, Model, ModelOptions
@@ -27,7 +27,7 @@ def embedding_map(
         typer.Argument(metavar="FILE", help="Texts: .txt .csv .tsv .jsonl .parquet (.gz too)."),
     ],
     html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")],
-    columns: ColumnOption = None,
+    columns: TextColumnOption = None,
     color: Annotated[
         Literal["label", "cluster"] | None,
         typer.Option(help="Default: label, where the file has one."),
@@ -56,7 +56,7 @@ def embedding_map(
         from simcse_kit.report import map_page
 
         check_method(method)
-        rows = read_rows(source, columns=column_mapping(columns))
+        rows = read_rows(source, columns=column_mapping(columns, bare="text"), wanted=["text"])
         labels = _labels(rows, color, clusters)
         chosen = draw(len(rows), max_points, seed)
         if len(chosen) < len(rows):
@@ -86,17 +86,12 @@ def _labels(
     rows: Rows, color: Literal["label", "cluster"] | None, clusters: int | None
 ) -> list[str] | None:
     """The labels to colour by; None is by cluster."""
-    if "text" not in rows.columns:
-        raise InputError(
-            f"{rows.source} has the columns {', '.join(rows.columns)}; a map draws one text a "
-            "row: say which column holds it with --column text=NAME"
-        )
     if len(rows) < 3:
         raise InputError(f"{rows.source} holds {len(rows)} texts; a map needs at least 3")
     if color == "label" and rows.labels is None:
         raise InputError(
-            f"{rows.source} has no labels to colour by; name their column with --column "
-            "text=NAME --column label=NAME, or choose --color cluster"
+            f"{rows.source} has no labels to colour by; name their column with "
+            "--column label=NAME, or choose --color cluster"
         )
     if clusters is not None and color != "cluster" and rows.labels is not None:
         raise InputError("--clusters has no use where colours are labels; add --color cluster")

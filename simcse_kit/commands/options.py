@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from simcse_kit.commands.column_mapping import column_mapping
 from simcse_kit.commands.console import check_outputs, write_json
 from simcse_kit.encoder import Pooling
 
@@ -34,6 +35,10 @@ Model = Annotated[
     typer.Argument(
         help="A hub id, or a Hugging Face or sentence-transformers folder.", callback=known_models
     ),
+]
+PoolingOption = Annotated[
+    Pooling | None,
+    typer.Option(help="How token states become one vector. Default: the model's pooling file."),
 ]
 DataDir = Annotated[
     Path | None,
@@ -65,10 +70,7 @@ class ModelOptions:
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
     ] = "auto"
-    pooling: Annotated[
-        Pooling | None,
-        typer.Option(help="How token states become one vector. Default: the model's pooling file."),
-    ] = None
+    pooling: PoolingOption = None
     head: Annotated[
         Literal["none", "keep"] | None,
         typer.Option(
@@ -120,6 +122,14 @@ class STSOptions:
 
     data_dir: DataDir = None
     tasks: Tasks = None
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="OURS=THEIRS",
+            help="Of your own files among the tasks, e.g. score=rating (repeatable).",
+        ),
+    ] = None
     protocol: Annotated[
         Literal["senteval-all", "mean", "wmean", "mteb"],  # `protocols.ProtocolName`, without numpy
         typer.Option(
@@ -133,7 +143,9 @@ class STSOptions:
         from simcse_kit.evaluation.sts import protocol as by_name
 
         named = by_name(self.protocol)
-        return load_tasks(self.data_dir, listed(self.tasks) or named.suite), named
+        mapping = column_mapping(self.columns, ours=("sentence1", "sentence2", "score"))
+        names = listed(self.tasks) or named.suite
+        return load_tasks(self.data_dir, names, columns=mapping), named
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ File = Annotated[
         help="Labelled texts: .csv .tsv .jsonl .parquet (.gz too), or a hub id; columns text, label"
     ),
 ]
+LABELLED = ("text", "label")  # our columns of such a file
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 
 
@@ -63,7 +64,7 @@ def classification(
     with chatter_on_stderr():
         from simcse_kit.evaluation.labels import evaluate_classification, load_labelled
 
-        named = column_mapping(columns)
+        named = column_mapping(columns, ours=LABELLED)
         known = load_labelled(file, named)
         unseen = None if test is None else load_labelled(test, named)
         result = evaluate_classification(
@@ -107,7 +108,7 @@ def few_shot(
     with chatter_on_stderr():
         from simcse_kit.evaluation.labels import evaluate_few_shot, load_labelled
 
-        examples = load_labelled(file, column_mapping(columns))
+        examples = load_labelled(file, column_mapping(columns, ours=LABELLED))
         result = evaluate_few_shot(
             loading.load(model),
             examples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from simcse_kit.commands.console import chatter_on_stderr
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Draws, Model, ModelOptions, Output
 from simcse_kit.commands.task import show_result
-from simcse_kit.errors import InputError, one_of
+from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -58,7 +58,7 @@ def retrieval(
     def read() -> RetrievalTask:
         from simcse_kit.evaluation.search import COLUMNS, load_beir, load_retrieval
 
-        mapping = _mapping(columns, tuple(COLUMNS))
+        mapping = column_mapping(columns, ours=tuple(COLUMNS))
         if folder is not None:
             return load_beir(folder, split=split, columns=mapping)
         named = [file for file in files if file is not None]
@@ -96,7 +96,7 @@ def clustering(
     def read() -> Any:
         from simcse_kit.evaluation.labels import load_labelled
 
-        return load_labelled(file, _mapping(columns, ("text", "label")))
+        return load_labelled(file, column_mapping(columns, ours=("text", "label")))
 
     def judge(encoder: SentenceEncoder, task: Any) -> TaskResult:
         from simcse_kit.evaluation.labels import evaluate_clustering
@@ -126,7 +126,9 @@ def duplicates(
     def read() -> Any:
         from simcse_kit.evaluation.search import load_duplicates
 
-        return load_duplicates(file, _mapping(columns, ("sentence1", "sentence2", "label")))
+        return load_duplicates(
+            file, column_mapping(columns, ours=("sentence1", "sentence2", "label"))
+        )
 
     def judge(encoder: SentenceEncoder, task: Any) -> TaskResult:
         from simcse_kit.evaluation.search import evaluate_duplicates
@@ -155,7 +157,7 @@ def pairs(
     def read() -> Any:
         from simcse_kit.evaluation.sts import load_pair_file
 
-        mapping = _mapping(columns, ("sentence1", "sentence2", "score"))
+        mapping = column_mapping(columns, ours=("sentence1", "sentence2", "score"))
         return [load_pair_file(file, mapping) for file in files]
 
     def judge(encoder: SentenceEncoder, tasks: Any) -> TaskResult:
@@ -164,14 +166,6 @@ def pairs(
         return evaluate_graded(encoder, tasks, draws=draws, encode_kwargs=_SHOWN, name=model)
 
     _run(read, judge, model, output, loading)
-
-
-def _mapping(columns: Sequence[str] | None, ours: Sequence[str]) -> dict[str, str] | None:
-    mapping = column_mapping(columns)
-    for name in mapping or {}:
-        if name not in ours:
-            raise InputError(f"--column {name}=… {one_of(ours, name)}")
-    return mapping
 
 
 def _run(

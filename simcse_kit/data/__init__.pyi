@@ -3,6 +3,7 @@ from .atomic import check_can_make as check_can_make
 from .atomic import check_can_write as check_can_write
 from .atomic import replacing as replacing
 from .chunks import tokenised as tokenised
+from .column_names import map_them as map_them
 from .hub import ask_hub as ask_hub
 from .hub import load_dataset as load_dataset
 from .lines import text_blocks as text_blocks

@@ -13,7 +13,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Rows:
     source: str  # the file or dataset, for messages and model cards
     duplicates: int  # rows equal to an earlier row: kept, counted
     blank: int  # blank lines and empty texts: skipped, counted
+    names: dict[str, str] = field(default_factory=dict)  # what the file calls each; {}: no header
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -62,6 +63,7 @@ def read_rows(
     source: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
+    wanted: Sequence[str] = (),
     header: bool | None = None,
     split: str = "train",
     revision: str | None = None,
@@ -72,7 +74,11 @@ def read_rows(
         source: a path ending in ``.txt .csv .tsv .jsonl .parquet``, each also ``.gz``; or
             ``owner/name`` or ``owner/name:config`` on the Hugging Face hub.
         columns: our names to the file's, ``{"anchor": "title", "positive": "abstract"}``; then
-            only these are read.
+            only these are read, and what they lack to make rows by its own name
+            (``{"label": "topic"}`` beside a column text). A file's ``sent0`` is also found as
+            what it means, ``anchor``.
+        wanted: our names of the columns that there must be, where any kind of rows will not do:
+            ``("text", "label")``. What is missing is complained of by these names.
         header: whether the first row of a ``.csv`` or ``.tsv`` holds names. None: it does if it
             names a column we know, and is refused if it looks like other names.
         split: for hub datasets and saved ones.
@@ -83,7 +89,7 @@ def read_rows(
             is malformed; the message names file and line (or row).
     """
     table = _table(source, split, revision)
-    kind, places = meaning(table, columns, header)
+    kind, places = meaning(table, columns, header, wanted)
     return _rows(table, kind, places)
 
 
@@ -143,7 +149,8 @@ def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
     distinct = (
         len(set(map(hash, zip(*parts, strict=True)))) if len(parts) > 1 else len(set(parts[0]))
     )
-    rows = Rows(kind, columns, labels, scores, table.source, len(parts[0]) - distinct, blank)
+    names = {ours: table.names[place] for ours, place in places.items()} if table.names else {}
+    rows = Rows(kind, columns, labels, scores, table.source, len(parts[0]) - distinct, blank, names)
     if not len(rows):
         raise _no_rows(table.source, blank)
     logger.info(

@@ -50,7 +50,7 @@ def explain(error: Exception) -> str | None:
     library = type(error).__module__.split(".")[0]
     reason = _first_line(error)
     if isinstance(error, InputError):
-        return " ".join(str(error).split())
+        return " ".join(error.command_line.split())
     if isinstance(error, ValidationError):
         return explain_settings(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -31,4 +31,9 @@ from .tables import Cell as Cell
 from .tables import draw as draw
 from .tables import draw_markdown as draw_markdown
 from .tables import escaped as escaped
+from .task_comparison import TaskComparison as TaskComparison
+from .task_comparison import compare_tasks as compare_tasks
+from .task_comparison import compared as compared
+from .task_comparison import difference_cells as difference_cells
+from .task_comparison import side_by_side as side_by_side
 from .task_result import TaskResult as TaskResult

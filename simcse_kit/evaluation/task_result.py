@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from simcse_kit.evaluation.statistics import Interval
+import numpy as np
+
+from simcse_kit.evaluation import statistics
+from simcse_kit.evaluation.statistics import Interval, resample_together
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,12 +24,41 @@ class Figure:
     sd: float | None = None
 
 
+class Tested(Protocol):
+    """What a model was tested on, item by item, so that it can be compared with others."""
+
+    def together(
+        self, models: Sequence[Any], *, draws: int, seed: int
+    ) -> Mapping[str, statistics.Figure]:
+        """Each figure of the models, their `Tested` given, on the same resamples of the items."""
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """N items, and a model's figures ×100 where each is drawn a number of times."""
+
+    count: int
+    figures: statistics.Resampled
+
+    def together(
+        self, models: Sequence[Items], *, draws: int, seed: int
+    ) -> Mapping[str, statistics.Figure]:
+        figures = [model.figures for model in models]
+        return resample_together(figures, self.count, draws=draws, seed=seed)
+
+
+def means(values: Mapping[str, np.ndarray]) -> Items:
+    """Items whose figures are means of a value of each: {name: (N,)}, ×100."""
+    count = len(next(iter(values.values())))
+    return Items(count, lambda counts: {n: counts @ each / count for n, each in values.items()})
+
+
 @dataclass(frozen=True)
 class TaskResult:
     """A model's figures on a task, by name, and the protocol they are measured by.
 
     Figures are ×100 but thresholds, which are cosines. `summary` says in a sentence what they are
-    over.
+    over. `tested` is there where items can be resampled, and models so be compared.
     """
 
     model: str
@@ -34,6 +66,7 @@ class TaskResult:
     figures: Mapping[str, Figure]
     protocol: Mapping[str, Any]
     summary: str
+    tested: Tested | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -85,7 +118,7 @@ def _cells(result: TaskResult) -> Iterator[list[str]]:
     percent = f"{100 * max(levels):g} % interval" if levels else ""
     yield ["figure", "value", *([percent] if levels else []), *(["sd"] if spread else [])]
     for name, figure in result.figures.items():
-        row = [name, _shown(name, figure.value)]
+        row = [name, shown(name, figure.value)]
         if levels:
             ends = figure.interval
             row.append(f"{ends.low:.2f} to {ends.high:.2f}" if ends else "")
@@ -94,5 +127,6 @@ def _cells(result: TaskResult) -> Iterator[list[str]]:
         yield row
 
 
-def _shown(name: str, value: float) -> str:
+def shown(name: str, value: float) -> str:
+    """A figure as a reader wants it."""
     return f"{value:.4f}" if "threshold" in name else f"{value:.2f}"

@@ -178,7 +178,7 @@ def test_columns_are_mapped_for_training() -> None:
         "positive": "body text",
     }
     assert column_mapping([]) is None
-    with pytest.raises(InputError, match="write it as ours=theirs"):
+    with pytest.raises(InputError, match="OURS=THEIRS, for instance --column anchor=anchor"):
         column_mapping(["anchor"])
 
 
@@ -191,8 +191,12 @@ def test_similarity_of_two_is_a_number_and_of_three_a_matrix(model: Path) -> Non
     assert float(succeed("similarity", model, *TEXTS[:2])) == pytest.approx(
         expected[0, 1], abs=1e-4
     )
-    matrix = np.loadtxt(succeed("similarity", model, *TEXTS).splitlines())
-    np.testing.assert_allclose(matrix, expected, atol=1e-4)
+    texts = [*TEXTS[:3], "the red\tcar\nand the very old boat on the river in the city"]
+    rows = [line.split("\t") for line in succeed("similarity", model, *texts).splitlines()]
+    labels = [label for label, *_ in rows]
+    assert labels == [*TEXTS[:3], "the red car and the very old boat on th…"]
+    matrix = np.array([row[1:] for row in rows], dtype=float)
+    np.testing.assert_allclose(matrix, encoder.similarity(texts, texts), atol=1e-4)
 
 
 def test_embed_writes_npy_in_the_order_of_the_file(

@@ -99,7 +99,10 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(
     html = tmp_path / "map.html"
     for arguments, words in [
         ([two], "holds 2 texts; a map needs at least 3"),
-        ([pairs], "columns anchor, positive; a map draws one text a row"),
+        (
+            [pairs],
+            "no column for text (it has anchor, positive); give --column text=anchor",
+        ),
         ([equal], "All 4 embeddings point the same way"),
         ([plain, "--color", "label"], "has no labels to colour by"),
         ([labelled, "--clusters", 3], "add --color cluster"),
@@ -108,7 +111,7 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(
         ([plain, "--max-points", 2], "greater than or equal to 3"),
         ([plain, "--method", "umap"], "pip install 'simcse-kit[umap]'"),
         ([plain, "--method", "lda"], "'lda'"),
-        ([plain, "--column", "text"], "write it as ours=theirs"),
+        ([plain, "--column", "title"], "no column 'title' (it has text); give --column text=text"),
         ([tmp_path / "none.txt"], "no such file"),
     ]:
         result = run(model, *arguments, "--html", html)

@@ -90,7 +90,8 @@ def test_mistakes_are_one_sentence(model: list[object], reviews: Path, tmp_path:
     assert "no such file" in refuse(*classify, tmp_path / "none.csv")
     assert "has no column 'topics'" in refuse(*classify, reviews, *NAMED[:2], "--column",
                                               "label=topics")  # fmt: skip
-    assert "write it as ours=theirs" in refuse(*classify, reviews, "--column", "text")
+    said = refuse(*classify, reviews, "--column", "text")
+    assert "write it as OURS=THEIRS, for instance --column text=text" in said
     assert "every label is 9" in refuse(*classify, reviews, *NAMED[:2], "--column", "label=stars")
     assert "lies between 0 and 1" in refuse(*classify, reviews, *NAMED, "--test-share", 2)
     assert "fewer than the 40 folds" in refuse(*classify, reviews, *NAMED, "--folds", 40)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from simcse_kit.data.rows import Rows, read_rows
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, explain
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -78,6 +78,22 @@ READ: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {
         "a.csv", "title,abstract,text\nA,B,C\n",
         {"columns": {"anchor": "title", "positive": "abstract"}},
         ("pairs", {"anchor": ["A"], "positive": ["B"]}),
+    ),
+    "half mapped, half by name": (
+        "a.csv", "topic,text,stars\nx,A,5\ny,B,4\n", {"columns": {"label": "topic"}},
+        ("labelled", {"text": ["A", "B"]}, ["x", "y"]),
+    ),
+    "the rest of a pair by name": (
+        "a.csv", "sent0,answer,hard_neg\nA,B,C\n", {"columns": {"positive": "answer"}},
+        ("pairs", {"anchor": ["A"], "positive": ["B"], "negative": ["C"]}),
+    ),
+    "mapped to what a column means": (
+        "a.csv", "sent0,sent1,hard_neg\nA,B,C\n", {"columns": {"text": "negative"}},
+        ("text", {"text": ["C"]}),
+    ),
+    "nothing is added to what makes rows": (
+        "a.csv", "title,label\nA,x\n", {"columns": {"text": "title"}},
+        ("text", {"text": ["A"]}, None),
     ),
     "one column of a table": (
         "a.tsv", "sentence1\tsentence2\tscore\nA\tB\t3\n", {"columns": {"text": "sentence2"}},
@@ -187,13 +203,27 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
         r"has no column 'title' \(it has titel, text\); did you mean 'titel'\?",
     ),
     "mapped from nothing": (
-        "a.csv", "title\nA\n", {"columns": {"query": "title"}}, "'query', which is no column",
+        "a.csv", "title\nA\n", {"columns": {"query": "title"}},
+        r"'query' is no column .*did you mean anchor\? give columns=\{'anchor': 'title'\}",
+    ),
+    "mapped the other way round": (
+        "a.csv", "body,topic\nA,B\n", {"columns": {"body": "text"}},
+        r"it is ours first, then the file's: give columns=\{'text': 'body'\}",
     ),
     "mapped without header": (
-        "a.csv", "A\n", {"columns": {"text": "A"}, "header": False}, "columns= needs a header",
+        "a.csv", "A\n", {"columns": {"text": "A"}, "header": False}, "has no header to find",
     ),
     "half mapped": (
-        "a.csv", "a,positive\nA,B\n", {"columns": {"anchor": "a"}}, "anchor but none for positive",
+        "a.csv", "a,b\nA,B\n", {"columns": {"anchor": "a"}},
+        r"anchor but none for positive .*give columns=\{'anchor': 'a', 'positive': 'b'\} or ",
+    ),
+    "a label alone": (
+        "a.csv", "review,label\nA,B\n", {},
+        r"no columns to learn from .*give columns=\{'text': 'review', 'label': 'label'\}$",
+    ),
+    "mapped to what two columns mean": (
+        "a.jsonl", '{"sent0": "A", "Anchor": "B"}', {"columns": {"text": "anchor"}},
+        "more than one column 'anchor'",
     ),
 }  # fmt: skip
 
@@ -204,6 +234,29 @@ def test_misfits_are_named(tmp_path: Path, case: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         read_rows(write(tmp_path, name, content), **options)
     assert "\n" not in str(error.value)
+
+
+def test_the_command_line_is_told_what_to_type(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "body text,topic\nA b,x\n")
+    with pytest.raises(InputError, match="columns=") as error:
+        read_rows(path, columns={"text": "body text", "label": "label"})
+    said = explain(error.value) or ""
+    assert said.endswith(
+        "has no column 'label' (it has body text, topic); give --column label=topic"
+    )
+    path = write(tmp_path, "a.jsonl", '{"body text": "A", "topic": "x"}')
+    with pytest.raises(InputError, match="columns=") as error:
+        read_rows(path)
+    assert (explain(error.value) or "").endswith(
+        "give --column 'text=body text' or --column 'anchor=body text' --column positive=topic"
+    )
+
+
+def test_rows_know_what_the_file_calls_them(tmp_path: Path) -> None:
+    rows = read_rows(write(tmp_path, "a.csv", "sent0,sent1,id\nA,B,1\n"))
+    assert rows.names == {"anchor": "sent0", "positive": "sent1"}
+    assert read_rows(write(tmp_path, "b.txt", "A\n")).names == {"text": "text"}
+    assert read_rows(write(tmp_path, "c.tsv", "A b\tC d\n")).names == {}
 
 
 def test_missing_files_get_a_near_name(tmp_path: Path) -> None:

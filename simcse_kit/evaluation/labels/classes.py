@@ -78,6 +78,14 @@ def f1(
     return Figure(float(observed[0]), percentile_interval(np.concatenate(drawn), level))
 
 
+def macro_f1(labels: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Macro-F1 ×100 (B,) where example i of N occurs `counts[b, i]` times; see `f1`."""
+    cells, cell = np.unique(np.stack([labels, predicted]), axis=1, return_inverse=True)
+    order = np.argsort(cell.reshape(-1), kind="stable")
+    starts = np.searchsorted(cell.reshape(-1)[order], np.arange(cells.shape[1]))
+    return _f1(cells, np.add.reduceat(counts[:, order], starts, axis=1), None)
+
+
 def _f1(cells: np.ndarray, counts: np.ndarray, of_class: int | None) -> np.ndarray:
     """F1 ×100 (B,) where the pair `cells[:, c]` of label and predicted occurs `counts[b, c]` times.
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1, macro_f1
 from simcse_kit.evaluation.labels.clustering import LabelledTask
 from simcse_kit.evaluation.labels.few_shot import Classifier, few_shot, large_classes, mean_accuracy
 from simcse_kit.evaluation.labels.logistic import stratified_folds
 from simcse_kit.evaluation.labels.probe import STRENGTHS, linear_probe, nearest_neighbours, split
-from simcse_kit.evaluation.task_result import Figure, TaskResult
+from simcse_kit.evaluation.task_result import Figure, Items, TaskResult, means
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ def evaluate_classification(
     voted = nearest_neighbours(train, known, there, k=k)
     commonest = np.full(len(unseen), np.bincount(known).argmax())
     figures = {}
-    for kind, predicted in (("probe", probe.predicted), (f"{k}-NN", voted)):
+    predictions = {"probe": probe.predicted, f"{k}-NN": voted}
+    for kind, predicted in predictions.items():
         figures[f"{kind} accuracy"] = accuracy(unseen, predicted)
         figures[f"{kind} macro-F1"] = f1(unseen, predicted, seed=seed)
     figures["commonest class accuracy"] = accuracy(unseen, commonest)
@@ -104,6 +105,7 @@ def evaluate_classification(
             f"×100 on {len(unseen):,} examples of {len(examples.classes):,} classes after"
             f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
         ),
+        tested=_tested(unseen, predictions),
     )
 
 
@@ -176,7 +178,22 @@ def evaluate_few_shot(
             f"×100, {ways}-way {shots}-shot, {queries} queries a class, {episodes:,} episodes from"
             f" {enough:,} classes; chance is {100 / ways:.2f}."
         ),
+        tested=means({"accuracy": accuracies}),
     )
+
+
+def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> Items:
+    """The test examples (N,), and what each kind of classifier predicts of them."""
+
+    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+        found = {}
+        for kind, predicted in predictions.items():
+            right = counts @ (labels == predicted)
+            found[f"{kind} accuracy"] = 100 * right / len(labels)
+            found[f"{kind} macro-F1"] = macro_f1(labels, predicted, counts)
+        return found
+
+    return Items(len(labels), figures)
 
 
 def _examples(

@@ -42,11 +42,10 @@ class LabelledTask:
 def load_labelled(path: Path | str, columns: Mapping[str, str] | None = None) -> LabelledTask:
     """Texts and labels from a file with the columns text and label, or with others by mapping.
 
-    Raises InputError as `read_rows`, and for a file without labels.
+    Raises InputError as `read_rows` where these two are wanted.
     """
-    rows = read_rows(path, columns={"text": "text", "label": "label"} | dict(columns or {}))
-    if rows.labels is None or "text" not in rows.columns:
-        raise InputError(f"{path}: a labelled task needs the columns text and label")
+    rows = read_rows(path, columns=columns, wanted=("text", "label"))
+    assert rows.labels is not None  # they were wanted
     return LabelledTask(Path(path).name.split(".")[0], rows.columns["text"], rows.labels, str(path))
 
 

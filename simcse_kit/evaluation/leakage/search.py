@@ -133,6 +133,7 @@ def check_leakage(
     sets: Sequence[HashedSet],
     training: Path | str | Iterable[Row] | None = None,
     *,
+    columns: Mapping[str, str] | None = None,
     groups: Mapping[str, Sequence[str]] = GROUPS,
     examples: int = 3,
     show_progress: bool = False,
@@ -141,7 +142,7 @@ def check_leakage(
     leaks = None
     if training is not None:
         how: dict[str, Any] = {"examples": examples, "show_progress": show_progress}
-        leaks = training_leakage(training, sets, **how)
+        leaks = training_leakage(training, sets, columns=columns, **how)
     return LeakageReport(leaks, overlaps(sets, groups=groups, examples=examples))
 
 
@@ -152,6 +153,7 @@ def training_leakage(
     training: Path | str | Iterable[Row],
     sets: Sequence[HashedSet],
     *,
+    columns: Mapping[str, str] | None = None,
     examples: int = 3,
     show_progress: bool = False,
 ) -> TrainingLeakage:
@@ -161,6 +163,7 @@ def training_leakage(
         training: a data file (``.txt`` is streamed, other formats are read as for training), or
             any iterable of texts or of rows of texts, which is gone through once.
         sets: the evaluation sets, hashed with one n.
+        columns: our names to those of a data file, as for `read_rows`.
         examples: rows to show, whole sentences and n-grams each.
         show_progress: a bar on stderr, where that is a terminal.
 
@@ -174,7 +177,7 @@ def training_leakage(
     search = _Search(sets, examples)
     rows = texts = 0
     with tqdm(unit=" rows", disable=None if show_progress else True) as bar:
-        for chunk in _chunks(_numbered(training)):
+        for chunk in _chunks(_numbered(training, columns)):
             search(chunk)
             rows += len(chunk)
             texts += sum(len(row) for _, row in chunk)
@@ -197,7 +200,9 @@ def _check(sets: Sequence[HashedSet]) -> None:
         )
 
 
-def _numbered(training: Path | str | Iterable[Row]) -> Iterator[NumberedRow]:
+def _numbered(
+    training: Path | str | Iterable[Row], columns: Mapping[str, str] | None
+) -> Iterator[NumberedRow]:
     """Rows with their numbers from 1; blank lines of a text file are numbered but left out."""
     from simcse_kit.data import data_suffix, read_rows, text_blocks
 
@@ -209,8 +214,8 @@ def _numbered(training: Path | str | Iterable[Row]) -> Iterator[NumberedRow]:
         return
     path = Path(training).expanduser()
     if not path.is_file() or data_suffix(path) != ".txt":
-        columns = read_rows(training).columns.values()
-        yield from enumerate(zip(*columns, strict=True), start=1)
+        texts = read_rows(training, columns=columns).columns.values()
+        yield from enumerate(zip(*texts, strict=True), start=1)
         return
     for first, block in text_blocks(path):
         for number, line in enumerate(block.split("\n"), start=first):

@@ -4,7 +4,9 @@ from .retrieval import Relevance as Relevance
 from .retrieval import by_query as by_query
 from .retrieval import retrieval as retrieval
 from .retrieval_data import COLUMNS as COLUMNS
+from .retrieval_data import PAIR_COLUMNS as PAIR_COLUMNS
 from .retrieval_data import RetrievalTask as RetrievalTask
 from .retrieval_data import load_beir as load_beir
+from .retrieval_data import load_question_answers as load_question_answers
 from .retrieval_data import load_retrieval as load_retrieval
 from .retrieval_task import evaluate_retrieval as evaluate_retrieval

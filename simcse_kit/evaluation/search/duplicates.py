@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from simcse_kit.data import read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import (
     Encoder,
@@ -24,11 +25,13 @@ from simcse_kit.evaluation.embedding import (
     pair_cosines,
 )
 from simcse_kit.evaluation.statistics import percentile_interval
-from simcse_kit.evaluation.sts import PairTask, load_pair_file
-from simcse_kit.evaluation.task_result import Figure, TaskResult
+from simcse_kit.evaluation.sts import PairTask, task_name
+from simcse_kit.evaluation.task_result import Figure, Items, TaskResult
 
 # Elements in a block of resamples.
 _BLOCK = 1 << 20
+# How a file may write its labels.
+_LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "True": 1.0, "False": 0.0}
 _FIGURES = ("ap", "f1", "precision", "recall", "accuracy")
 
 
@@ -39,14 +42,21 @@ def load_duplicates(path: Path | str, columns: Mapping[str, str] | None = None) 
         columns: our names (sentence1, sentence2, label) to the file's, where they differ.
 
     Raises:
-        InputError: as `read_rows`, labels that are not 0 or 1, and one label for all.
+        InputError: as `read_rows`, labels that are not 0 or 1 (or true and false), and one for
+            all.
     """
-    named = {"sentence1": "sentence1", "sentence2": "sentence2", "label": "label"}
-    named |= columns or {}
-    named["score"] = named.pop("label")
-    task = load_pair_file(Path(path), named)
-    _check_labels(task.gold, str(path))
-    return task
+    rows = read_rows(path, columns=columns, wanted=("sentence1", "sentence2", "label"))
+    assert rows.labels is not None  # they were wanted
+    for row, label in enumerate(rows.labels, start=1):
+        if label not in _LABELS:
+            raise InputError(
+                f"{path}: the label of pair {row} is {label:.60}; it must be 1 for duplicates and 0"
+                " for others"
+            )
+    labels = np.array([_LABELS[label] for label in rows.labels])
+    _check_labels(labels, str(path))
+    first, second = rows.columns["sentence1"], rows.columns["sentence2"]
+    return PairTask(task_name(path), first, second, labels, {}, "file", str(path))
 
 
 def _check_labels(labels: np.ndarray, where: str) -> None:
@@ -102,9 +112,8 @@ def duplicate_scores(
     if not np.isfinite(cosines).all():
         raise InputError("A cosine is not finite.")
     _check_labels(labels, "labels")
-    order = np.argsort(-cosines, kind="stable")
+    order, ends = _descending(cosines)
     cosines, labels = cosines[order], labels[order]
-    ends = np.flatnonzero(np.append(np.diff(cosines) != 0, True))
     figures, f1_at, accuracy_at = _at_thresholds(np.ones((1, len(labels))), labels, ends)
     lower = np.append((cosines[ends[:-1]] + cosines[ends[:-1] + 1]) / 2, -1.0)
     return DuplicateScores(
@@ -113,6 +122,12 @@ def duplicate_scores(
         accuracy_threshold=float(lower[accuracy_at[0]]),
         draws=_resampled(labels, ends, draws, seed),
     )
+
+
+def _descending(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order (N,) of descending cosines, and the last place of each run of equal ones."""
+    order = np.argsort(-cosines, kind="stable")
+    return order, np.flatnonzero(np.append(np.diff(cosines[order]) != 0, True))
 
 
 def _at_thresholds(
@@ -191,7 +206,8 @@ def evaluate_duplicates(
     sides = [
         embeddings[[row[text] for text in texts]] for texts in (task.sentence1, task.sentence2)
     ]
-    scores = duplicate_scores(pair_cosines(*sides), task.gold, draws=draws, seed=seed)
+    cosines = pair_cosines(*sides)
+    scores = duplicate_scores(cosines, task.gold, draws=draws, seed=seed)
     figures = {
         figure: Figure(getattr(scores, figure), percentile_interval(scores.draws[figure]))
         for figure in _FIGURES
@@ -216,4 +232,22 @@ def evaluate_duplicates(
             f"×100 over {len(task):,} pairs, {positive:,} of them duplicates, by cosine; F1 (with"
             " its precision and recall) and accuracy at the thresholds best for these pairs."
         ),
+        tested=_tested(cosines, task.gold),
     )
+
+
+def _tested(cosines: np.ndarray, labels: np.ndarray) -> Items:
+    """The pairs (N,); of resamples without both labels there are no figures."""
+    order, ends = _descending(cosines)
+    labels = labels[order]
+
+    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+        counts = counts[:, order]
+        positive = counts @ labels
+        both = (positive > 0) & (positive < len(labels))
+        found = {name: np.full(len(counts), np.nan) for name in _FIGURES}
+        for name, values in _at_thresholds(counts[both], labels, ends)[0].items():
+            found[name][both] = values
+        return found
+
+    return Items(len(labels), figures)

@@ -1,25 +1,34 @@
 """Retrieval tasks as data: queries, documents, and which of them belong together.
 
-A folder in BEIR's layout (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`), or any three files
-with named columns: .csv .tsv .jsonl .parquet, each also .gz. A document is its title and its text
-with a blank between them, as BEIR and MTEB embed it. Every complaint names file and line.
+A folder in BEIR's layout (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`), any three files with
+named columns, or one file of questions and their answers: .csv .tsv .jsonl .parquet, each also .gz.
+A document is its title and its text with a blank between them, as BEIR and MTEB embed it. Every
+complaint names file and line.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from simcse_kit.data import MISSING, Table, read_table
+from simcse_kit.data import Table
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.embedding import distinct
 from simcse_kit.evaluation.search.retrieval import Relevance
+from simcse_kit.evaluation.search.retrieval_columns import (
+    Column,
+    find_cells,
+    id_cells,
+    named,
+    open_table,
+    text_cells,
+)
+from simcse_kit.evaluation.sts import task_name
 
 #: Our columns of the three files, and what they are called unless a mapping says otherwise.
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -31,6 +40,11 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "relevance.query": ("query-id",),
     "relevance.corpus": ("corpus-id",),
     "relevance.grade": ("score",),
+}
+#: The same of a file of pairs.
+PAIR_COLUMNS: Mapping[str, Sequence[str]] = {
+    "query": ("query", "question"),
+    "document": ("document", "answer"),
 }
 _OPTIONAL = ("corpus.title", "relevance.grade")
 
@@ -84,10 +98,10 @@ def load_retrieval(
         InputError: a file that cannot be read, a missing column or cell, an id twice in one file,
             a pair judged twice, judgements of unknown ids, a query without a relevant document.
     """
-    named = _named(columns or {})
-    asked = _Texts.read(Path(queries), named["query.id"], [named["query.text"]])
+    our = named(columns, COLUMNS, _OPTIONAL)
+    asked = _Texts.read(Path(queries), our["query.id"], [our["query.text"]])
     searched = _Texts.read(
-        Path(corpus), named["corpus.id"], [named["corpus.title"], named["corpus.text"]]
+        Path(corpus), our["corpus.id"], [our["corpus.title"], our["corpus.text"]]
     )
     for row, text in enumerate(asked.texts):
         if not text:
@@ -95,7 +109,7 @@ def load_retrieval(
     empty = sum(not text for text in searched.texts)
     if empty:
         logger.warning("%s: %d documents have no text, and are embedded as none", corpus, empty)
-    relevant = _judgements(_read(Path(relevance)), named, asked, searched)
+    relevant = _judgements(open_table(Path(relevance)), our, asked, searched)
     judged = np.unique(relevant.query)
     if len(judged) < len(asked.texts):
         left_out = len(asked.texts) - len(judged)
@@ -116,6 +130,53 @@ def load_retrieval(
     return task
 
 
+def load_question_answers(
+    path: Path | str, *, columns: Mapping[str, str] | None = None
+) -> RetrievalTask:
+    """A task from one file of pairs: each row's document answers its query.
+
+    Equal queries are one query, whose documents all are relevant, and equal documents are one.
+
+    Args:
+        columns: our names (query, document) to the file's; by default they are called so
+            (`PAIR_COLUMNS`).
+
+    Raises:
+        InputError: a file that cannot be read, a missing column, an empty cell, one document alone.
+    """
+    our = named(columns, PAIR_COLUMNS)
+    table = open_table(Path(path))
+    sides = []
+    for side in ("query", "document"):
+        cells = text_cells(table, our[side]) or []
+        for row, text in enumerate(cells):
+            if not text:
+                raise InputError(
+                    f"{table.where(row)}: the {side} is empty; remove the row or write it"
+                )
+        sides.append(cells)
+    queries, documents = (distinct(side) for side in sides)
+    if len(documents) < 2:
+        raise InputError(
+            f"{path}: every row has the same document, {sides[1][0]!r:.60}: there is nothing to"
+            " find; check the column"
+        )
+    both = zip(*sides, strict=True)
+    pairs = np.array(list(dict.fromkeys((queries[q], documents[d]) for q, d in both)))
+    task = RetrievalTask(
+        name=task_name(path),
+        queries=list(queries),
+        corpus=list(documents),
+        relevance=Relevance(pairs[:, 0], pairs[:, 1], np.ones(len(pairs))),
+        source=str(path),
+    )
+    logger.info(
+        "%s: %d rows are %d queries, %d documents, %d judgements",
+        *(path, len(sides[0]), len(task.queries), len(task.corpus), len(pairs)),
+    )
+    return task
+
+
 def _inside(folder: Path, name: str) -> Path:
     """The file, or its gzipped twin."""
     for path in (folder / name, folder / f"{name}.gz"):
@@ -129,68 +190,7 @@ def _inside(folder: Path, name: str) -> Path:
     )
 
 
-# ---- columns ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One of our columns: what it may be called, and whether it may be absent."""
-
-    ours: str
-    theirs: Sequence[str]
-    optional: bool
-
-
-def _named(columns: Mapping[str, str]) -> dict[str, _Column]:
-    for ours in columns:
-        if ours not in COLUMNS:
-            near = difflib.get_close_matches(ours, COLUMNS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"no column of ours is called {ours!r}{hint} ({', '.join(COLUMNS)})")
-    return {
-        ours: _Column(
-            ours,
-            [columns[ours]] if ours in columns else usual,
-            # a column that was named must be there
-            ours in _OPTIONAL and ours not in columns,
-        )
-        for ours, usual in COLUMNS.items()
-    }
-
-
-def _cells(table: Table, column: _Column) -> list[Any] | None:
-    """The cells of a column; None where it is absent and may be."""
-    names = table.names or []
-    for theirs in column.theirs:
-        if theirs in names:
-            return table.cells(names.index(theirs))
-    if column.optional:
-        return None
-    raise InputError(
-        f"{table.source}: has no column {' or '.join(column.theirs)} (it has {', '.join(names)});"
-        f" name it with {column.ours}=…"
-    )
-
-
-def _ids(table: Table, column: _Column) -> list[str]:
-    cells = _cells(table, column) or []
-    ids = ["" if cell is None or cell is MISSING else str(cell).strip() for cell in cells]
-    for row, name in enumerate(ids):
-        if not name:
-            raise InputError(f"{table.where(row)}: {column.theirs[0]} is empty; it must hold an id")
-    return ids
-
-
-def _read(path: Path) -> Table:
-    """The table of a file, its names taken from the first row where the format has none."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    table = read_table(path)
-    if table.width and table.names is None:
-        table.take_header()
-    if not table.width or not table.cells(0):
-        raise InputError(f"{path}: holds no rows; give it at least one")
-    return table
+# ---- texts --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,16 +202,16 @@ class _Texts:
     row: dict[str, int]
 
     @classmethod
-    def read(cls, path: Path, id_column: _Column, columns: Sequence[_Column]) -> _Texts:
-        table = _read(path)
+    def read(cls, path: Path, id_column: Column, columns: Sequence[Column]) -> _Texts:
+        table = open_table(path)
         row: dict[str, int] = {}
-        for number, name in enumerate(_ids(table, id_column)):
+        for number, name in enumerate(id_cells(table, id_column)):
             if row.setdefault(name, number) != number:
                 raise InputError(
                     f"{table.where(number)}: the id {name!r} stands at {table.where(row[name])}"
                     " already; every id must be there once"
                 )
-        parts = [cells for column in columns if (cells := _text_cells(table, column))]
+        parts = [cells for column in columns if (cells := text_cells(table, column))]
         texts = [" ".join(filter(None, cells)) for cells in zip(*parts, strict=True)]
         return cls(table, texts, row)
 
@@ -221,28 +221,15 @@ class _Texts:
         raise InputError(f"{where}: judges {name!r}, which is no id in {self.table.source}")
 
 
-def _text_cells(table: Table, column: _Column) -> list[str] | None:
-    cells = _cells(table, column)
-    if cells is None:
-        return None
-    texts = ["" if cell is None or cell is MISSING else cell for cell in cells]
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(
-                f"{table.where(row)}: {column.theirs[0]} is {text!r:.60}; it must hold text"
-            )
-    return [text.strip() for text in texts]
-
-
 # ---- judgements ---------------------------------------------------------------------------------
 
 
 def _judgements(
-    table: Table, named: Mapping[str, _Column], asked: _Texts, searched: _Texts
+    table: Table, our: Mapping[str, Column], asked: _Texts, searched: _Texts
 ) -> Relevance:
     """Rows of the texts and grades (J,), in the order of the file."""
-    query_ids = _ids(table, named["relevance.query"])
-    document_ids = _ids(table, named["relevance.corpus"])
+    query_ids = id_cells(table, our["relevance.query"])
+    document_ids = id_cells(table, our["relevance.corpus"])
     query = np.empty(len(query_ids), dtype=np.int64)
     document = np.empty_like(query)
     seen: dict[tuple[int, int], int] = {}
@@ -255,7 +242,7 @@ def _judgements(
                 f" {table.where(seen[pair])} does; keep one of the two"
             )
         query[row], document[row] = pair
-    grade = _grades(table, named["relevance.grade"], len(query))
+    grade = _grades(table, our["relevance.grade"], len(query))
     relevant = set(query[grade > 0].tolist())
     for row, asked_row in enumerate(query.tolist()):
         if asked_row not in relevant:
@@ -266,8 +253,8 @@ def _judgements(
     return Relevance(query, document, grade)
 
 
-def _grades(table: Table, column: _Column, rows: int) -> np.ndarray:
-    cells = _cells(table, column)
+def _grades(table: Table, column: Column, rows: int) -> np.ndarray:
+    cells = find_cells(table, column)
     if cells is None:
         return np.ones(rows)
     grades = np.empty(rows)

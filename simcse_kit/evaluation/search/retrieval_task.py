@@ -11,7 +11,7 @@ from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name
 from simcse_kit.evaluation.search.retrieval import by_query
 from simcse_kit.evaluation.search.retrieval_data import RetrievalTask
 from simcse_kit.evaluation.statistics import mean_estimates
-from simcse_kit.evaluation.task_result import Figure, TaskResult
+from simcse_kit.evaluation.task_result import Figure, TaskResult, means
 
 METRICS = ("recall@1", "recall@5", "recall@10", "recall@100", "mrr@10", "ndcg@10")
 # What sentence-transformers calls the prompts of the two sides, first come first served.
@@ -70,6 +70,7 @@ def evaluate_retrieval(
         }
         | model_settings(model, encode_kwargs),
         summary=f"means ×100 over {n:,} queries in {m:,} documents, by cosine.",
+        tested=means(values),
     )
 
 

@@ -5,9 +5,12 @@ from .bootstrap import bootstrap as bootstrap
 from .intervals import Comparison as Comparison
 from .intervals import Interval as Interval
 from .intervals import compare as compare
+from .intervals import compare_many as compare_many
 from .intervals import estimate as estimate
 from .intervals import holm as holm
 from .intervals import percentile_interval as percentile_interval
 from .mean_intervals import mean_estimates as mean_estimates
+from .paired import Resampled as Resampled
+from .paired import resample_together as resample_together
 from .seeds import compare_recipes as compare_recipes
 from .seeds import summarise_seeds as summarise_seeds

@@ -2,6 +2,7 @@ from .comparison import AVERAGE as AVERAGE
 from .comparison import STSComparison as STSComparison
 from .comparison import check_contenders as check_contenders
 from .comparison import compare_results as compare_results
+from .comparison import in_words as in_words
 from .comparison import shown_p as shown_p
 from .graded import evaluate_graded as evaluate_graded
 from .intervals import STSIntervals as STSIntervals
@@ -20,6 +21,7 @@ from .suite import evaluate as evaluate
 from .suite import load_stsb as load_stsb
 from .tables import comparison_markdown as comparison_markdown
 from .tables import comparison_table as comparison_table
+from .tables import difference_cell as difference_cell
 from .tables import markdown_table as markdown_table
 from .tables import sts_cells as sts_cells
 from .tables import sts_table as sts_table
@@ -28,3 +30,4 @@ from .tasks import SUITE as SUITE
 from .tasks import PairTask as PairTask
 from .tasks import load_pair_file as load_pair_file
 from .tasks import load_tasks as load_tasks
+from .tasks import task_name as task_name

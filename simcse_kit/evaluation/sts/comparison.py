@@ -54,7 +54,7 @@ class STSComparison:
         count = len(self.differences)
         over = _over(self.average_over)
         return [
-            f"{name} is {_sentence(found[AVERAGE], self.baseline, over, count)}"
+            f"{name} is {in_words(found[AVERAGE], self.baseline, over, count)}"
             for name, found in self.differences.items()
             if AVERAGE in found
         ]
@@ -179,7 +179,8 @@ def _over(tasks: Sequence[str]) -> str:
     return f"on {tasks[0]}" if len(tasks) == 1 else f"on average over {', '.join(tasks)}"
 
 
-def _sentence(one: Comparison, baseline: str, over: str, comparisons: int) -> str:
+def in_words(one: Comparison, baseline: str, over: str, comparisons: int) -> str:
+    """The difference as a sentence goes on after the model's name, with what can be told of it."""
     more = "above" if one.difference > 0 else "below"
     low, high = one.interval.low, one.interval.high
     p = shown_p(one.p_value)

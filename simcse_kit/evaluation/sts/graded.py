@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from simcse_kit.evaluation import statistics
 from simcse_kit.evaluation.embedding import Encoder, model_settings
-from simcse_kit.evaluation.sts.intervals import intervals
-from simcse_kit.evaluation.sts.suite import evaluate
+from simcse_kit.evaluation.sts.intervals import intervals, resample
+from simcse_kit.evaluation.sts.suite import STSResult, evaluate
 from simcse_kit.evaluation.sts.tasks import PairTask
 from simcse_kit.evaluation.task_result import Figure, TaskResult
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The pairs of the tasks, and a model's cosines of them."""
+
+    result: STSResult
+    tasks: Sequence[PairTask]
+
+    def together(
+        self, models: Sequence[_Pairs], *, draws: int, seed: int
+    ) -> Mapping[str, statistics.Figure]:
+        results = [model.result for model in models]
+        resampled = resample(results, self.tasks, draws=draws, seed=seed)
+        found = {task.name: resampled.figure([task.name]) for task in self.tasks}
+        if len(self.tasks) > 1:
+            found["average"] = resampled.figure()
+        return found
 
 
 def evaluate_graded(
@@ -55,4 +75,5 @@ def evaluate_graded(
         }
         | model_settings(model, encode_kwargs),
         summary=f"Spearman ×100 of cosines with the scores of {n:,} pairs.",
+        tested=_Pairs(result, tasks),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.statistics import Comparison
 from simcse_kit.evaluation.sts.comparison import AVERAGE, TESTS, STSComparison, shown_p
 from simcse_kit.evaluation.sts.intervals import STSIntervals
 from simcse_kit.evaluation.sts.protocols import departures, protocol_of
@@ -14,6 +15,7 @@ from simcse_kit.evaluation.sts.published import Published
 from simcse_kit.evaluation.sts.suite import STSResult
 from simcse_kit.evaluation.sts.tasks import SUBSET_TASKS, SUITE
 from simcse_kit.evaluation.tables import Cell, Cells, draw, draw_markdown
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE, MEASURED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,12 +113,7 @@ def comparison_cells(comparison: STSComparison) -> Cells:
     figures = [*tasks, *([AVERAGE] if with_average else [])]
     rows = []
     for name, found in comparison.differences.items():
-        cells = []
-        for figure in figures:
-            one = found[figure]
-            interval = f"{one.interval.low:+.1f} to {one.interval.high:+.1f}"
-            cells.append(Cell(f"{one.difference:+.2f}", f"{interval}\n{shown_p(one.p_adjusted)}"))
-        rows.append((name, cells))
+        rows.append((name, [difference_cell(found[figure]) for figure in figures]))
     header = [_AVERAGE if figure == AVERAGE else figure for figure in figures]
     level = f"{100 * comparison.level:g} %"
     corrected = ", corrected by Holm over the models" if len(rows) > 1 else ""
@@ -130,6 +127,12 @@ def comparison_cells(comparison: STSComparison) -> Cells:
     ]
     notes += [f"No comparison on {figure}: {why}" for figure, why in comparison.missing.items()]
     return Cells(header, rows, [], notes)
+
+
+def difference_cell(one: Comparison) -> Cell:
+    """By how much the one is better, the interval of that and its corrected p-value."""
+    interval = f"{one.interval.low:+.1f} to {one.interval.high:+.1f}"
+    return Cell(f"{one.difference:+.2f}", f"{interval}\n{shown_p(one.p_adjusted)}")
 
 
 def _in_order(tasks: Sequence[str] | Mapping[str, None]) -> list[str]:
@@ -217,10 +220,21 @@ def _describe(result: STSResult) -> tuple[str, ...]:
         geometry = (
             f"Alignment over the {g.pairs:,} pairs of {g.task} ({g.split}) with gold >"
             f" {g.threshold:g}, uniformity over its {g.sentences:,} distinct sentences;"
-            " lower is better."
+            f" lower is better.{_beside(f'{g.task} ({g.split})')} {ALIGNMENT_MAY_RISE}"
         )
     settings = f"Embedded with {model}." if model else ""
     return score, " ".join(departures(measured)), average, settings, geometry
+
+
+def _beside(sentences: str) -> str:
+    """The figures of known encoders on these sentences, and what no encoder passes."""
+    known = "; ".join(
+        f"{one.name} {one.values['alignment']:.3f} and {one.values['uniformity']:.3f}"
+        for one in MEASURED.get(sentences, ())
+    )
+    beside = f" Beside them {known}" if known else ""
+    least = "an even sphere's uniformity is −4 + 8/D"
+    return f"{beside}; {least}." if beside else f" {least[:1].upper()}{least[1:]}."
 
 
 _SETTINGS = {

@@ -112,6 +112,7 @@ def load_tasks(
     data_dir: Path | str | None = None,
     names: Sequence[str] = SUITE,
     *,
+    columns: Mapping[str, str] | None = None,
     counts: Counts = PUBLISHED,
 ) -> list[PairTask]:
     """The named tasks, in that order, their numbers of pairs checked.
@@ -122,6 +123,7 @@ def load_tasks(
         names: "STS12" … "STS16", "STSB", "SICKR" (4,927 test pairs, as SentEval and SimCSE
             score it), "SICKR-MTEB" (all 9,927), "STSB-dev", "STSB-train", or the path of a file
             of scored pairs, which becomes a task of its stem's name.
+        columns: of such files, as for `load_pair_file`.
         counts: expected pairs of each part of a task; other numbers than the published ones
             are for miniature data.
 
@@ -138,7 +140,7 @@ def load_tasks(
     tasks: list[PairTask] = []
     for name in canonical:
         if name not in PUBLISHED:
-            task = load_pair_file(Path(name))
+            task = load_pair_file(Path(name), columns)
         elif root is not None:
             task = _from_folder(root, name, counts.get(name, PUBLISHED[name]))
         else:
@@ -168,19 +170,19 @@ def load_pair_file(path: Path | str, columns: Mapping[str, str] | None = None) -
     Args:
         columns: our names (sentence1, sentence2, score) to the file's, where they are others.
 
-    Raises InputError as `read_rows`, and where the columns make no scored pairs.
+    Raises InputError as `read_rows` where these three are wanted.
     """
     from simcse_kit.data import read_rows
 
-    rows = read_rows(path, columns=columns)
-    if rows.kind != "scored" or rows.scores is None:
-        raise InputError(
-            f"{path} cannot be a task: it holds {rows.kind} rows, and a task needs the columns"
-            " sentence1, sentence2 and score."
-        )
-    stem = Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
+    rows = read_rows(path, columns=columns, wanted=("sentence1", "sentence2", "score"))
+    assert rows.scores is not None  # they were wanted
     first, second = rows.columns["sentence1"], rows.columns["sentence2"]
-    return PairTask(stem, first, second, rows.scores, {}, "file", str(path))
+    return PairTask(task_name(path), first, second, rows.scores, {}, "file", str(path))
+
+
+def task_name(path: Path | str) -> str:
+    """What a task from a file is called: the file's name without its endings."""
+    return Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
 def _canonical(name: str) -> str:

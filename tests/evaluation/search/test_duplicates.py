@@ -108,9 +108,9 @@ def test_labelled_pairs_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"questions.tsv: the label of pair 2 is 0.5"):
         load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
     path.write_text("q1\tq2\tlabel\none\ttwo\tyes\n")
-    with pytest.raises(InputError, match=r"questions.tsv:2: .*'yes'"):
+    with pytest.raises(InputError, match=r"questions.tsv: the label of pair 1 is yes"):
         load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
-    with pytest.raises(InputError, match="no column 'sentence1'"):
+    with pytest.raises(InputError, match="has no column for sentence1, sentence2"):
         load_duplicates(path)
 
 

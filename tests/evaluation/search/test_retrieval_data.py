@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.search.retrieval_data import load_beir, load_retrieval
+from simcse_kit.evaluation.search.retrieval_data import (
+    load_beir,
+    load_question_answers,
+    load_retrieval,
+)
 from simcse_kit.evaluation.search.retrieval_task import evaluate_retrieval
 
 QUERIES = [
@@ -115,7 +119,11 @@ def test_documents_without_text_are_kept_and_counted(
             "jsonl:1: text is 5; it must hold tex",
         ),
         ("queries.jsonl", lines([{"_id": "", "text": "x"}]), "queries.jsonl:1: _id is empty"),
-        ("queries.jsonl", lines([{"name": "q1", "text": "x"}]), "no column _id or id.*query.id="),
+        (
+            "queries.jsonl",
+            lines([{"name": "q1", "text": "x"}]),
+            "no column _id or id.*'query.id': 'name'",
+        ),
         ("queries.jsonl", "", "queries.jsonl: holds no rows"),
         ("qrels/test.tsv", QRELS[0], "test.tsv: holds no rows"),
         (
@@ -136,7 +144,11 @@ def test_documents_without_text_are_kept_and_counted(
         ),
         ("qrels/test.tsv", "\n".join([*QRELS, "q3\td1\tyes"]), "test.tsv:6: score is 'yes'"),
         ("qrels/test.tsv", "\n".join([*QRELS, "q3\td1\tnan"]), "test.tsv:6: score is 'nan'"),
-        ("qrels/test.tsv", "query\tcorpus-id\nq1\td1", "no column query-id .*relevance.query="),
+        (
+            "qrels/test.tsv",
+            "query\tcorpus-id\nq1\td1",
+            "no column query-id .*'relevance.query': 'query'",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_line(
@@ -150,10 +162,41 @@ def test_what_is_wrong_is_said_with_file_and_line(
 def test_columns_that_are_not_ours_or_not_there(beir: Path) -> None:
     with pytest.raises(InputError, match=re.escape("'query.txt'; did you mean query.text?")):
         load_beir(beir, columns={"query.txt": "x"})
-    with pytest.raises(InputError, match=r"has no column headline .*corpus.title="):
+    with pytest.raises(InputError, match=r"has no column headline .*'corpus.title': 'title'"):
         load_beir(beir, columns={"corpus.title": "headline"})
     with pytest.raises(InputError, match="no such file"):
         load_retrieval(beir / "a.csv", beir / "corpus.jsonl", beir / "qrels" / "test.tsv")
+
+
+def test_questions_and_answers_are_a_task(tmp_path: Path) -> None:
+    """Equal questions are one that both answers are right for; equal answers are one document."""
+    path = tmp_path / "faq.csv"
+    path.write_text(
+        "question,answer\nwho,the man\nwhere,the city\nwho,the dog\nwhy,the man\nwho,the man\n"
+    )
+    task = load_question_answers(path)
+    assert (task.name, task.source) == ("faq", str(path))
+    assert task.queries == ["who", "where", "why"]
+    assert task.corpus == ["the man", "the city", "the dog"]
+    judged = zip(task.relevance.query.tolist(), task.relevance.document.tolist(), strict=True)
+    assert set(judged) == {(0, 0), (1, 1), (0, 2), (2, 0)}
+    assert task.relevance.grade.tolist() == [1, 1, 1, 1]
+    mapped = load_question_answers(path, columns={"query": "answer", "document": "question"})
+    assert mapped.queries == task.corpus and mapped.corpus == task.queries
+
+
+def test_questions_without_answers_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "faq.jsonl"
+    path.write_text('{"q": "who", "answer": "a man"}\n{"q": "where", "answer": ""}\n')
+    with pytest.raises(InputError, match=r"no column query or question .*\{'query': 'q'\}"):
+        load_question_answers(path)
+    with pytest.raises(InputError, match=r"faq.jsonl:2: the document is empty"):
+        load_question_answers(path, columns={"query": "q"})
+    path.write_text('{"q": "who", "answer": "a man"}\n{"q": "where", "answer": "a man"}\n')
+    with pytest.raises(InputError, match="every row has the same document"):
+        load_question_answers(path, columns={"query": "q"})
+    with pytest.raises(InputError, match="no column of ours is called 'docment'; did you mean doc"):
+        load_question_answers(path, columns={"docment": "q"})
 
 
 class Letters:
