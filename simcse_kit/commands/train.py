@@ -11,7 +11,7 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
-from simcse_kit.commands.options import Plots, known_models
+from simcse_kit.commands.options import Plots, PoolingOption, known_models
 from simcse_kit.commands.showing import draw_cosines
 from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
@@ -53,6 +53,13 @@ def train(
         Path | None,
         typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
     ] = None,
+    eval_split: Annotated[
+        float | None,
+        typer.Option(
+            help="Hold out this share (or number) of the pairs as dev set: recall@1 chooses."
+        ),
+    ] = None,
+    pooling: PoolingOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -73,7 +80,8 @@ def train(
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
     if seeds is not None and plots is not None:
         raise InputError("--plots draws one run; of --seeds each folder holds its own pictures")
-    config = build_config(recipe, settings or [])
+    options = {"pooling": pooling, "eval_split": eval_split}
+    config = build_config(recipe, settings or [], options)
     check_outputs(None, plots)
     check_can_make(output_dir)
     with chatter_on_stderr():
@@ -88,14 +96,14 @@ def train(
                 from simcse_kit.training import train_seeds
 
                 several = train_seeds(model, rows, config, output_dir, seeds=seeds, **how)
-                shown = _seeds_summary(several, dev)
+                shown = _seeds_summary(several, dev, eval_data)
             else:
                 from simcse_kit.training import train as run
 
                 result = run(model, rows, config, output_dir, **how)
                 if plots is not None and is_main():
                     _draw_training(result, dev, plots)
-                shown = _training_summary(result, dev)
+                shown = _training_summary(result, eval_data)
         except KeyboardInterrupt:
             note(_how_to_go_on(output_dir))
             raise typer.Exit(130) from None
@@ -130,22 +138,27 @@ def _draw_training(result: TrainResult, dev: PairTask | None, folder: Path) -> N
         draw_cosines(judge(result.encoder, [dev]), [dev], folder)
 
 
-def _training_summary(result: TrainResult, dev: PairTask | None) -> str:
+def _training_summary(result: TrainResult, eval_data: Path | None) -> str:
+    from simcse_kit.training import DID_NOT_HELP, what_may_go
+
     lines = [f"model  {result.output_dir}"]
-    if result.best_step is not None and result.best_score is not None and dev is not None:
+    if result.best_step is not None and result.best_score is not None:
         lines.append(
             f"best   step {result.best_step} of {result.steps}: "
-            f"{dev.name} {dev.split} Spearman {result.best_score:.2f}"
+            f"{result.dev} {result.best_score:.2f}"
         )
+        if result.best_step == 0:
+            lines.append(f"       {DID_NOT_HELP}")
     else:
         lines.append(f"last   step {result.steps}; there was no dev set to choose a better one")
     if result.stopped:
         lines.append(f"stopped early: {result.stopped}")
-    lines.append(f"next   simcse-kit evaluate {shlex.quote(str(result.output_dir))}")
+    lines += [f"beside {line}" for line in what_may_go(result.output_dir)]
+    lines.append(_next(result.output_dir, eval_data))
     return "\n".join(lines)
 
 
-def _seeds_summary(result: SeedsResult, dev: PairTask | None) -> str:
+def _seeds_summary(result: SeedsResult, dev: PairTask | None, eval_data: Path | None) -> str:
     lines = []
     for seed, run in result.runs.items():
         step = run["steps"] if run["best_step"] is None else run["best_step"]
@@ -162,7 +175,22 @@ def _seeds_summary(result: SeedsResult, dev: PairTask | None) -> str:
             + ("" if interval is None else f" {interval.high:.1f} (other seeds and other pairs)")
         )
         lines.append("       the steps were chosen on that set, which flatters it")
+    elif result.held_out is not None:
+        lines.append(
+            f"mean   {result.held_out['figure']} {result.held_out['mean']:.2f} ±"
+            f" {result.held_out['sd']:.2f} over {len(result.runs)} seeds"
+        )
+        lines.append("       the steps were chosen on those pairs, which flatters it")
     else:
         lines.append("mean   none: there was no dev set, or a seed cannot be scored on it")
-    lines.append(f"next   simcse-kit evaluate {shlex.quote(str(result.folder))}")
+    lines.append("beside checkpoint-* in each folder serves --resume alone and may go")
+    lines.append(_next(result.folder, eval_data))
     return "\n".join(lines)
+
+
+def _next(folder: Path, eval_data: Path | None) -> str:
+    """The command that judges what came of it, on the data that are known to be there."""
+    words = ["simcse-kit", "evaluate", str(folder)]
+    if eval_data is not None:
+        words += ["--tasks" if eval_data.is_file() else "--data-dir", str(eval_data)]
+    return f"next   {shlex.join(words)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,33 +22,36 @@ _INK, _FAINT, _GRID = "#222222", "#777777", "#E3E3E3"
 _DPI = 150
 
 _Panel = tuple[str, str, str]  # key in the history, title, colour
-_PANELS: tuple[_Panel, ...] = (
+_CHOOSING: tuple[_Panel, ...] = (  # a run has one of them: the figure that its step is chosen by
     ("eval_spearman", "Dev Spearman ×100 (higher is better)", _BLUE),
+    ("eval_recall@1", "Dev recall@1 ×100 (higher is better)", _BLUE),
+)
+_LOSS: _Panel = ("loss", "Training loss (lower is better)", _INK)
+_GEOMETRY: tuple[_Panel, ...] = (
     ("eval_alignment", "Alignment (lower is better)", _ORANGE),
     ("eval_uniformity", "Uniformity (lower is better)", _GREEN),
+)
+_BATCH_GEOMETRY: tuple[_Panel, ...] = (  # where there is no dev set
+    ("alignment", "Alignment, training batches (lower is better)", _ORANGE),
+    ("uniformity", "Uniformity, training batches (lower is better)", _GREEN),
 )
 
 
 def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Path:
-    """Dev Spearman, alignment and uniformity against the step, one panel each.
+    """The dev figure, the loss, alignment and uniformity against the step, one panel each.
 
     Args:
-        history: the Trainer's log rows: "step" and any of "eval_spearman", "eval_alignment",
-            "eval_uniformity". A run without a dev set falls back to "alignment", "uniformity"
-            and "loss" of the training batches.
+        history: the Trainer's log rows: "step" and any of "eval_spearman" (or "eval_recall@1"),
+            "loss", "eval_alignment", "eval_uniformity"; where the latter two are missing,
+            "alignment" and "uniformity" of the training batches stand in.
         path: the PNG to write.
 
     Raises:
         InputError: none of these keys is there.
     """
-    panels = [panel for panel in _PANELS if len(series(history, panel[0])[0])]
-    if not panels:
-        panels = [
-            ("loss", "Training loss", _BLUE),
-            ("alignment", "Alignment, training batches (lower is better)", _ORANGE),
-            ("uniformity", "Uniformity, training batches (lower is better)", _GREEN),
-        ]
-        panels = [panel for panel in panels if len(series(history, panel[0])[0])]
+    geometry = [panel for panel in _GEOMETRY if len(series(history, panel[0])[0])]
+    panels = [*_CHOOSING, _LOSS, *(geometry or _BATCH_GEOMETRY)]
+    panels = [panel for panel in panels if len(series(history, panel[0])[0])]
     if not panels:
         raise InputError(
             "The history holds nothing to draw: no row has a step with eval_spearman, alignment,"
@@ -78,14 +81,21 @@ def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Pa
 
 
 def alignment_uniformity_plane(
-    results: Mapping[str, tuple[float, float, float]], path: Path | str
+    results: Mapping[str, tuple[float, float, float]],
+    path: Path | str,
+    *,
+    score: str = "Average Spearman ×100",
+    labelled: Collection[str] | None = None,
 ) -> Path:
-    """Compared models in the plane of uniformity and alignment, coloured by mean Spearman.
+    """Models, or steps of one, in the plane of uniformity and alignment, coloured by their score.
 
     The lower left corner is the good one (SimCSE, figure 2).
 
     Args:
-        results: model name to (alignment, uniformity, average Spearman ×100).
+        results: model name to (alignment, uniformity, score).
+        score: what that is, beside the colours.
+        labelled: the names to write beside their points, and then a line joins all points in their
+            order; None: every name, and no line.
 
     Raises:
         InputError: no model, or a value that is not finite.
@@ -103,12 +113,16 @@ def alignment_uniformity_plane(
     _bare(axis)
     axis.grid(color=_GRID, linewidth=0.8)
     axis.set_axisbelow(True)
+    shown = [index for index, name in enumerate(results) if labelled is None or name in labelled]
+    sizes = [110 if index in shown else 45 for index in range(len(results))]
+    if labelled is not None:
+        axis.plot(uniform, align, color=_GRID, linewidth=1.2, zorder=1)
     points = axis.scatter(
-        uniform, align, c=spearman, cmap="cividis", s=110, edgecolor="white", linewidth=1.2
+        uniform, align, c=spearman, cmap="cividis", s=sizes, edgecolor="white", linewidth=1.2
     )
     if np.ptp(spearman) > 0:
         bar = figure.colorbar(points, ax=axis, pad=0.02, aspect=30)
-        bar.set_label("Average Spearman ×100", color=_INK)
+        bar.set_label(score, color=_INK)
         bar.outline.set_visible(False)
     axis.margins(0.18)
     axis.set_xlim(*_at_least(axis.get_xlim(), 0.5))
@@ -125,9 +139,8 @@ def alignment_uniformity_plane(
         arrowprops={"arrowstyle": "->", "color": _FAINT},
     )
     figure.draw_without_rendering()  # label places are chosen in pixels of the final layout
-    place_labels(
-        axis, uniform, align, [f"{n}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
-    )
+    names = [f"{n}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
+    place_labels(axis, uniform[shown], align[shown], [names[index] for index in shown])
     return _save(figure, path)
 
 
@@ -186,9 +199,12 @@ def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], l
 
 
 def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """The step with the highest dev Spearman, None without a dev set."""
-    steps, scores = series(history, "eval_spearman")
-    return steps[int(np.argmax(scores))] if steps else None
+    """The step with the highest dev figure, None without a dev set."""
+    for key, *_ in _CHOOSING:
+        steps, scores = series(history, key)
+        if steps:
+            return steps[int(np.argmax(scores))]
+    return None
 
 
 def _at_least(limits: tuple[float, float], span: float) -> tuple[float, float]:

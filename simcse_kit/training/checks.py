@@ -1,6 +1,8 @@
-"""What a run is given, checked before anything is written: dev set, rows, encoder."""
+"""What a run is given, checked before anything is written: places, dev set, rows, encoder."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -12,11 +14,74 @@ from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import world_size
 
 
+def tokens_folder(config: TrainConfig) -> Path:
+    """Where a run keeps its tokenised texts."""
+    return config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens"
+
+
+def check_apart(
+    folder: Path,
+    model: str | Path | SentenceEncoder,
+    data: str | Path | Rows,
+    dev: PairTask | None,
+    config: TrainConfig,
+    *,
+    overwrite: bool,
+) -> None:
+    """Raise InputError where the output folder holds what the run is given, by any name of it.
+
+    The model must lie elsewhere in any case, for the folder is going to be a model itself; the
+    rest where the folder is to be emptied.
+    """
+    start = str(model.name if isinstance(model, SentenceEncoder) else model)
+    if _inside(start, folder):
+        if Path(start).resolve() == folder.resolve():
+            raise InputError(
+                f"output folder {str(folder)!r} is the model that training starts from, which "
+                "would be replaced; give another output folder"
+            )
+        raise InputError(
+            f"model {start!r} lies in output folder {str(folder)!r}, which training writes into; "
+            "give another output folder"
+        )
+    if not overwrite:
+        return
+    origins = {config.origin(key) or "" for key in config.model_fields_set}
+    places = [
+        ("data", data.source if isinstance(data, Rows) else str(data)),
+        ("dev set", "" if dev is None else dev.source),
+        ("cache of tokens", str(tokens_folder(config))),
+        *(("recipe", each.removeprefix("recipe ")) for each in origins if "recipe " in each),
+    ]
+    for what, place in places:
+        if _inside(place, folder):
+            raise InputError(
+                f"{what} {place!r} lies in output folder {str(folder)!r}, which --overwrite "
+                "empties; move it, or give another output folder"
+            )
+
+
+def _inside(place: str, folder: Path) -> bool:
+    """Whether a name is that of a file or folder in this one, or of the folder itself."""
+    path = Path(place).expanduser()
+    if not place or not path.exists():
+        return False
+    link = path.parent.resolve() / path.name  # itself, where it points elsewhere
+    return any(each.is_relative_to(folder.resolve()) for each in (path.resolve(), link))
+
+
 def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
-    """Raise InputError for a dev set that ranks nothing, or one that is missing but needed."""
-    if dev is None:
+    """Raise InputError for a dev set that ranks nothing, one too many, or one that is missing."""
+    if config.eval_split is not None:
+        if dev is not None:
+            raise InputError(
+                "--eval-data and --eval-split (eval_split) both make a dev set; give one of them"
+            )
+    elif dev is None:
         if config.early_stopping_patience is not None:
-            raise InputError("early_stopping_patience needs a dev set; give one with --eval-data")
+            raise InputError(
+                "early_stopping_patience needs a dev set; give one with --eval-data or --eval-split"
+            )
     elif len(dev) < 3 or np.ptp(dev.gold) == 0:
         raise InputError(
             f"dev set {dev.source}: {len(dev)} pairs with scores from {dev.gold.min():g} to "

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
+import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import get_last_checkpoint
-
-from simcse_kit.compute import Precision
 from simcse_kit.data import Rows, check_can_make, read_rows
-from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
+from simcse_kit.training.checks import check_apart
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import launched_together
+from simcse_kit.training.folder import can_go_on
+from simcse_kit.training.loading import load_trained
 from simcse_kit.training.run import train
 from simcse_kit.training.seed_folder import FILE, SeedFolder, read_seed_folder
 
@@ -32,12 +32,14 @@ class SeedsResult:
         runs: by seed: ``steps``, ``best_step``, ``best_score``, ``stopped`` (see `TrainResult`).
         mean, sure: the mean of the seeds on the dev set, its interval and their standard
             deviation; None without a dev set, and where a seed's model has collapsed.
+        held_out: of `eval_split`, where every seed was scored: ``figure``, ``mean``, ``sd``.
     """
 
     folder: Path
     runs: dict[int, dict[str, Any]]
     mean: STSResult | None
     sure: STSIntervals | None
+    held_out: dict[str, Any] | None = None
 
 
 def train_seeds(
@@ -71,6 +73,7 @@ def train_seeds(
     """
     _check_request(seeds, config)
     settings = _settings(model, data, config)
+    check_apart(Path(output_dir), model, data, eval_data, config, overwrite=overwrite)
     state = _open(Path(output_dir), settings, resume, overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
     numbers = range(config.seed, config.seed + seeds)
@@ -83,7 +86,9 @@ def train_seeds(
         state.write()
     runs = dict(sorted(state.runs.items()))
     if eval_data is None:
-        return SeedsResult(state.folder, runs, None, None)
+        state.summary = _held_out_summary(runs)
+        state.write()
+        return SeedsResult(state.folder, runs, None, None, state.summary)
     try:
         results = [_score(state.of(seed), config, eval_data) for seed in runs]
     except InputError as error:  # a collapsed one; a mean over the others would hide it
@@ -157,7 +162,7 @@ def _train_one(
     resume: bool,
 ) -> dict[str, Any]:
     own = state.of(seed)
-    begun = resume and own.is_dir() and get_last_checkpoint(str(own)) is not None
+    begun = resume and can_go_on(own)
     first = not state.runs and not begun
 
     def ready() -> None:
@@ -189,17 +194,29 @@ def _train_one(
         "best_step": result.best_step,
         "best_score": result.best_score,
         "stopped": result.stopped,
+        "dev": result.dev,
+    }
+
+
+def _held_out_summary(runs: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
+    """What the seeds' best steps have in common on the pairs held out; None without any."""
+    scores = [run["best_score"] for run in runs.values()]
+    figures = {run.get("dev") for run in runs.values()}
+    if None in figures or None in scores or len(scores) < 2:
+        return None
+    return {
+        "figure": figures.pop(),
+        "chosen_on_it": True,
+        "scores": {f"seed-{seed}": score for seed, score in zip(runs, scores, strict=True)},
+        "mean": statistics.mean(scores),
+        "sd": statistics.stdev(scores),
     }
 
 
 def _score(folder: Path, config: TrainConfig, dev: PairTask) -> STSResult:
     """The chosen model of a seed on the dev set, as its training scored it."""
-    precisions: dict[bool | None, Precision] = {None: "auto", True: "bf16", False: "fp32"}
-    encoder = SentenceEncoder.from_pretrained(
-        folder, device="cpu" if config.use_cpu else None, precision=precisions[config.bf16]
-    )
     try:
-        return evaluate(encoder, [dev], name=folder.name)
+        return evaluate(load_trained(folder, config), [dev], name=folder.name)
     except InputError as error:
         raise InputError(f"{folder.name}: {error}") from error
 

@@ -28,6 +28,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from simcse_kit.compute import PackedBatch
@@ -43,6 +44,7 @@ from simcse_kit.training.distributed import (
     mean_over_ranks,
     world_size,
 )
+from simcse_kit.training.progress import QuietProgress, evaluation_line
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +101,10 @@ class ContrastiveTrainer(Trainer):
     """Adds to the Trainer what contrastive training needs, and nothing else.
 
     Args:
-        evaluate_dev: gives the dev figures of the model as it is, keys beginning ``eval_`` with
-            ``eval_spearman`` among them; None without a dev set.
-        save_best: called whenever the dev Spearman is the best so far.
+        evaluate_dev: gives the dev figures of the model as it is, keys beginning ``eval_``; None
+            without a dev set.
+        dev_figure: the one among them that chooses, higher being better.
+        save_best: called with the step whenever that figure is the best so far.
         alarm: collapse alarm, or None.
         stop_on_alarm: stop, or only warn.
         patience: evaluations without a new best after which training stops.
@@ -115,7 +118,8 @@ class ContrastiveTrainer(Trainer):
         self,
         *args: Any,
         evaluate_dev: Callable[[], dict[str, float]] | None,
-        save_best: Callable[[int, dict[str, float]], None],
+        dev_figure: str,
+        save_best: Callable[[int], None],
         alarm: CollapseAlarm | None,
         stop_on_alarm: bool,
         patience: int | None,
@@ -129,6 +133,7 @@ class ContrastiveTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress)
         self.evaluate_dev = evaluate_dev
+        self.dev_figure = dev_figure
         self.save_best = save_best
         self.alarm = alarm
         self.stop_on_alarm = stop_on_alarm
@@ -235,16 +240,18 @@ class ContrastiveTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
-        score, step = metrics["eval_spearman"], self.state.global_step
+        score, step = metrics[self.dev_figure], self.state.global_step
         if self.state.best_metric is None or score > self.state.best_metric:
             self.state.best_metric, self.state.best_global_step = score, step
             if self.is_world_process_zero():
-                self.save_best(step, metrics)
+                self.save_best(step)
         elif self.patience is not None:
             waited = (step - (self.state.best_global_step or 0)) // self.args.eval_steps
             if waited >= self.patience:
                 self.stopped = f"stopped at step {step}: no new best in {waited} evaluations"
                 self.control.should_training_stop = True
+        if self.is_world_process_zero():
+            logger.info(evaluation_line(self.state, metrics, self.dev_figure))
         self._since += time.perf_counter() - paused  # speed is of training alone
         return metrics
 
@@ -254,6 +261,11 @@ class ContrastiveTrainer(Trainer):
             return self.evaluate_dev()
         except InputError as error:
             return {"unscored": str(error)}
+
+    def take_up(self, checkpoint: str) -> None:
+        """State and weights of a checkpoint, as if training had just made its last step."""
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        self._load_from_checkpoint(checkpoint)
 
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
@@ -271,29 +283,17 @@ class ContrastiveTrainer(Trainer):
         safetensors.torch.load_model(model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
 
 
+def step_of(checkpoint: str) -> int:
+    """The step a checkpoint was saved at, by its name."""
+    return int(checkpoint.rsplit("-", 1)[-1])
+
+
 def _norm(gradients: list[Tensor]) -> Tensor:
     """L2 norm of all of them together, on a CPU."""
     usual = all(each.dtype == torch.float32 and each.is_contiguous() for each in gradients)
     if usual and (ops := kernels()) is not None:
         return torch.tensor(ops.sum_of_squares(gradients)).sqrt()
     return get_total_norm(gradients)
-
-
-class QuietProgress(ProgressCallback):
-    """The bar on stderr, with the last figures beside it rather than printed to stdout."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if state.is_world_process_zero and self.training_bar is not None and logs:
-            shown = {"loss": "loss", "eval_spearman": "dev"}
-            figures = {name: f"{logs[key]:.4g}" for key, name in shown.items() if key in logs}
-            self.training_bar.set_postfix(figures)
 
 
 class OwnDropout(TrainerCallback):

@@ -52,6 +52,7 @@ def config(tmp_path, **settings) -> TrainConfig:
         "cache_dir": tmp_path / "cache",
         "logging_steps": 1,
         "save_steps": 2,
+        "save_total_limit": 2,
         "eval_steps": 2,
     }
     return TrainConfig(**(base | settings))

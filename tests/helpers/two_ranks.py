@@ -60,6 +60,7 @@ def settings(folder: Path, **own: Any) -> TrainConfig:
         "cache_dir": folder / "cache",
         "logging_steps": 1,
         "save_steps": 2,
+        "save_total_limit": 2,
         "eval_steps": 1,
         "max_steps": 4,
     }

@@ -17,6 +17,7 @@ from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.geometry import alignment, uniformity
 from simcse_kit.training.collapse import CollapseAlarm, batch_geometry
 from simcse_kit.training.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import train
 from training_rows import (
@@ -200,7 +201,8 @@ def test_heads(tiny_encoder, tmp_path, head):
         ids = AutoTokenizer.from_pretrained(tmp_path / "run")(texts[0], return_tensors="pt")
         with torch.no_grad():
             raw = backbone(**ids).last_hidden_state[0, 0].numpy()
-        np.testing.assert_allclose(reloaded.encode(texts[0]), raw, atol=1e-5)
+        got = reloaded.encode(texts[0], normalize=False)
+        np.testing.assert_allclose(got, raw, atol=1e-5)
 
 
 def test_equal_texts_are_no_negatives(tiny_encoder, tmp_path):
@@ -300,13 +302,12 @@ def test_a_collapse_stops_or_warns(tiny_encoder, tmp_path, monkeypatch, caplog, 
 
 
 def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
-    import simcse_kit.training.run as training
-
     monkeypatch.setattr(
-        training._Run,
+        ScoredPairs,
         "score",
-        lambda self: {"eval_spearman": 10.0, "eval_alignment": 0.1, "eval_uniformity": -2.0},
+        lambda self, encoder: {"eval_spearman": 10.0, "eval_alignment": 0.1, "eval_uniformity": -2},
     )
+    monkeypatch.setattr(ScoredPairs, "table", lambda self, model: "")
     settings = config(tmp_path, max_steps=20, early_stopping_patience=2)
     result = train(
         tiny_encoder("bert"), text_rows(64), settings, tmp_path / "run", eval_data=dev_task()

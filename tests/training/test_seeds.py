@@ -14,8 +14,8 @@ from invoking import run, settings, succeed
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import evaluate
-from simcse_kit.training import run as training
 from simcse_kit.training import seeds as training_seeds
+from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
 from simcse_kit.training.seed_folder import read_seed_folder, runs_of
 from simcse_kit.training.seeds import train_seeds
@@ -27,7 +27,7 @@ Tiny = Callable[[str], Path]
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take seconds a run and are tested elsewhere."""
-    monkeypatch.setattr(training._Run, "draw", lambda *_: None)
+    monkeypatch.setattr(Keeper, "draw", lambda *_: None)
 
 
 def test_seeds_are_runs_of_their_own_and_are_summed_up(tiny_encoder: Tiny, tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""What a run is judged on while it trains: scored pairs, or pairs held out of its own rows."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from simcse_kit.data import Rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.evaluation import distinct, embed, plots
+from simcse_kit.evaluation.search import Relevance, by_query
+from simcse_kit.evaluation.statistics import mean_estimates
+from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate, intervals, markdown_table
+from simcse_kit.geometry import alignment, uniformity
+
+_DRAWS = 2_000  # for the interval on a card, which is written with every new best step
+_FOR_UNIFORMITY = 5_000  # texts, of which every pair is looked at
+_HELD_OUT_METRICS = ("recall@1", "mrr")
+
+
+class DevSet(Protocol):
+    """Judges an encoder; the step with the highest key figure is chosen.
+
+    Attributes:
+        name: what the key figure is and of what, for instance "STSB-dev Spearman".
+        figure: the key figure's name in the history, beginning with ``eval_``.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def figure(self) -> str: ...
+    def __len__(self) -> int:
+        """Pairs."""
+
+    def score(self, encoder: SentenceEncoder) -> dict[str, float]:
+        """Figures of the encoder as it is, `figure` among them; InputError where there is none."""
+
+    def table(self, model: str) -> str:
+        """The last scores as Markdown, with their intervals."""
+
+    def draw(self, encoder: SentenceEncoder, folder: Path) -> None:
+        """Pictures of this encoder on the set."""
+
+
+@dataclass
+class ScoredPairs:
+    """Pairs with gold scores: Spearman ×100, as in STS."""
+
+    task: PairTask
+    figure: str = field(default="eval_spearman", init=False)
+    _judged: STSResult | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        name, split = self.task.name, self.task.split
+        return f"{name} Spearman" if name.endswith(f"-{split}") else f"{name} {split} Spearman"
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def score(self, encoder: SentenceEncoder) -> dict[str, float]:
+        """Spearman ×100; alignment and uniformity, where some pair's score is high enough."""
+        again = self._judged is not None
+        with _quiet(warnings=not again):  # what is to be said of the set is said once
+            result = self._judged = evaluate(encoder, [self.task])
+        figures = {self.figure: result.tasks[self.task.name].spearman}
+        if result.geometry is not None:  # None where no pair scores above alignment's threshold
+            figures["eval_alignment"] = result.geometry.alignment
+            figures["eval_uniformity"] = result.geometry.uniformity
+        return figures
+
+    def table(self, model: str) -> str:
+        assert self._judged is not None
+        sure = intervals(self._judged, [self.task], draws=_DRAWS)
+        return markdown_table({model: self._judged}, {model: sure}).strip()
+
+    def draw(self, encoder: SentenceEncoder, folder: Path) -> None:
+        with _quiet():
+            cosines = evaluate(encoder, [self.task]).cosines[self.task.name]
+        picture = folder / f"cosines_{self.task.name}.png"
+        plots.cosine_densities(cosines, self.task.gold, picture, self.task.name)
+
+
+class HeldOutPairs:
+    """Pairs of the training data that are not trained on: does each anchor find its positive?
+
+    Every anchor is compared with all positives and hard negatives held out. Its figures are
+    recall@1 and the mean reciprocal rank, ×100, as in `simcse_kit.evaluation.search`.
+    """
+
+    figure = "eval_recall@1"
+
+    def __init__(self, rows: Rows) -> None:
+        anchors, positives, *negatives = rows.columns.values()
+        queries = distinct(anchors)
+        corpus = distinct(text for column in (positives, *negatives) for text in column)
+        pairs = {(queries[a], corpus[p]) for a, p in zip(anchors, positives, strict=True)}
+        query, document = np.array(sorted(pairs), dtype=np.int64).T
+        self.relevance = Relevance(query, document, np.ones(len(query)))
+        self.texts = distinct([*queries, *corpus])
+        self.queries = np.array([self.texts[text] for text in queries])
+        self.corpus = np.array([self.texts[text] for text in corpus])
+        self.pairs = len(rows)
+        self._values: dict[str, np.ndarray] = {}
+
+    @property
+    def name(self) -> str:
+        return "held-out pairs recall@1"
+
+    def __len__(self) -> int:
+        return self.pairs
+
+    def score(self, encoder: SentenceEncoder) -> dict[str, float]:
+        """Recall@1 and MRR ×100, alignment of the pairs and uniformity of their texts."""
+        with _quiet():
+            embeddings = embed(encoder, list(self.texts))
+        queries, corpus = embeddings[self.queries], embeddings[self.corpus]
+        self._values = by_query(queries, corpus, self.relevance, metrics=_HELD_OUT_METRICS)
+        figures = {f"eval_{name}": float(each.mean()) for name, each in self._values.items()}
+        pairs = queries[self.relevance.query], corpus[self.relevance.document]
+        figures["eval_alignment"] = alignment(*pairs)
+        figures["eval_uniformity"] = uniformity(embeddings[:_FOR_UNIFORMITY])
+        return figures
+
+    def table(self, model: str) -> str:
+        sure = mean_estimates(self._values, draws=_DRAWS, seed=0)
+        cells = [
+            f"{each.value:.2f} ({each.interval.low:.1f} to {each.interval.high:.1f})"
+            for each in sure.values()
+        ]
+        return (
+            f"| | {' | '.join(sure)} |\n|---|{'---:|' * len(sure)}\n"
+            f"| {model} | {' | '.join(cells)} |\n\n"
+            f"×100 with 95 % interval: {len(self.queries):,} anchors, each among"
+            f" {len(self.corpus):,} texts, of {self.pairs:,} pairs held out of the training data."
+        )
+
+    def draw(self, encoder: SentenceEncoder, folder: Path) -> None:
+        """Nothing: there are no gold scores to draw cosines by."""
+
+
+@contextlib.contextmanager
+def _quiet(*, warnings: bool = False) -> Iterator[None]:
+    """Without what evaluation says of every call: training has a line an evaluation."""
+    notes = logging.getLogger("simcse_kit.evaluation")
+    level = notes.level
+    notes.setLevel(logging.WARNING if warnings else logging.ERROR)
+    try:
+        yield
+    finally:
+        notes.setLevel(level)
+
+
+def scored_on(dev: DevSet, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of a history that hold the dev set's key figure."""
+    return [entry for entry in history if dev.figure in entry]

@@ -1,0 +1,203 @@
+"""A run's folder: whether it can be used, what is written into it as it goes, how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from simcse_kit.data import check_can_make, replacing
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation import provenance, short
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.distributed import is_main, wait_for_all
+
+CONFIG_FILE = "train_config.yaml"
+HISTORY_FILE = "history.jsonl"
+RUN_FILE = "run.json"
+LAST = "last"  # the last step's model; the folder itself is the chosen one
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, as its folder tells.
+
+    Attributes:
+        step, of: the last step, and how many there were to be.
+        best_step, best_score: of the dev set, or None without one.
+        dev: what that score is, for instance "STSB-dev Spearman", or None.
+        stopped: why it ended before its last step, or None.
+    """
+
+    step: int
+    of: int
+    best_step: int | None
+    best_score: float | None
+    dev: str | None
+    stopped: str | None
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether a folder holds a run that has a checkpoint, or has ended."""
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return checkpoint is not None or read_ended(folder) is not None
+
+
+def check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
+    """The checkpoint to resume from, if any; `InputError` where the folder cannot be used."""
+    check_can_make(folder)
+    filled = folder.is_dir() and any(folder.iterdir())
+    if resume:
+        if not can_go_on(folder):
+            raise InputError(f"nothing to resume: {str(folder)!r} holds no checkpoint")
+        found: str | None = get_last_checkpoint(str(folder))
+        return found
+    if filled and not overwrite:
+        raise InputError(
+            f"output folder {str(folder)!r} is not empty; give a new one, or --resume or "
+            "--overwrite the run in it"
+        )
+    if filled and not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"output folder {str(folder)!r} holds no earlier run ({CONFIG_FILE} is missing), so it "
+            "is not overwritten; give a new folder"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def prepared(
+    folder: Path, config: TrainConfig, began: dict[str, str], *, resume: bool, overwrite: bool
+) -> Iterator[None]:
+    """The run's folder with its settings; gone again where the run fails before it leaves anything.
+
+    Args:
+        began: what the settings do not hold, for a report: the model and the data it began with.
+    """
+    wait_for_all()  # until every rank has checked the folder as it was
+    if not is_main():
+        wait_for_all()
+        yield
+        return
+    try:
+        if overwrite and folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = config.model_dump(mode="json")
+        (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+        made = {"made": provenance(Path(sys.argv[0]).name)}
+        _write_run(folder, began | made)
+    except OSError as error:
+        raise InputError(f"cannot write to output folder {str(folder)!r}: {error}") from error
+    wait_for_all()
+    try:
+        yield
+    except Exception:
+        left = [*folder.glob("checkpoint-*"), *folder.glob("modules.json")]
+        if not resume and not left and not (folder / HISTORY_FILE).is_file():
+            shutil.rmtree(folder)
+        raise
+
+
+def _write_run(folder: Path, told: dict[str, Any]) -> None:
+    with replacing(folder / RUN_FILE) as aside:
+        aside.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def began_as(model: str, data: str) -> dict[str, str]:
+    """What `prepared` notes of them: no folders of this machine but the model's."""
+    return {"model": model, "data": short(data)}
+
+
+def note_end(folder: Path, ended: Ended) -> None:
+    """Write down that the run in this folder has ended, and how."""
+    told = json.loads((folder / RUN_FILE).read_text())
+    _write_run(folder, told | {"ended": asdict(ended)})
+
+
+def read_ended(folder: Path) -> Ended | None:
+    """How the run in a folder ended; None where it did not, or what it left is not all there."""
+    models = [folder / "modules.json", folder / LAST / "modules.json"]
+    try:
+        told = json.loads((folder / RUN_FILE).read_text())["ended"]
+        return Ended(**told) if all(path.is_file() for path in models) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of an older version, or interrupted
+
+
+def settings_differ(folder: Path, config: TrainConfig) -> bool:
+    """Whether the run in a folder was made with other settings, beyond where tokens are kept."""
+    try:
+        stored = yaml.safe_load((folder / CONFIG_FILE).read_text())
+    except (OSError, yaml.YAMLError):
+        return True
+    own = config.model_dump(mode="json")
+    return any(stored.get(key) != own[key] for key in own if key != "cache_dir")
+
+
+# ---- the history --------------------------------------------------------------------------------
+
+
+class LiveHistory(TrainerCallback):
+    """Writes ``history.jsonl`` as it happens, an entry of the log a line.
+
+    A run that is resumed keeps the entries up to its checkpoint: those of later steps, which are
+    trained again, come again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / HISTORY_FILE
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.is_world_process_zero and (state.log_history or self.path.is_file()):
+            write_history(self.path.parent, state.log_history)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            with self.path.open("a") as file:
+                file.write(json.dumps(state.log_history[-1]) + "\n")
+
+
+def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Put these entries in place of whatever the history held."""
+    with replacing(folder / HISTORY_FILE) as aside:
+        aside.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The entries of the history; [] where there is none."""
+    path = folder / HISTORY_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+# ---- what it takes up ---------------------------------------------------------------------------
+
+
+def what_may_go(folder: Path) -> list[str]:
+    """A line on each part beside the model itself: what it is for, its size, whether it may go."""
+    last, checkpoints = folder / LAST, sorted(folder.glob("checkpoint-*"))
+    lines = []
+    if last.is_dir():
+        lines.append(f"{last.name}/ is the model after the last step ({_megabytes(last)})")
+    if checkpoints:
+        names = ", ".join(path.name for path in checkpoints)
+        lines.append(f"{names} serves --resume alone and may go ({_megabytes(*checkpoints)})")
+    return lines
+
+
+def _megabytes(*folders: Path) -> str:
+    size = sum(file.stat().st_size for one in folders for file in one.rglob("*") if file.is_file())
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,140 @@
+"""The settings in force: said before training, and listed on the model's card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from simcse_kit.data import Rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.dev import DevSet
+from simcse_kit.training.distributed import world_size
+
+# What is said in any case, by line; the rest only where it was set.
+_LINES: Mapping[str, tuple[str, ...]] = {
+    "model": ("pooling", "head", "normalize", "max_length", "dropout"),
+    "objective": (
+        "temperature",
+        "per_device_train_batch_size",
+        "mini_batch_size",
+        "hard_negative_weight",
+        "mask_equal_texts",
+        "mlm_weight",
+    ),
+    "optimizer": (
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "weight_decay",
+        "max_grad_norm",
+        "gradient_accumulation_steps",
+    ),
+    "run": (
+        "num_train_epochs",
+        "max_steps",
+        "seed",
+        "bf16",
+        "eval_steps",
+        "save_steps",
+        "early_stopping_patience",
+        "collapse",
+    ),
+}
+# About this machine and the upload, not about the model.
+_NOT_ON_THE_CARD = {
+    "cache_dir",
+    "profile",
+    "report_to",
+    "push_to_hub",
+    "hub_model_id",
+    "dataloader_num_workers",
+    "logging_steps",
+    "save_steps",
+    "save_total_limit",
+    "layout",
+}
+
+
+def in_force(
+    given: TrainConfig,
+    config: TrainConfig,
+    encoder: SentenceEncoder,
+    rows: Rows,
+    dev: DevSet | None,
+    steps: int,
+) -> str:
+    """All that a run is about to do, a line a part of it; ``*`` marks what nobody set.
+
+    Args:
+        given: the settings as they were given; `config`: with what followed from the run's length.
+    """
+    values = effective(config, encoder)
+
+    def shown(key: str) -> str:
+        return f"{key} {_text(values[key])}{'*' if given.origin(key) is None else ''}"
+
+    lines = {name: ", ".join(map(shown, keys)) for name, keys in _LINES.items()}
+    lines["model"] = f"{encoder.name}: {lines['model']}"
+    lines["run"] = f"{steps:,} steps on {encoder.device.type}, {lines['run']}"
+    columns = ", ".join(rows.columns)
+    lines["data"] = f"{rows.source}: {len(rows):,} rows ({columns}), {_views(rows, config)}"
+    lines["dev"] = (
+        "none: the last step is kept" if dev is None else f"{dev.name}, {len(dev):,} pairs"
+    )
+    spoken = {key for keys in _LINES.values() for key in keys}
+    further = [key for key in given.model_fields_set if key not in spoken]
+    if further:
+        lines["also"] = ", ".join(shown(key) for key in values if key in further)
+    order = ("model", "data", "dev", "objective", "optimizer", "run", "also")
+    said = [f"  {name:<10} {lines[name]}" for name in order if name in lines]
+    return "\n".join(["settings in force (* by default):", *said, *_origins(given)])
+
+
+def _views(rows: Rows, config: TrainConfig) -> str:
+    """What a row is trained on, and against how many others."""
+    batch = config.per_device_train_batch_size
+    batch *= world_size() if config.gather_negatives else 1
+    hard = max(0, len(rows.columns) - 2)
+    views = "each with its dropout twin" if rows.kind == "text" else "as given"
+    return f"{views}, against {batch * (1 + hard) - 1:,} negatives of the batch"
+
+
+def _origins(given: TrainConfig) -> list[str]:
+    """Which settings a recipe made, and which were set on top."""
+    by: dict[str, list[str]] = {}
+    for key in type(given).model_fields:
+        origin = given.origin(key)
+        if origin:
+            kind = origin if origin.startswith("recipe ") else origin.split()[0]
+            by.setdefault(kind, []).append(key)
+    if len(by) < 2:
+        return []  # one origin: whatever bears no star
+    return [f"  {kind}: {', '.join(keys)}" for kind, keys in by.items()]
+
+
+def effective(config: TrainConfig, encoder: SentenceEncoder) -> dict[str, Any]:
+    """Every setting's value, those too that were left to the model or to the machine."""
+    values = config.model_dump(mode="json")
+    values["pooling"] = encoder.pooling
+    if values["dropout"] is None:
+        values["dropout"] = "/".join(f"{rate:g}" for rate in sorted(encoder.dropout_rates()))
+    if values["bf16"] is None:
+        values["bf16"] = encoder.precision == "bf16" and not config.fp16
+    return values
+
+
+def on_the_card(
+    config: TrainConfig, encoder: SentenceEncoder, told: Mapping[str, object]
+) -> dict[str, object]:
+    """What a model's card lists of its training: `told`, then every setting that shaped it."""
+    values = effective(config, encoder)
+    shaped = {key: _text(value) for key, value in values.items() if key not in _NOT_ON_THE_CARD}
+    return {key: str(value).replace("|", "\\|") for key, value in {**told, **shaped}.items()}
+
+
+def _text(value: object) -> str:
+    """As YAML writes it, but for lists and numbers."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

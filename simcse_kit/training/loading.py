@@ -1,0 +1,59 @@
+"""The encoder a run starts from, and the ones that runs leave, loaded as the settings want them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from simcse_kit.compute import Precision, resolve_precision
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> SentenceEncoder:
+    """The encoder that is to be trained, as the settings want it; a given one is changed in place.
+
+    Raises InputError where the model cannot be read, or has no pooling and none is set.
+    """
+    if isinstance(model, SentenceEncoder):
+        if config.pooling is not None and config.pooling != model.pooling:
+            logger.warning(
+                "%s pools by %s, and is given %s instead",
+                *(model.name, model.pooling, config.pooling),
+            )
+            model.pooling = config.pooling
+        encoder = model.to(_device(config) or model.device)
+        encoder.precision = resolve_precision(_precision(config), encoder.device)
+    else:
+        encoder = SentenceEncoder.from_pretrained(
+            model,
+            pooling=config.pooling,
+            device=_device(config),
+            precision=_precision(config),
+        )
+    if config.dropout is not None:
+        encoder.set_dropout(config.dropout)
+    encoder.normalize = config.normalize
+    return encoder
+
+
+def load_trained(
+    folder: Path, config: TrainConfig, device: str | torch.device | None = None
+) -> SentenceEncoder:
+    """A model that a run left, as its training computed it."""
+    return SentenceEncoder.from_pretrained(
+        folder, device=device or _device(config), precision=_precision(config)
+    )
+
+
+def _device(config: TrainConfig) -> str | None:
+    return "cpu" if config.use_cpu else None
+
+
+def _precision(config: TrainConfig) -> Precision:
+    precisions: dict[bool | None, Precision] = {None: "auto", True: "bf16", False: "fp32"}
+    return precisions[config.bf16]
