@@ -13,7 +13,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.evaluation.tables import Cell, Cells
-from simcse_kit.geometry import FIGURES, Figure, Space
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE, FIGURES, Figure, Reference, Space
 
 _BATCH, _NEIGHBOURS = 64, 10  # of effective negatives and of hubness, where there are sentences
 
@@ -82,14 +82,19 @@ def _enough(found: Sentences) -> Sentences:
     return found
 
 
-def space_rows(space: Space) -> list[list[str]]:
-    """A row a figure: title, value, interval, what it was measured on, meaning, pitfall."""
+def space_rows(space: Space, beside: Sequence[Reference] = ()) -> list[list[str]]:
+    """A row a figure: title, value, interval, over what, one of each reference, meaning, pitfall.
+
+    Args:
+        beside: spaces to see this one beside (`geometry.references`).
+    """
     return [
         [
             FIGURES[name].title,
             shown(figure.value),
             interval(figure) or "–",
             f"{figure.n:,} {figure.of}",
+            *(shown(one.values[name]) if name in one.values else "–" for one in beside),
             figure.meaning,
             figure.pitfall,
         ]
@@ -97,8 +102,10 @@ def space_rows(space: Space) -> list[list[str]]:
     ]
 
 
-def space_notes(space: Space, sentences: Sentences, model: str) -> list[str]:
-    """What the figures are of, and how the intervals were made."""
+def space_notes(
+    space: Space, sentences: Sentences, model: str, beside: Sequence[Reference] = ()
+) -> list[str]:
+    """What the figures are of, how the intervals were made, and what stands beside them."""
     s = space.settings
     notes = [
         f"{model} on {space.sentences:,} different sentences of {sentences.source},"
@@ -109,13 +116,27 @@ def space_notes(space: Space, sentences: Sentences, model: str) -> list[str]:
     ]
     if s["threshold"] is not None:
         notes.append(f"Alignment is over the pairs with gold > {s['threshold']:g}.")
-    return notes
+    notes += [f"{reference.name}: {reference.source}" for reference in beside]
+    return [*notes, *alignment_notes(space)]
 
 
-def space_markdown(space: Space, notes: Sequence[str]) -> str:
+def alignment_notes(space: Space) -> list[str]:
+    """What alignment is to be read beside: the distance of two sentences drawn at random."""
+    if "alignment" not in space.figures:
+        return []
+    apart = 2 * (1 - space.figures["mean_cosine"].value)
+    return [
+        f"Two sentences of this space drawn at random are {shown(apart)} apart, as alignment"
+        f" counts: 2 × (1 − mean cosine). {ALIGNMENT_MAY_RISE}"
+    ]
+
+
+def space_markdown(space: Space, notes: Sequence[str], beside: Sequence[Reference] = ()) -> str:
     """The figures of one space as GitHub Markdown."""
-    header = ["Figure", "value", "interval", "over", "meaning", "pitfall"]
-    lines = [header, ["---", "---:", "---:", "---:", "---", "---"], *space_rows(space)]
+    names = [one.name for one in beside]
+    header = ["Figure", "value", "interval", "over", *names, "meaning", "pitfall"]
+    rule = ["---", *["---:"] * (3 + len(beside)), "---", "---"]
+    lines = [header, rule, *space_rows(space, beside)]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *notes, ""])
 
 

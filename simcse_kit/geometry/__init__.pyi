@@ -23,6 +23,12 @@ from .projection import Projection as Projection
 from .projection import check_method as check_method
 from .projection import draw as draw
 from .projection import project as project
+from .references import ALIGNMENT_MAY_RISE as ALIGNMENT_MAY_RISE
+from .references import MEASURED as MEASURED
+from .references import Reference as Reference
+from .references import even_sphere as even_sphere
+from .references import references as references
+from .references import uniformity_of_even_sphere as uniformity_of_even_sphere
 from .rows import finite_rows as finite_rows
 from .rows import normalize as normalize
 from .rows import whole_number as whole_number

@@ -32,7 +32,7 @@ from simcse_kit.report.data import Bands, ModelReport, Report
 from simcse_kit.report.examples import misjudged, neighbourhoods
 
 if TYPE_CHECKING:
-    from simcse_kit.geometry import Space
+    from simcse_kit.geometry import Reference, Space
     from simcse_kit.report.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ def collect(
         )
         for subject, one in zip(subjects, measured, strict=True)
     )
+    beside = _references(models)
     clock.lap("geometry")
     near = neighbourhoods(
         pool, {one.result.model: one.pool for one in measured}, source, shown=examples, seed=seed
@@ -127,7 +128,9 @@ def collect(
     known = {task.name for task in tasks}
     rows = [row for row in published(named.name) if row.encoder in kinds and known & {*row.scores}]
     made = provenance(program) | {"seed": seed, "seconds": clock.seconds}
-    return Report(models, comparison, tuple(rows), near, worst, leakage, made, remark.strip())
+    return Report(
+        models, comparison, tuple(rows), beside, near, worst, leakage, made, remark.strip()
+    )
 
 
 class _Clock:
@@ -223,6 +226,16 @@ def _space(one: _Measured, tasks: Sequence[PairTask], seed: int) -> Space:
         seed=seed,
         **of_pairs,
     )
+
+
+def _references(models: Sequence[ModelReport]) -> tuple[Reference, ...]:
+    """What the spaces stand beside; the even sphere where all have the same dimension."""
+    from simcse_kit.geometry import MEASURED, references
+
+    sentences = f"{models[0].bands.task} ({models[0].bands.split})"
+    if len({model.space.dimension for model in models}) > 1:
+        return MEASURED.get(sentences, ())
+    return references(models[0].space, sentences)
 
 
 def _bands(result: STSResult, tasks: Sequence[PairTask]) -> Bands:

@@ -19,7 +19,7 @@ from simcse_kit.evaluation.sts import (
 from simcse_kit.report.examples import Misjudged, Neighbourhoods
 
 if TYPE_CHECKING:
-    from simcse_kit.geometry import Space
+    from simcse_kit.geometry import Reference, Space
     from simcse_kit.report.runs import Run
 
 
@@ -94,6 +94,7 @@ class Report:
         models: in order; the first is the one the others are compared with.
         comparison: None for one model.
         published: rows of the same protocol to stand beside the measured ones.
+        references: what the spaces stand beside.
         misjudged: for each model but the first (or for the only one) the pairs it ranks most too
             high, and most too low.
         made: command, date, hardware, versions, seconds.
@@ -103,6 +104,7 @@ class Report:
     models: tuple[ModelReport, ...]
     comparison: STSComparison | None
     published: tuple[Published, ...]
+    references: tuple[Reference, ...]
     neighbours: Neighbourhoods | None
     misjudged: dict[str, tuple[tuple[Misjudged, ...], tuple[Misjudged, ...]]]
     leakage: LeakageReport
@@ -139,6 +141,7 @@ class Report:
             "models": [model.to_json() for model in self.models],
             "comparison": self.comparison.to_json() if self.comparison else None,
             "published": [row.to_json() for row in self.published],
+            "references": [asdict(one) for one in self.references],
             "neighbours": asdict(self.neighbours) if self.neighbours else None,
             "misjudged": {
                 name: {

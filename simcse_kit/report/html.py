@@ -188,7 +188,7 @@ def _densities(report: Report) -> Section:
 
 
 def _space(report: Report) -> Section:
-    from simcse_kit.geometry import FIGURES
+    from simcse_kit.geometry import ALIGNMENT_MAY_RISE, FIGURES
 
     names = [name for name in FIGURES if any(name in m.space.figures for m in report.models)]
     rows = []
@@ -196,7 +196,12 @@ def _space(report: Report) -> Section:
         figures = [model.space.figures.get(name) for model in report.models]
         places = digits(figure.value for figure in figures if figure)
         cells = [figure_and_interval(figure, places) for figure in figures]
-        rows.append((FIGURES[name], cells))
+        beside = [
+            (one.name, minus(f"{one.values[name]:.{places}f}"))
+            for one in report.references
+            if name in one.values
+        ]
+        rows.append((FIGURES[name], cells, beside))
     plane = charts.plane(report)
     pictures = [*([plane] if plane else []), charts.spectrum(report)]
     model = report.models[0]
@@ -206,6 +211,7 @@ def _space(report: Report) -> Section:
         rows=rows,
         pictures=pictures,
         task=model.bands.task,
+        rises=ALIGNMENT_MAY_RISE if "alignment" in names else "",
         space=model.space,
     )
     return Section("space", "The space", body, "Space")

@@ -9,7 +9,7 @@ from simcse_kit.evaluation import escaped
 from simcse_kit.evaluation.leakage import headline, quoted
 from simcse_kit.evaluation.leakage import markdown as leakage_markdown
 from simcse_kit.evaluation.sts import comparison_markdown, markdown_table
-from simcse_kit.geometry import FIGURES
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE, FIGURES
 from simcse_kit.report.data import Report
 from simcse_kit.report.examples import Misjudged
 from simcse_kit.report.lead import lead
@@ -66,10 +66,17 @@ def _space(report: Report) -> str:
             places = digits(figure.value for figure in figures if figure)
             cells = [figure_and_interval(f, places) for f in figures]
             shown = [f"{value} ({interval})" if interval else value for value, interval in cells]
-            rows.append([f"**{text.title}.** {text.meaning}", *shown])
+            beside = [minus(f"{one.values[name]:.{places}f}") for one in report.references]
+            rows.append([f"**{text.title}.** {text.meaning}", *shown, *beside])
     space, task = report.models[0].space, report.models[0].bands.task
-    note = f"Of the {space.sentences:,} distinct sentences of {quoted(task)}, with intervals."
-    return f"{_table(['Figure', *map(quoted, report.results)], rows)}\n\n{note}"
+    names = [one.name for one in report.references]
+    notes = [
+        f"Of the {space.sentences:,} distinct sentences of {quoted(task)}, with intervals.",
+        *(f"{one.name}: {escaped(one.source)}" for one in report.references),
+        *([ALIGNMENT_MAY_RISE] if "alignment" in space.figures else []),
+    ]
+    table = _table(["Figure", *map(quoted, report.results), *names], rows)
+    return table + "\n\n" + "\n".join(f"- {note}" for note in notes)
 
 
 def _bands(report: Report) -> str:

@@ -177,3 +177,24 @@ def test_the_first_screen_says_which_how_sure_and_what_for(report, page):
     for asked in ("How sure", "What the score means", "What for", "Tasks won", "Difference"):
         assert asked in top
     assert "Uniformity" not in top and "Effective rank" not in top
+
+
+def test_geometry_stands_beside_an_even_sphere_and_known_encoders(report):
+    from simcse_kit.geometry.references import MEASURED
+
+    assert [one.name for one in report.references] == ["even sphere"]  # of A nothing is known
+    known = MEASURED["STSB (test)"]
+    beside = replace(report, references=(*report.references, *known))
+    words = " ".join(check_page(html(beside)).words.split())
+    assert "all-MiniLM-L6-v2 −3.819" in words and "Alignment may rise while" in words
+    assert f"even sphere {report.references[0].values['rankme']:.1f}" in words
+    text = markdown(beside)
+    assert "| even sphere | raw MiniLM-L6 | all-MiniLM-L6-v2 |" in text and "−3.819" in text
+    plane = charts.plane(beside)
+    assert plane is not None
+    assert [row[0] for row in plane.rows] == [
+        "worse",
+        "better",
+        "raw MiniLM-L6",
+        "all-MiniLM-L6-v2",
+    ]

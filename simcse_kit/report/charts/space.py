@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from simcse_kit.report.data import Bands, ModelReport, Report
 
 
+_FAR = 1.0  # an alignment above it, such as the even sphere's 2, would leave the others a corner
+
+
 def plane(report: Report) -> Chart | None:
     """Alignment against uniformity, with intervals: the good corner is the lower left one."""
     from simcse_kit.evaluation import place_labels
@@ -39,6 +42,14 @@ def plane(report: Report) -> Chart | None:
                 *(f"{minus(f'{f.value:.3f}')} ({span(f.interval, 3)})" for f in (a, u)),
             )
         )
+    beside = [
+        (one.name, one.values["uniformity"], one.values["alignment"])
+        for one in report.references
+        if one.values["alignment"] < _FAR
+    ]
+    for name, x, y in beside:
+        axis.plot([x], [y], "o", color=paint("axis"), markersize=5, fillstyle="none", zorder=2)
+        rows.append((name, *(minus(f"{value:.3f}") for value in (y, x))))
     axis.margins(0.2)
     _widen(axis, 0.6, 0.12)
     axis.set_xlabel("Uniformity, lower is better")
@@ -53,13 +64,20 @@ def plane(report: Report) -> Chart | None:
         arrowprops={"arrowstyle": "->", "color": paint("axis")},
     )
     figure.draw_without_rendering()
-    x, y = (np.array(values) for values in zip(*spots, strict=True))
+    spots += [(x, y) for _, x, y in beside]
+    across, up = (np.array(values) for values in zip(*spots, strict=True))
     place_labels(
         axis,
-        x,
-        y,
-        [brief(model.name, 24) for _, model in known],
-        colours=[paint(model_paint(number)) for number, _ in known],
+        across,
+        up,
+        [
+            brief(name, 24)
+            for name in (*(model.name for _, model in known), *(b[0] for b in beside))
+        ],
+        colours=[
+            *(paint(model_paint(number)) for number, _ in known),
+            *(paint("muted") for _ in beside),
+        ],
         fontsize=TEXT,
         halo=False,
     )
