@@ -22,9 +22,16 @@ def beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, moved onto `path` when the block succeeds."""
+    """A temporary name to write to, moved onto `path` when the block succeeds.
+
+    It may be read by whom the umask says, whatever the writer makes of it: safetensors writes files
+    for their owner alone.
+    """
     with beside(path) as aside:
+        aside.touch()
+        mode = aside.stat().st_mode
         yield aside
+        aside.chmod(mode)
         os.replace(aside, path)
 
 

@@ -294,11 +294,13 @@ def save_parts(parts: Parts, folder: Path, *, layout: str, card: str) -> None:
         (full / "README.md").write_text(card, encoding="utf-8")
         if layout == "legacy":
             _rewrite_as_legacy(full, parts.max_length)
+        mode = (full / "README.md").stat().st_mode  # as the umask has it; safetensors' is 0600
         for path in sorted(full.rglob("*")):
             target = folder / path.relative_to(full)
             if path.is_dir():
                 target.mkdir(exist_ok=True)
             else:
+                path.chmod(mode)
                 os.replace(path, target)
 
 
@@ -312,6 +314,7 @@ def _sentence_transformer(parts: Parts, aside: Path) -> Any:
     config = parts.backbone.config
     config.output_hidden_states = parts.pooling in LAYER_PAIRS
     parts.backbone.save_pretrained(aside)
+    _cut_at(parts.tokenizer, parts.max_length)
     parts.tokenizer.save_pretrained(aside)
     config.output_hidden_states = False
     hidden = config.hidden_size
@@ -348,6 +351,16 @@ def _sentence_transformer(parts: Parts, aside: Path) -> Any:
         prompts=parts.prompts or None,
         default_prompt_name=parts.default_prompt,
     )
+
+
+def _cut_at(tokenizer: Any, max_length: int | None) -> None:
+    """Have tokenizer.json say where texts are cut, which other runtimes obey.
+
+    Of itself it says what the last call did: a training's length, or that of any text before.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and max_length is not None:
+        backend.enable_truncation(max_length)
 
 
 def _rewrite_as_legacy(folder: Path, max_length: int | None) -> None:
