@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from simcse_kit.errors import InputError
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,7 @@ _CHOOSING: tuple[_Panel, ...] = (  # a run has one of them: the figure that its 
 )
 _LOSS: _Panel = ("loss", "Training loss (lower is better)", _INK)
 _GEOMETRY: tuple[_Panel, ...] = (
-    ("eval_alignment", "Alignment (lower is better)", _ORANGE),
+    ("eval_alignment", "Alignment (lower is better, may rise as the space spreads)", _ORANGE),
     ("eval_uniformity", "Uniformity (lower is better)", _GREEN),
 )
 _BATCH_GEOMETRY: tuple[_Panel, ...] = (  # where there is no dev set
@@ -84,7 +86,7 @@ def alignment_uniformity_plane(
     results: Mapping[str, tuple[float, float, float]],
     path: Path | str,
     *,
-    score: str = "Average Spearman ×100",
+    score: str = "Spearman ×100",
     labelled: Collection[str] | None = None,
 ) -> Path:
     """Models, or steps of one, in the plane of uniformity and alignment, coloured by their score.
@@ -116,7 +118,7 @@ def alignment_uniformity_plane(
     shown = [index for index, name in enumerate(results) if labelled is None or name in labelled]
     sizes = [110 if index in shown else 45 for index in range(len(results))]
     if labelled is not None:
-        axis.plot(uniform, align, color=_GRID, linewidth=1.2, zorder=1)
+        axis.plot(uniform, align, color=_FAINT, linewidth=1.1, alpha=0.6, zorder=1)
     points = axis.scatter(
         uniform, align, c=spearman, cmap="cividis", s=sizes, edgecolor="white", linewidth=1.2
     )
@@ -128,6 +130,8 @@ def alignment_uniformity_plane(
     axis.set_xlim(*_at_least(axis.get_xlim(), 0.5))
     axis.set_ylim(*_at_least(axis.get_ylim(), 0.1))
     axis.set_xlabel("Uniformity (lower is better)", color=_INK)
+    if len(results) > 1:
+        axis.set_title(fill(ALIGNMENT_MAY_RISE, 88), loc="left", fontsize=8.5, color=_FAINT)
     axis.set_ylabel("Alignment (lower is better)", color=_INK)
     axis.annotate(
         "better",
@@ -140,7 +144,8 @@ def alignment_uniformity_plane(
     )
     figure.draw_without_rendering()  # label places are chosen in pixels of the final layout
     names = [f"{n}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
-    place_labels(axis, uniform[shown], align[shown], [names[index] for index in shown])
+    named = [name if index in shown else "" for index, name in enumerate(names)]
+    place_labels(axis, uniform, align, named)
     return _save(figure, path)
 
 
@@ -237,7 +242,7 @@ def place_labels(
     fontsize: float = 9.5,
     halo: bool = True,
 ) -> None:
-    """Each label beside its point, at the place of the eight that overlaps least.
+    """Each label beside its point, at the place of the eight that overlaps least; "" is none.
 
     The figure must have been laid out. `halo` makes grid lines stop short of the letters, and
     turns these into shapes where the picture is an SVG.
@@ -249,6 +254,8 @@ def place_labels(
     centres = axis.transData.transform(np.column_stack([x, y]))
     taken: list[tuple[float, ...]] = [(cx - 9, cy - 9, cx + 9, cy + 9) for cx, cy in centres]
     for index, label in enumerate(labels):
+        if not label:
+            continue
         text = axis.annotate(
             label,
             (x[index], y[index]),

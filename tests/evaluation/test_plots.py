@@ -57,10 +57,31 @@ def test_training_curve_shows_dev_scores_and_the_best_step(
     written = texts(drawn[0])
     for expected in ("Dev Spearman", "Alignment", "Uniformity", "60.00 → 80.00", "step 125"):
         assert expected in written
-    assert "Training loss" not in written
+    assert "Training loss" in written and "training batches" not in written
     (line,) = [line for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 3]
     assert list(line.get_xdata()) == [0, 125, 250]
     assert list(line.get_ydata()) == [60.0, 80.0, 78.0]
+
+
+def test_held_out_pairs_choose_a_step_too(tmp_path: Path, drawn: list[Any]) -> None:
+    history = [{"step": step, "eval_recall@1": value} for step, value in ((0, 5.0), (4, 9.0))]
+    assert plots.best_step([*history, {"step": 8, "eval_recall@1": 7.0}]) == 4
+    check_png(plots.training_curve([*history, {"step": 4, "loss": 1.0}], tmp_path / "curve.png"))
+    assert "Dev recall@1" in texts(drawn[0]) and "Training loss" in texts(drawn[0])
+
+
+def test_the_way_of_a_run_has_every_point_and_few_labels(tmp_path: Path, drawn: list[Any]) -> None:
+    points = {f"step {n}": (0.1 + n / 50, -1.0 - n / 10, 50.0 + n) for n in range(12)}
+    check_png(
+        plots.alignment_uniformity_plane(
+            points, tmp_path / "way.png", score="Dev ×100", labelled=("step 0", "step 11")
+        )
+    )
+    axis = drawn[0].axes[0]
+    labels = [t.get_text() for t in axis.texts if t.get_text() != "better"]
+    assert labels == ["step 0  50.0", "step 11  61.0"]
+    assert len(axis.collections[0].get_offsets()) == 12
+    assert "Dev ×100" in texts(drawn[0]) and "Average" not in texts(drawn[0])
 
 
 def test_training_curve_without_a_dev_set_shows_the_batches(
@@ -156,3 +177,27 @@ def test_no_global_matplotlib_state_is_touched(tmp_path: Path) -> None:
     before = plt.get_fignums(), plt.get_backend()
     plots.training_curve(HISTORY, tmp_path / "curve.png")
     assert (plt.get_fignums(), plt.get_backend()) == before
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_plane_of_a_run_draws_all_its_steps_and_names_some(
+    tmp_path: Path, drawn: list[Any], count: int
+) -> None:
+    share = np.linspace(0, 1, count)
+    points = {
+        f"step {number}": (0.16 + 0.1 * part, -2 - part, 57 + 18 * part)
+        for number, part in enumerate(share)
+    }
+    named = ("step 0", f"step {count - 1}")
+    check_png(
+        plots.alignment_uniformity_plane(points, tmp_path / "run.png", score="dev", labelled=named)
+    )
+    axis = drawn[0].axes[0]
+    assert len(axis.collections[0].get_offsets()) == count
+    labels = [text for text in axis.texts if text.get_text().startswith("step")]
+    assert [text.get_text() for text in labels] == ["step 0  57.0", f"step {count - 1}  75.0"]
+    # no label lies on a point, of those without one too
+    for x, y in axis.transData.transform(axis.collections[0].get_offsets()):
+        assert not any(text.get_window_extent().contains(x, y) for text in labels)
+    written = texts(drawn[0])
+    assert "Alignment may rise while" in written.replace("\n", " ") and "Average" not in written
