@@ -146,6 +146,18 @@ class TrainConfig(Settings):
                 "torch_compile and gradient_accumulation_steps exclude each other: a captured "
                 "graph's gradients last one batch; leave one out",
             )
+        if self.batch_sampler == "no_duplicates" and self.group_window > 1:
+            raise key_error(
+                "group_window",
+                "group_window and batch_sampler 'no_duplicates' both say which rows make a batch; "
+                "leave one out",
+            )
+        if self.batch_sampler == "no_duplicates" and not self.mask_equal_texts:
+            raise key_error(
+                "batch_sampler",
+                "batch_sampler 'no_duplicates' looks for equal texts, which mask_equal_texts=false "
+                "says to overlook; leave one out",
+            )
         if self.hub_model_id is not None and not self.push_to_hub:
             raise key_error(
                 "hub_model_id", "hub_model_id is given but push_to_hub is not true; set both"

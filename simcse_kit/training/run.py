@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import set_seed
 
 from simcse_kit.compute import keep_buffers, resolve_precision
@@ -27,7 +28,7 @@ from simcse_kit.training.checks import (
 from simcse_kit.training.collapse import CollapseAlarm
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.contrastive import ContrastiveModel, build_model, build_views
+from simcse_kit.training.contrastive import ContrastiveModel, build_model, build_views, link_rows
 from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
 from simcse_kit.training.distributed import (
     is_main,
@@ -48,6 +49,7 @@ from simcse_kit.training.folder import (
 from simcse_kit.training.held_out import hold_out
 from simcse_kit.training.in_force import in_force
 from simcse_kit.training.keeper import Keeper
+from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
@@ -122,6 +124,7 @@ def train(
     check_encoder(encoder, rows, config)
     contrastive = build_model(encoder, config)
     views, text_ids = build_views(rows, config)
+    link_rows(contrastive, rows, text_ids)
     with one_a_machine_first():
         store = TokenStore.build(
             rows.texts(),
@@ -220,6 +223,9 @@ def _trainer(
 def _order(
     config: TrainConfig, collator: ViewCollator, rows: int
 ) -> Callable[[int, int], Any] | None:
+    if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:
+        texts = collator.text_ids[collator.views(np.arange(rows))]
+        return lambda batch, seed: NoDuplicates(texts, batch * world_size(), seed)
     window = config.group_window
     if window == 1:
         return None

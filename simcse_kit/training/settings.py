@@ -15,6 +15,7 @@ from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
 
 Head = Literal["none", "train_only", "keep"]
+BatchSampler = Literal["random", "no_duplicates"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -107,8 +108,13 @@ class Settings(BaseModel):
     )
     mask_equal_texts: bool = Field(
         True,
-        description="Texts of a batch that are equal to a row's own are no negatives of it. "
-        "false: as the published code.",
+        description="Texts of a batch that equal a row's own, or that another row pairs with its "
+        "anchor, are no negatives of it. false: as the published code.",
+    )
+    batch_sampler: BatchSampler = Field(
+        "random",
+        description="no_duplicates keeps rows that share or link a text out of one batch, so that "
+        "every anchor keeps all its negatives; for data with many positives a text.",
     )
     mini_batch_size: Int | None = Field(
         None,
