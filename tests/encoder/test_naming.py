@@ -93,7 +93,7 @@ def test_a_mistyped_model_fails_within_two_seconds(
     [
         ["similarity", "minilmm", "a", "b"],
         ["compare", "minilm", "minilmm", "--data-dir", "."],
-        ["report", "minilmm", "--data-dir", ".", "--output", "x.html"],
+        ["report", "minilmm", "--data-dir", ".", "--html", "x.html"],
         ["train", "--model", "minilmm", "--data", "x.txt", "--output-dir", "out"],
     ],
 )
@@ -118,7 +118,7 @@ def test_commands_say_it_before_they_load_anything(
     assert done.stderr.startswith("error: model 'minilmm' is no folder here and the hub cannot be")
     assert done.stderr.count("\n") == 1
     assert done.stdout == "[]\n"
-    assert took < 5  # 1.7 s on an idle machine; it was a minute
+    assert took < 15  # under 2 s where nothing else runs; it was eighty
 
 
 def test_a_model_in_the_cache_loads_without_the_hub(

@@ -67,18 +67,23 @@ def test_every_pooling_survives_in_both_layouts(tiny_encoder, tmp_path, pooling,
 
 
 @pytest.mark.parametrize("layout", ["current", "legacy"])
-def test_head_and_normalisation_survive(tiny_encoder, tmp_path, layout):
-    encoder = load(tiny_encoder("bert"), pooling="cls")
-    encoder.head = Head(32, 16)
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "first_last_mean", "top2_mean"])
+@pytest.mark.parametrize("with_head", [True, False])
+def test_head_and_normalisation_survive(tiny_encoder, tmp_path, layout, pooling, with_head):
+    encoder = load(tiny_encoder("bert"), pooling=pooling)
+    encoder.head = Head(32, 16) if with_head else None
     encoder.normalize = True
     encoder.prompts, encoder.default_prompt = {"query": "the question "}, None
     ours = encoder.encode(TEXTS)
-    assert ours.shape == (5, 16)
+    assert ours.shape == (5, 16 if with_head else 32)
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
     encoder.save_pretrained(tmp_path, layout=layout)
     np.testing.assert_allclose(by_sentence_transformers(tmp_path), ours, atol=1e-5)
     again = SentenceEncoder.from_pretrained(tmp_path, precision="fp32", device="cpu")
+    assert again.normalize and again.pooling == pooling
     np.testing.assert_allclose(again.encode(TEXTS), ours, atol=1e-6)
+    cosines = again.encode(TEXTS[0]) @ again.encode(TEXTS).T  # what a dot product is for
+    np.testing.assert_allclose(cosines, encoder.similarity(TEXTS[0], TEXTS)[0], atol=1e-5)
     asked = again.encode(TEXTS, prompt_name="query")
     np.testing.assert_allclose(
         asked, again.encode([f"the question {text}" for text in TEXTS]), atol=1e-6
