@@ -100,10 +100,11 @@ def _labels(
 
 def _summary(drawn: EmbeddingMap) -> str:
     groups, plane = drawn.groups, drawn.projection
+    # Of a t-SNE's or UMAP's axes no share of the variance can be said.
+    kept = f"{sum(plane.variance):.1%} of the variance on two axes; " if plane.is_linear else ""
     return (
         f"{len(drawn.texts):,} texts in {len(groups.names):,} {groups.kind}s by {plane.method}; "
-        f"trustworthiness {plane.trustworthiness:.3f}, "
-        f"{sum(plane.variance):.1%} of the variance on two axes; "
+        f"trustworthiness {plane.trustworthiness:.3f}; {kept}"
         f"neighbours of one {groups.kind}: {drawn.alike_in_picture:.1%} in the picture, "
         f"{drawn.alike_in_space:.1%} in the space, {groups.chance:.1%} by chance"
     )

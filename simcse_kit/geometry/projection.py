@@ -39,6 +39,11 @@ class Projection:
     settings: dict[str, float]  # the method's own
     seed: int
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the axes are directions of the space, so that `variance` is of this picture."""
+        return self.method == "pca"
+
 
 def project(embeddings: np.ndarray, method: Method = "pca", seed: int = 0) -> Projection:
     """Put embeddings (N, D) in the plane.

@@ -72,7 +72,7 @@ class EmbeddingMap:
             "seed": plane.seed,
             "method": plane.method,
             "settings": plane.settings,
-            "principal_variance": list(plane.variance),
+            "principal_variance": list(plane.variance) if plane.is_linear else None,
             "trustworthiness": plane.trustworthiness,
             "neighbours": plane.neighbours,
             "trustworthiness_texts": plane.judged,

@@ -49,7 +49,7 @@ def test_labels_colour_the_map_and_nothing_changes_the_second_time(
     html, again = tmp_path / "map.html", tmp_path / "again.html"
     line = succeed(model, labelled, "--html", html)
     assert line.startswith(f"{html}  30 texts in 2 labels by pca; trustworthiness 0.")
-    assert line.count("\n") == 1
+    assert line.count("\n") == 1 and "of the variance on two axes" in line
     outline = check_page(html.read_text(encoding="utf-8"))
     assert "tiny-model" in outline.words and "labelled.csv" in outline.words
     assert str(tmp_path) not in html.read_text(encoding="utf-8")
@@ -61,9 +61,9 @@ def test_clusters_colour_plain_texts_and_labelled_ones_when_asked(
     model: Path, plain: Path, labelled: Path, tmp_path: Path
 ) -> None:
     html = tmp_path / "map.html"
-    assert "in 3 clusters by tsne" in succeed(
-        model, plain, "--html", html, "--clusters", 3, "--method", "tsne"
-    )
+    by_tsne = succeed(model, plain, "--html", html, "--clusters", 3, "--method", "tsne")
+    assert "in 3 clusters by tsne" in by_tsne and "variance" not in by_tsne
+    assert "of the variance" not in check_page(html.read_text(encoding="utf-8")).words
     asked = [model, labelled, "--html", html, "--color", "cluster", "--json", "-"]
     figures = json.loads(succeed(*asked))
     assert figures["grouped_by"] == "cluster" and figures["method"] == "pca"

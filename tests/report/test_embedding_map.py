@@ -136,7 +136,7 @@ def test_figures_are_those_of_the_map() -> None:
     drawn = some_map()
     figures = json.loads(json.dumps(drawn.to_json(), allow_nan=False))
     assert figures["trustworthiness"] == drawn.projection.trustworthiness
-    assert figures["principal_variance"] == list(drawn.projection.variance)
+    assert figures["principal_variance"] == list(drawn.projection.variance)  # by pca
     assert figures["neighbours_alike"]["picture"] == drawn.alike_in_picture
     assert [group["texts"] for group in figures["groups"]] == [20, 20, 20]
     typical = figures["groups"][1]["typical"]
