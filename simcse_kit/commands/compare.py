@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +12,13 @@ import typer
 from simcse_kit.commands.console import chatter_on_stderr, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.judging import judge, published_beside
+from simcse_kit.commands.models import by_label, runs_of_model
 from simcse_kit.commands.options import (
+    Labels,
     ModelOptions,
     NoIntervals,
     Output,
+    Pairwise,
     Plots,
     PublishedOption,
     Resampling,
@@ -26,7 +29,7 @@ from simcse_kit.commands.showing import print_scores, scores_as_json
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation.sts import STSComparison, STSResult
+    from simcse_kit.evaluation.sts import PairTask, STSComparison, STSResult
 
 
 @grouped
@@ -38,9 +41,12 @@ def compare(
             callback=known_models,
         ),
     ],
+    labels: Labels = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The model the others are compared with. Default: the first.")
+        str | None,
+        typer.Option(help="The model (or label) the others are compared with. Default: the first."),
     ] = None,
+    pairwise: Pairwise = False,
     *,
     sts: STSOptions,
     resampling: Resampling,
@@ -52,50 +58,71 @@ def compare(
 ) -> None:
     """Score several models on the same tasks, and tell which differences are real.
 
-    Each model against the first by paired bootstrap, p-values corrected by Holm.
+    Each model against the first (--baseline), or all pairs (--pairwise), by paired bootstrap;
+    p-values are corrected by Holm. --pooling is for models that have none of their own.
     """
-    from simcse_kit.evaluation.sts import check_contenders, compare_results, mean_result
-    from simcse_kit.training import runs_of
+    from simcse_kit.evaluation.sts import check_contenders, mean_result
 
     if len(set(models)) < 2:
         raise InputError("compare needs at least two different models")
+    if pairwise and baseline is not None:
+        raise InputError("--pairwise compares all pairs, and --baseline all with one; give one")
     output.check(plots)
-    runs = {model: runs_of(model) for model in models}
-    check_contenders({model: len(folders) for model, folders in runs.items()}, baseline)
+    named = by_label(models, labels)
+    base = next((name for name, model in named.items() if model == baseline), baseline)
+    runs = {name: runs_of_model(model) for name, model in named.items()}
+    check_contenders({name: len(folders) for name, folders in runs.items()}, base)
     with chatter_on_stderr():
         tasks, protocol = sts.read()
         judged = {
-            model: judge(folders, tasks, protocol, loading) for model, folders in runs.items()
+            name: judge(folders, tasks, protocol, loading, alone=False)
+            for name, folders in runs.items()
         }
         results = {
-            model: replace(mean_result(found.results), model=model)
+            name: replace(mean_result(found.results), model=named[name])
             if len(found.results) > 1
             else found.results[0]
-            for model, found in judged.items()
+            for name, found in judged.items()
         }
-        comparison = None
+        contenders = {name: found.results for name, found in judged.items()}
+        comparisons = []
         if not no_intervals:
-            contenders = {model: found.results for model, found in judged.items()}
-            comparison = compare_results(contenders, tasks, baseline=baseline, **resampling.given())
+            comparisons = _compared(contenders, tasks, base, pairwise, resampling)
         if plots is not None:
             _draw_plane(results, plots)
     encoders = {kind for found in judged.values() for kind in found.encoders}
     beside = published_beside(protocol, encoders, published)
-    intervals = comparison.intervals if comparison else {}
+    intervals = comparisons[0].intervals if comparisons else {}
     output.write(
         {
             "models": [
-                scores_as_json(results[model], judged[model].results, intervals.get(model))
-                for model in results
+                ({"label": name} if labels else {})
+                | scores_as_json(result, contenders[name], intervals.get(name))
+                for name, result in results.items()
             ],
-            "comparison": comparison.to_json() if comparison else None,
+            "comparison": comparisons[0].to_json() if comparisons else None,
+            **({"pairwise": [one.to_json() for one in comparisons]} if pairwise else {}),
             "published": [row.to_json() for row in beside],
         }
     )
     if output.has_table:
         print_scores(results, intervals, beside, output.markdown)
-        if comparison is not None:
+        for comparison in comparisons:
             _print_comparison(comparison, output.markdown)
+
+
+def _compared(
+    contenders: Mapping[str, Sequence[STSResult]],
+    tasks: Sequence[PairTask],
+    baseline: str | None,
+    pairwise: bool,
+    resampling: Resampling,
+) -> list[STSComparison]:
+    from simcse_kit.evaluation.sts import compare_pairwise, compare_results
+
+    if pairwise:
+        return compare_pairwise(contenders, tasks, **resampling.given())
+    return [compare_results(contenders, tasks, baseline=baseline, **resampling.given())]
 
 
 def _print_comparison(comparison: STSComparison, markdown: bool) -> None:

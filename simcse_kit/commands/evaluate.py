@@ -12,6 +12,7 @@ import typer
 from simcse_kit.commands.console import chatter_on_stderr, note
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.judging import Judged, judge, published_beside
+from simcse_kit.commands.models import runs_of_model, split_model
 from simcse_kit.commands.options import (
     Model,
     ModelOptions,
@@ -56,8 +57,6 @@ def evaluate(
     With --suite transfer: accuracy x 100 of logistic regression on MR, CR, SUBJ, MPQA, SST2, TREC
     and MRPC (--tasks names some of them), each with its interval.
     """
-    from simcse_kit.training import runs_of
-
     if suite == "transfer":
         given = {
             "--column": bool(sts.columns),
@@ -74,7 +73,7 @@ def evaluate(
         return evaluate_on_transfer(model, sts, output, loading)
     output.check(plots)
     card = _card(model) if update_card else None
-    runs = runs_of(model)
+    runs = runs_of_model(model)
     if plots is not None and len(runs) > 1:
         raise InputError(f"--plots draws one model, and {model} is {len(runs)}; name a seed's own")
     with chatter_on_stderr():
@@ -113,8 +112,9 @@ def _card(model: str) -> Path:
     """The card of a model's folder, checked before the work."""
     from simcse_kit.data import check_can_write
 
-    card = Path(model) / "README.md"
-    if not (Path(model) / "modules.json").is_file():
+    folder = Path(split_model(model)[0])
+    card = folder / "README.md"
+    if not (folder / "modules.json").is_file():
         raise InputError(f"--update-card writes into a saved model's folder, and {model} is none")
     check_can_write(card)
     return card

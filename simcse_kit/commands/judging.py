@@ -21,14 +21,22 @@ class Judged:
 
 
 def judge(
-    runs: Sequence[str], tasks: Sequence[PairTask], protocol: Protocol, loading: ModelOptions
+    runs: Sequence[str],
+    tasks: Sequence[PairTask],
+    protocol: Protocol,
+    loading: ModelOptions,
+    *,
+    alone: bool = True,
 ) -> Judged:
-    """Score each of the runs on the tasks, one model in memory at a time."""
+    """Score each of the runs on the tasks, one model in memory at a time.
+
+    `alone`: whether they are all of the command's models (`ModelOptions.load`).
+    """
     from simcse_kit.evaluation.sts import evaluate, nearest_encoder
 
     results, encoders = [], set()
     for run in runs:
-        encoder = loading.load(run)
+        encoder = loading.load(run, alone=alone)
         result = evaluate(
             encoder,
             tasks,

@@ -5,15 +5,18 @@ A command takes a group as one keyword (``loading: ModelOptions``), for `grouped
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from simcse_kit.commands.column_mapping import column_mapping
-from simcse_kit.commands.console import check_outputs, write_json
+from simcse_kit.commands.console import check_outputs, note, write_json
+from simcse_kit.commands.models import split_model
 from simcse_kit.encoder import Pooling
+from simcse_kit.errors import InputError, explain_settings
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -21,10 +24,15 @@ if TYPE_CHECKING:
 
 
 def known_models(given: Any) -> Any:
-    """Raise InputError for a model that is nowhere: before the work, of several for any."""
+    """Raise InputError for a model that is nowhere, or whose own settings are no settings.
+
+    Asked before the work, and of several models for each.
+    """
     from simcse_kit.encoder import find_model
 
-    for model in [given] if isinstance(given, str) else given or []:
+    for each in [given] if isinstance(given, str) else given or []:
+        model, own = split_model(each)
+        ModelOptions().with_own(each, own)
         if not Path(model).is_dir():  # a folder may hold the runs of several seeds
             find_model(model)
     return given
@@ -33,12 +41,21 @@ def known_models(given: Any) -> Any:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A hub id, or a Hugging Face or sentence-transformers folder.", callback=known_models
+        help="A hub id, or a Hugging Face or sentence-transformers folder; "
+        "with settings of its own: MODEL@pooling=mean.",
+        callback=known_models,
     ),
 ]
 PoolingOption = Annotated[
     Pooling | None,
     typer.Option(help="How token states become one vector. Default: the model's pooling file."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="What to call a model, in the models' order (repeatable)."),
+]
+Pairwise = Annotated[
+    bool, typer.Option("--pairwise", help="Compare all pairs of the models, not each with one.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -79,17 +96,43 @@ class ModelOptions:
     ] = None
     max_length: Annotated[int | None, typer.Option(help="Tokens a text is cut to.")] = None
 
-    def load(self, model: str) -> SentenceEncoder:
-        """The model a command was given, loaded so."""
+    def load(self, model: str, *, alone: bool = True) -> SentenceEncoder:
+        """A model loaded so, but for the settings that were written behind it (`split_model`).
+
+        Args:
+            alone: whether it is the command's only model. Of several, some bring a pooling of
+                their own, and the option is for the others.
+        """
         from simcse_kit.encoder import SentenceEncoder
 
-        return SentenceEncoder.from_pretrained(
-            model,
-            precision=self.precision,
-            pooling=self.pooling,
-            head=self.head,
-            max_length=self.max_length,
+        name, own = split_model(model)
+        chosen = self.with_own(model, own)
+        forced = alone or "pooling" in own
+        encoder = SentenceEncoder.from_pretrained(
+            name,
+            precision=chosen.precision,
+            pooling=chosen.pooling if forced else None,
+            default_pooling=None if forced else chosen.pooling,
+            head=chosen.head,
+            max_length=chosen.max_length,
         )
+        if chosen.pooling not in (None, encoder.pooling):
+            note(
+                f"{model} keeps its own pooling, {encoder.pooling}; "
+                f"{name}@pooling={chosen.pooling} would change it"
+            )
+        return encoder
+
+    def with_own(self, model: str, own: Mapping[str, str]) -> ModelOptions:
+        """These options with the model's own instead, checked as the command line checks them."""
+        if not own:
+            return self
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(ModelOptions).validate_python(asdict(self) | dict(own))
+        except ValidationError as error:
+            raise InputError(f"{model}: {explain_settings(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class SentenceEncoder(nn.Module):
         name_or_path: str | Path,
         *,
         pooling: str | None = None,
+        default_pooling: str | None = None,
         head: str | None = None,
         max_length: int | None = None,
         device: str | torch.device | None = None,
@@ -116,6 +117,7 @@ class SentenceEncoder(nn.Module):
         Args:
             pooling: needed for a plain checkpoint, which has no pooling of its own; overrides
                 a sentence-transformers folder's.
+            default_pooling: for a plain checkpoint alone; a model's own pooling stands.
             head: ``none`` drops a folder's dense layer; ``keep`` takes a plain checkpoint's
                 pooler weights as the head (released supervised SimCSE models). Default: what
                 the folder has.
@@ -131,11 +133,14 @@ class SentenceEncoder(nn.Module):
         name = str(name_or_path)
         if head not in (None, "none", "keep"):
             raise InputError(f"unknown head {head!r}; choose none or keep")
-        if pooling is not None:
-            check_pooling(pooling)
+        for given in (pooling, default_pooling):
+            if given is not None:
+                check_pooling(given)
         parts = load_parts(
             name, head=head, revision=revision, trust_remote_code=trust_remote_code, token=token
         )
+        if parts.pooling is None:
+            pooling = pooling or default_pooling
         if pooling is None and parts.pooling is None:
             others = [other for other in POOLINGS if other != "mean"]
             raise InputError(

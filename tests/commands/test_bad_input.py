@@ -178,7 +178,7 @@ CASES = [
     # the command line itself
     case("unknown command", "trian --model x", "trian", "'train'"),
     case("unknown option", "train --mdoel x", "--mdoel"),
-    case("missing option", "train --model x --data y", "--output-dir"),
+    case("missing option", "train --model {plain} --data y", "--output-dir"),
     case("missing argument", "embed", "Missing argument"),
 ]
 

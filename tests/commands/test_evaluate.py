@@ -167,7 +167,7 @@ def test_update_card_writes_the_table_once(room: Path, tmp_path: Path) -> None:
     assert len(once) > len(before)
     assert SentenceEncoder.from_pretrained(model).dimension == 32
     assert "is none" in fail(*arguments[:1], room / "one", *arguments[2:])
-    assert "is none" in fail(*arguments[:1], "nobody/model", *arguments[2:])
+    assert "is no folder here" in fail(*arguments[:1], "nobody/model", *arguments[2:])
 
 
 def test_a_section_is_replaced_where_it_stands() -> None:

@@ -1,6 +1,7 @@
 from .comparison import AVERAGE as AVERAGE
 from .comparison import STSComparison as STSComparison
 from .comparison import check_contenders as check_contenders
+from .comparison import compare_pairwise as compare_pairwise
 from .comparison import compare_results as compare_results
 from .comparison import in_words as in_words
 from .comparison import shown_p as shown_p

@@ -23,8 +23,8 @@ class STSComparison:
         baseline: the name of the contender that the others are compared with.
         intervals: of each contender, the baseline too.
         differences: of each other contender, by task, and "average" over `average_over`: points
-            of Spearman ×100 above the baseline. Holm's correction is over the contenders, for
-            each figure by itself.
+            of Spearman ×100 above the baseline. Holm's correction is over `family` comparisons
+            (these, or all pairs), for each figure by itself.
         missing: why a figure has no comparison, by task or "average".
         seeds: of each contender; with more than one, the other trainings are allowed for.
         draws, clustered, level: how it was made (see `intervals`).
@@ -39,6 +39,7 @@ class STSComparison:
     draws: int
     clustered: bool
     level: float
+    family: int
 
     @property
     def of_recipes(self) -> bool:
@@ -51,10 +52,9 @@ class STSComparison:
 
     def sentences(self) -> list[str]:
         """For each contender in plain words: better or worse than the baseline, or not to tell."""
-        count = len(self.differences)
         over = _over(self.average_over)
         return [
-            f"{name} is {in_words(found[AVERAGE], self.baseline, over, count)}"
+            f"{name} is {in_words(found[AVERAGE], self.baseline, over, self.family)}"
             for name, found in self.differences.items()
             if AVERAGE in found
         ]
@@ -92,23 +92,56 @@ def compare_results(
     """
     seeds = {name: len(results) for name, results in contenders.items()}
     base = check_contenders(seeds, baseline)
+    others = [name for name in seeds if name != base]
+    how: dict[str, Any] = {"draws": draws, "seed": seed, "clustered": clustered, "level": level}
+    return _compare(contenders, tasks, [(base, others)], **how)[0]
+
+
+def compare_pairwise(
+    contenders: Mapping[str, Sequence[STSResult]],
+    tasks: Sequence[PairTask],
+    *,
+    draws: int = 10_000,
+    seed: int = 0,
+    clustered: bool = False,
+    level: float = 0.95,
+) -> list[STSComparison]:
+    """Compare each with each: every contender but the last is the baseline of those after it.
+
+    Holm's correction is over all the pairs. For the rest see `compare_results`.
+    """
+    names = list(contenders)
+    check_contenders({name: len(results) for name, results in contenders.items()})
+    families = [(base, names[place:]) for place, base in enumerate(names[:-1], start=1)]
+    how: dict[str, Any] = {"draws": draws, "seed": seed, "clustered": clustered, "level": level}
+    return _compare(contenders, tasks, families, **how)
+
+
+def _compare(
+    contenders: Mapping[str, Sequence[STSResult]],
+    tasks: Sequence[PairTask],
+    families: Sequence[tuple[str, Sequence[str]]],
+    *,
+    draws: int,
+    seed: int,
+    clustered: bool,
+    level: float,
+) -> list[STSComparison]:
+    """A comparison for each baseline with the others of it, all of one resampling."""
     every = [result for results in contenders.values() for result in results]
     over = every[0].average_over
     resampled = resample(every, tasks, draws=draws, seed=seed)
+    seeds = {name: len(results) for name, results in contenders.items()}
     rows = _rows(seeds)
     options: dict[str, Any] = {"clustered": clustered, "level": level}
-    differences, missing = _differences(resampled, rows, base, over, **options)
-    return STSComparison(
-        base,
-        {one: read_intervals(resampled, rows[one], over, **options) for one in rows},
-        differences,
-        missing,
-        over,
-        seeds,
-        draws,
-        clustered,
-        level,
-    )
+    sure = {one: read_intervals(resampled, rows[one], over, **options) for one in rows}
+    alone = [_differences(resampled, rows, base, o, over, **options) for base, o in families]
+    adjusted = _corrected([found for found, _ in alone])
+    family = sum(map(len, adjusted))
+    return [
+        STSComparison(base, sure, found, missing, over, seeds, draws, clustered, level, family)
+        for (base, _), found, (_, missing) in zip(families, adjusted, alone, strict=True)
+    ]
 
 
 def check_contenders(seeds: Mapping[str, int], baseline: str | None = None) -> str:
@@ -145,13 +178,13 @@ def _differences(
     resampled: Bootstrap,
     rows: Mapping[str, range],
     baseline: str,
+    others: Sequence[str],
     average_over: Sequence[str],
     *,
     clustered: bool,
     level: float,
 ) -> tuple[dict[str, dict[str, Comparison]], dict[str, str]]:
-    """By contender and figure; and why figures are missing."""
-    others = [name for name in rows if name != baseline]
+    """By contender and figure, each p-value by itself; and why figures are missing."""
     found: dict[str, dict[str, Comparison]] = {name: {} for name in others}
     missing: dict[str, str] = {}
     figures = [(AVERAGE, list(average_over)), *((task, [task]) for task in resampled.tasks)]
@@ -167,10 +200,24 @@ def _differences(
         except InputError as error:
             missing[label] = str(error)
             continue
-        adjusted = holm([one.p_value for one in alone])
-        for name, one, p_value in zip(others, alone, adjusted, strict=True):
-            found[name][label] = replace(one, p_adjusted=p_value)
+        for name, one in zip(others, alone, strict=True):
+            found[name][label] = one
     return found, missing
+
+
+def _corrected(
+    families: Sequence[dict[str, dict[str, Comparison]]],
+) -> list[dict[str, dict[str, Comparison]]]:
+    """The same with p-values corrected by Holm over all that is compared, figure by figure."""
+    every = [found for family in families for found in family.values()]
+    corrected: list[dict[str, Comparison]] = [{} for _ in every]
+    for label in dict.fromkeys(label for found in every for label in found):
+        have = [place for place, found in enumerate(every) if label in found]
+        adjusted = holm([every[place][label].p_value for place in have])
+        for place, p_value in zip(have, adjusted, strict=True):
+            corrected[place][label] = replace(every[place][label], p_adjusted=p_value)
+    rest = iter(corrected)
+    return [{name: next(rest) for name in family} for family in families]
 
 
 def _over(tasks: Sequence[str]) -> str:

@@ -116,7 +116,9 @@ def comparison_cells(comparison: STSComparison) -> Cells:
         rows.append((name, [difference_cell(found[figure]) for figure in figures]))
     header = [_AVERAGE if figure == AVERAGE else figure for figure in figures]
     level = f"{100 * comparison.level:g} %"
-    corrected = ", corrected by Holm over the models" if len(rows) > 1 else ""
+    family = comparison.family
+    over = "the models" if family == len(rows) else f"the {family} pairs of models"
+    corrected = f", corrected by Holm over {over}" if family > 1 else ""
     notes = [
         f"Points of Spearman ×100 above {comparison.baseline}; below them the {level} interval of"
         f" the difference, and its two-sided p-value{corrected} (each column by itself).",

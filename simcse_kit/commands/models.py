@@ -1,0 +1,64 @@
+"""Models as the command line names them: with settings of their own, and several by labels.
+
+``run1@pooling=cls,max_length=64`` is the model run1, loaded so; a setting of its own goes before
+the command's option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from simcse_kit.errors import InputError, one_of
+
+SETTINGS = ("pooling", "head", "max_length", "precision")
+
+
+def split_model(model: str) -> tuple[str, dict[str, str]]:
+    """The name of a model, and the settings that were written behind it.
+
+    Raises InputError for an unknown setting and for one twice.
+    """
+    name, at, written = model.rpartition("@")
+    if not at or "=" not in written or Path(model).exists():
+        return model, {}
+    found: dict[str, str] = {}
+    for each in written.split(","):
+        key, _, value = each.partition("=")
+        key = key.strip().replace("-", "_")
+        if key not in SETTINGS:
+            raise InputError(f"{model}: a setting behind @ {one_of(SETTINGS, key)}")
+        if not value.strip() or key in found:
+            raise InputError(f"{model}: give {key} once and a value, as in {name}@pooling=mean")
+        found[key] = value.strip()
+    return name, found
+
+
+def runs_of_model(model: str) -> list[str]:
+    """The runs that a name stands for, each with the settings that were written behind it."""
+    from simcse_kit.training import runs_of
+
+    name, _ = split_model(model)
+    return [run + model[len(name) :] for run in runs_of(name)]
+
+
+def by_label(
+    models: Sequence[str], labels: Sequence[str] | None, unlabelled: Sequence[str] | None = None
+) -> dict[str, str]:
+    """What to call each of several models, and the model.
+
+    Args:
+        labels: in the models' order; none: the names are `unlabelled`, by default the models' own.
+
+    Raises:
+        InputError: a model or a label twice, or another number of labels than of models.
+    """
+    twice = next((model for model in models if models.count(model) > 1), None)
+    if twice is not None:
+        raise InputError(f"the model {twice} is named twice; name each once")
+    if labels and len(labels) != len(models):
+        raise InputError(f"{len(labels)} labels for {len(models)} models; give each model one")
+    names = list(labels or unlabelled or models)
+    if len(set(names)) < len(names):
+        raise InputError("two models have one label; give each its own")
+    return dict(zip(names, models, strict=True))
