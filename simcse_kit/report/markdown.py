@@ -105,7 +105,7 @@ def _training(report: Report) -> list[str]:
             continue
         said = [f"**{quoted(model.name)}**"]
         if best := model.run.best:
-            said.append(f"best on dev at step {best['step']:,}: {best['eval_spearman']:.2f}")
+            said.append(f"best on dev at step {best.step:,}: {best.figure} {best.score:.2f}")
         if model.run.seconds:
             said.append(f"trained in {seconds(model.run.seconds)}")
         lines.append("- " + "; ".join(said))

@@ -12,6 +12,19 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 
 
+#: What a step is chosen by, as the history and a reader call it.
+_CHOOSING = {"eval_spearman": "Spearman", "eval_recall@1": "recall@1"}
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best step of a run on its dev set: the figure it was chosen by, and its value ×100."""
+
+    step: int
+    figure: str
+    score: float
+
+
 @dataclass(frozen=True)
 class Run:
     """A training run, as its folder has it.
@@ -31,10 +44,15 @@ class Run:
     made: dict[str, Any]
 
     @property
-    def best(self) -> dict[str, Any] | None:
-        """The entry of the best step on dev, or None without a dev set."""
-        scored = [entry for entry in self.history if "eval_spearman" in entry]
-        return max(scored, key=lambda entry: float(entry["eval_spearman"]), default=None)
+    def best(self) -> Best | None:
+        """The best step on dev, or None without a dev set."""
+        scored = [
+            Best(int(entry["step"]), figure, float(entry[key]))
+            for entry in self.history
+            for key, figure in _CHOOSING.items()
+            if key in entry
+        ]
+        return max(scored, key=lambda one: one.score, default=None)
 
     @property
     def seconds(self) -> float | None:

@@ -36,7 +36,10 @@ def without(key: str, **changes: object) -> list[str]:
     return words[: place - 1] + words[place + 1 :]
 
 
-def test_held_out_pairs_choose_the_step(common: list[Any], tmp_path: Path) -> None:
+def test_held_out_pairs_choose_the_step(
+    common: list[Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     output = tmp_path / "run"
     common += ["--output-dir", output, "--eval-split", 0.2, "--pooling", "mean"]
     common += without("pooling", cache_dir=tmp_path / "tokens")
@@ -47,15 +50,15 @@ def test_held_out_pairs_choose_the_step(common: list[Any], tmp_path: Path) -> No
     assert best.startswith("best   step ") and " of 4: held-out pairs recall@1 " in best
     assert any("checkpoint-4 serves --resume alone and may go (" in line for line in beside)
     assert following == f"next   simcse-kit evaluate {output}"
-    assert "held-out pairs recall@1, 8 pairs" in done.stderr
-    assert "--pooling: pooling" in done.stderr and "eval_split 0.2" in done.stderr
-    assert "step 4 of 4: loss " in done.stderr and "distinct sentences" not in done.stderr
+    assert "held-out pairs recall@1, 8 pairs" in caplog.text
+    assert "--pooling: pooling" in caplog.text and "eval_split 0.2" in caplog.text
+    assert "step 4 of 4: loss " in caplog.text and "distinct sentences" not in caplog.text
     config = yaml.safe_load((output / "train_config.yaml").read_text())
     assert config["eval_split"] == 0.2 and config["pooling"] == "mean"
     assert SentenceEncoder.from_pretrained(output).pooling == "mean"
 
     again = run(*common, "--resume")
-    assert again.exit_code == 0 and "nothing is trained" in again.stderr
+    assert again.exit_code == 0 and "nothing is trained" in caplog.text
     assert again.stdout == done.stdout
 
 

@@ -70,20 +70,6 @@ def test_held_out_pairs_choose_a_step_too(tmp_path: Path, drawn: list[Any]) -> N
     assert "Dev recall@1" in texts(drawn[0]) and "Training loss" in texts(drawn[0])
 
 
-def test_the_way_of_a_run_has_every_point_and_few_labels(tmp_path: Path, drawn: list[Any]) -> None:
-    points = {f"step {n}": (0.1 + n / 50, -1.0 - n / 10, 50.0 + n) for n in range(12)}
-    check_png(
-        plots.alignment_uniformity_plane(
-            points, tmp_path / "way.png", score="Dev ×100", labelled=("step 0", "step 11")
-        )
-    )
-    axis = drawn[0].axes[0]
-    labels = [t.get_text() for t in axis.texts if t.get_text() != "better"]
-    assert labels == ["step 0  50.0", "step 11  61.0"]
-    assert len(axis.collections[0].get_offsets()) == 12
-    assert "Dev ×100" in texts(drawn[0]) and "Average" not in texts(drawn[0])
-
-
 def test_training_curve_without_a_dev_set_shows_the_batches(
     tmp_path: Path, drawn: list[Any]
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FALL = 30  # a curve over more than this is drawn on a logarithmic scale
 _CURVES = (
     ("eval_spearman", "Dev Spearman ×100, higher better", "accent"),
+    ("eval_recall@1", "Dev recall@1 ×100, higher better", "accent"),
     ("loss", "Training loss", "ink"),
     ("eval_alignment", "Dev alignment, lower better", "model-3"),
     ("eval_uniformity", "Dev uniformity, lower better", "model-4"),
