@@ -12,7 +12,7 @@ from simcse_kit.training import recipe_names, recipe_text
 def recipes(
     name: Annotated[str | None, typer.Argument(help="A recipe to print, with its source.")] = None,
 ) -> None:
-    """List the published settings, or print one recipe."""
+    """List the recipes and whom each is for, or print one."""
     if name is not None:
         typer.echo(recipe_text(name), nl=False)
         return

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -35,8 +38,12 @@ PUBLISHED = {  # batch, learning rate, epochs
 }
 
 
-def test_every_shipped_recipe_is_known_here() -> None:
-    assert recipe_names() == sorted(PUBLISHED)
+MEASURED = sorted(set(recipe_names()) - set(PUBLISHED))
+RESULTS = Path(__file__).parents[2] / "eval" / "results"
+
+
+def test_every_published_recipe_is_shipped() -> None:
+    assert set(PUBLISHED) < set(recipe_names())
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -56,6 +63,33 @@ def test_recipe_names_its_source_and_its_model(name: str) -> None:
     text = recipe_text(name)
     assert "# Source:" in text and "arXiv:2104.08821" in text
     assert f"princeton-nlp/{name.split('-')[0]}-simcse-" in text
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_recipe_of_ours_names_what_it_was_measured_by(name: str) -> None:
+    text = recipe_text(name)
+    title, empty, *header = [line for line in text.splitlines() if line.startswith("#")]
+    assert title.startswith("# ") and empty == "#" and len(title) <= 102
+    comment = "\n".join(header)
+    for heading in ("# Source: ", "# Model:  ", "# Data:   ", "# Not measured: "):
+        assert heading in comment
+    named = re.findall(r"eval/results/([\w-]+\.json)", comment)
+    assert named, "no result"
+    config = build_config(name)
+    for file in named:
+        assert (RESULTS / file).is_file(), file
+        # A sweep: the recipe has the settings that were the best of it.
+        if file == f"recipes-{name}.json":
+            best = chosen(json.loads((RESULTS / file).read_text()))
+            for setting in best.split():
+                key = setting.partition("=")[0]
+                assert str(getattr(config, key)) == str(getattr(build_config(None, [setting]), key))
+
+
+def chosen(sweep: dict[str, Any]) -> str:
+    """The best settings of a sweep, by the figure that its settings are chosen on."""
+    figure = "networkx mrr" if "networkx mrr" in sweep["before"] else "STSB-dev"
+    return max(sweep["summary"], key=lambda point: float(sweep["summary"][point][figure]["mean"]))
 
 
 def test_a_recipe_can_be_a_file_and_is_changed_by_overrides(tmp_path: Path) -> None:
