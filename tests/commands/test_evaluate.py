@@ -237,8 +237,13 @@ def test_geometry_says_what_its_figures_mean(room: Path, tmp_path: Path) -> None
     assert "How evenly the sentences cover the sphere" in shown and "gold > 4" in shown
     assert found["precision"] and found["pooling"] == "mean"
     markdown = succeed("geometry", room / "a", room / "texts.txt", "--markdown", "--draws", 100)
-    assert markdown.startswith("| Figure | value | interval | over | meaning | pitfall |")
-    assert "Alignment" not in markdown
+    head = "| Figure | value | interval | over | even sphere | meaning | pitfall |"
+    assert markdown.startswith(head)
+    sphere = found["references"]["even sphere"]["values"]  # of others' sentences nothing is known
+    assert list(found["references"]) == ["even sphere"] and set(sphere) >= set(figures)
+    assert f"{sphere['uniformity']:.3f} even sphere" in shown
+    assert "Alignment may rise while" in " ".join(shown.split())
+    assert "Alignment" not in markdown and "drawn at random are" not in markdown
 
 
 def test_geometry_layer_by_layer(room: Path) -> None:
