@@ -5,13 +5,20 @@ what each room hands on (its ``__init__.pyi``), settings and figures what the pa
 so that none of it needs a second place.
 """
 
+from __future__ import annotations
+
 import ast
 import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+
+if TYPE_CHECKING:
+    from simcse_kit.geometry import Reference
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "simcse_kit"
@@ -61,10 +68,8 @@ def settings_tables(markdown: str, where: str) -> str:
             raise PluginError(f"{where}: there is no such setting: {found[0]}") from None
         left.difference_update(part)
         rows = [setting_row(name, TrainConfig.model_fields[name]) for name in part]
-        return (
-            "| setting | default | what it does, and when to change it |\n|---|---|---|\n"
-            + "".join(rows)
-        )
+        head = "| setting | default | what it does, and when to change it |\n|---|---|---|\n"
+        return f'<div class="settings" markdown>\n\n{head}{"".join(rows)}\n</div>'
 
     markdown = SETTINGS.sub(table, markdown)
     if left:
@@ -87,14 +92,25 @@ def setting_row(name: str, field: Any) -> str:
 
 def figure_text(name: str, where: str) -> str:
     """Meaning, pitfall and source of one figure, as the package has them."""
-    from simcse_kit.geometry import FIGURES
+    from simcse_kit.geometry import FIGURES, MEASURED
 
     if name not in FIGURES:
         raise PluginError(f"{where}: there is no figure '{name}' in simcse_kit.geometry.FIGURES")
     text = FIGURES[name]
     return (
         f'{text.meaning}\n\n!!! warning "What it must not be taken for"\n    {text.pitfall}\n\n'
-        f"Source: {text.source}. In JSON: `{name}`."
+        + "".join(
+            f"On {sentences}: {_listed(known, name)}.\n\n" for sentences, known in MEASURED.items()
+        )
+        + f"Source: {text.source}. In JSON: `{name}`."
+    )
+
+
+def _listed(known: Sequence[Reference], name: str) -> str:
+    return ", ".join(
+        f"{one.name} {one.values[name]:.2f}".replace("-0.00", "0.00").replace(" -", " −")
+        for one in known
+        if name in one.values
     )
 
 
@@ -105,11 +121,16 @@ def api_pages() -> dict[str, str]:
     return {"index": index_page()} | pages
 
 
+@cache
+def public_names() -> dict[str, str]:
+    """The names that `simcse_kit` itself hands on, each with its room."""
+    return ast.literal_eval(_assigned(PACKAGE / "__init__.py", "_HOME"))
+
+
 def index_page() -> str:
     """The public names of the package, each with the first line of what it says."""
-    homes = ast.literal_eval(_assigned(PACKAGE / "__init__.py", "_HOME"))
     rows = []
-    for name, home in sorted(homes.items(), key=lambda item: item[0].lower()):
+    for name, home in sorted(public_names().items(), key=lambda item: item[0].lower()):
         folder = ROOT / home.replace(".", "/")
         module = {handed: module for module, handed in handed_on(folder)}[name]
         room = home.split(".")[1]
@@ -131,11 +152,9 @@ def room_page(room: Path) -> str:
             parts.append(f"## {home.removeprefix('simcse_kit.')}")
         parts.append(ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or "")
         parts.append(f"`from {home} import …`")
-        parts += [
-            f"::: {home}.{module}.{name}"
-            for module, name in handed_on(folder)
-            if not name.isupper()
-        ]
+        named = [(module, name) for module, name in handed_on(folder) if not name.isupper()]
+        named.sort(key=lambda one: one[1] not in public_names())  # they come first
+        parts += [f"::: {home}.{module}.{name}" for module, name in named]
     return "\n\n".join(parts) + "\n"
 
 
