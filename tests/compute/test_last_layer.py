@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from recomputing import recompute_layers
 from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.last_layer import ends_early, first_token_states, use_early_end
 from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
@@ -34,7 +35,7 @@ def test_states_and_gradients_are_those_of_all_tokens(tiny_encoder, family, chec
     whole, early = both(tiny_encoder(family))
     batch = PackedBatch.from_sequences(TEXTS)
     if checkpointing:  # recomputes layers in the backward pass
-        early.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_layers(early)
         early.train().apply(lambda m: setattr(m, "p", 0.0) if hasattr(m, "p") else None)
     weights = torch.randn(len(batch), whole.config.hidden_size, generator=torch.manual_seed(0))
 

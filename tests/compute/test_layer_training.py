@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
+from recomputing import recompute_layers
 from simcse_kit.compute import attention, dropout, fast_layers, layer_training, whole_layers
 from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.kernels import build as kernels
@@ -148,7 +149,7 @@ def test_checkpointing_recomputes_with_the_same_dropout(tiny_encoder, calls, bf1
     found = []
     for checkpointing in (False, True):
         if checkpointing:
-            whole.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_layers(whole)
         torch.manual_seed(5)
         found.append(outcome(whole, first_only=True, bf16=bf16))
     for one, other in zip(*found, strict=True):
