@@ -11,7 +11,6 @@ from typing import Any
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 
-
 #: What a step is chosen by, as the history and a reader call it.
 _CHOOSING = {"eval_spearman": "Spearman", "eval_recall@1": "recall@1"}
 

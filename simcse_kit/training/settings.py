@@ -212,7 +212,9 @@ class Settings(BaseModel):
         "from 0. 0.1 helps where the first steps go astray.",
     )
     lr_scheduler_type: str = Field(
-        "linear", description="How the learning rate falls after that: linear, cosine, constant…"
+        "linear",
+        description="How the learning rate falls after that: linear, cosine, constant or another of "
+        "Hugging Face's.",
     )
     max_grad_norm: Float = Field(
         1.0, ge=0, description="Length to which a longer gradient is cut. 0: not cut."
@@ -230,7 +232,9 @@ class Settings(BaseModel):
         description="Compute in bf16. None: where the hardware multiplies it natively; false: in "
         "fp32.",
     )
-    fp16: bool = Field(False, description="fp16 with loss scaling, for GPUs without bf16.")
+    fp16: bool = Field(
+        False, description="Compute in fp16 with loss scaling, for GPUs without bf16."
+    )
     use_cpu: bool = Field(False, description="Train on the CPU though there is a GPU.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute layers in the backward pass: less memory, more time."
