@@ -213,8 +213,8 @@ class Settings(BaseModel):
     )
     lr_scheduler_type: str = Field(
         "linear",
-        description="How the learning rate falls after that: linear, cosine, constant or another of "
-        "Hugging Face's.",
+        description="How the learning rate falls after that: linear, cosine, constant or another "
+        "of Hugging Face's.",
     )
     max_grad_norm: Float = Field(
         1.0, ge=0, description="Length to which a longer gradient is cut. 0: not cut."
