@@ -173,5 +173,6 @@ def _assigned(path: Path, name: str) -> str:
 def _first_line(path: Path, name: str) -> str:
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+            first = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+            return first.split(": ")[0].rstrip(".") + "." if ": " in first else first
     raise PluginError(f"{path} defines no {name}")

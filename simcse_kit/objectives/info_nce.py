@@ -23,10 +23,9 @@ def info_nce(
     hard_negative_weight: float = 1.0,
     false_negatives: Tensor | None = None,
 ) -> Tensor:
-    """Mean over anchors ``i`` of
+    """The InfoNCE loss of a batch: the mean over anchors ``i`` of
 
-    .. math:: -\\log \\frac{e^{s_{ii}/\\tau}}
-        {\\sum_j e^{s_{ij}/\\tau} + \\sum_j \\sum_k \\alpha^{[j=i]} e^{s^-_{ijk}/\\tau}}
+        −log( exp(s_ii / τ) / ( Σ_j exp(s_ij / τ) + Σ_j Σ_k α^[j=i] exp(s⁻_ijk / τ) ) )
 
     with ``s`` the cosine of anchor ``i`` and positive ``j``, ``s⁻`` that of anchor ``i`` and the
     ``k``-th hard negative of row ``j``: every row's hard negatives are negatives of every anchor,

@@ -120,3 +120,24 @@ def test_the_api_has_what_rooms_hand_on() -> None:
     listed = (ROOT / "mkdocs.yml").read_text()
     missing = [name for name in pages if f"api/{name}.md" not in listed]
     assert not missing, f"mkdocs.yml does not list the pages of {missing}"
+
+
+def test_contributing_names_rooms_and_files_that_are_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    rooms = re.findall(r"^\| (`\w+/`.*?) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rooms) == 9
+    named = 0
+    for names, said in rooms:
+        folders = [ROOT / "simcse_kit" / name for name in re.findall(r"`(\w+)/`", names)]
+        assert all(folder.is_dir() for folder in folders), names
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", said):
+            assert any((folder / name).exists() for folder in folders), f"{name} in {names}"
+            named += 1
+    assert named > 20
+    assert {name for names, _ in rooms for name in re.findall(r"`(\w+)/`", names)} == {
+        path.parent.name for path in (ROOT / "simcse_kit").glob("*/__init__.py")
+    }
+    for path in re.findall(r"`((?:training|evaluation|objectives)/[\w/]+(?:\.py|/))`", page):
+        assert (ROOT / "simcse_kit" / path).exists(), path
+    assert len(page.splitlines()) <= 70
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 140
