@@ -142,6 +142,7 @@ def train(
         logger.info(in_force(given, config, encoder, rows, dev, steps))
     began = began_as(encoder.name, rows.source)
     told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
+    told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, encoder, config, dev, told)
     with prepared(folder, config, began, resume=resume, overwrite=overwrite):
         trainer = _trainer(keeper, contrastive, collator, len(rows), checkpoint)

@@ -90,8 +90,8 @@ class Settings(BaseModel):
     max_length: Int = Field(
         32,
         ge=3,
-        description="Tokens a text is cut to, special tokens included, in training and in the "
-        "saved model. Raise it for paragraphs; time grows with it.",
+        description="Tokens a text is cut to in training, special tokens included; the saved model "
+        "keeps its own limit. Raise it for paragraphs; time grows with it.",
     )
     dropout: Float | None = Field(
         None,

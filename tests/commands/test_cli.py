@@ -161,6 +161,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     monkeypatch.setattr("simcse_kit.training.train", interrupted)
     monkeypatch.chdir(tmp_path)
     (tmp_path / left).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "m").mkdir()
     arguments = ["train", "--model", "m", "--data", "my texts.txt", "--output-dir", "run"]
     monkeypatch.setattr(sys, "argv", ["simcse-kit", *arguments])
     result = run(*arguments)

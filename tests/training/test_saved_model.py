@@ -90,6 +90,7 @@ def test_the_card_lists_every_setting_that_shaped_the_model(tiny_encoder, tmp_pa
         "base_model": tiny_encoder("bert").name,
         "data": "pairs",
         "rows": "16",
+        "dev": "STSB-dev Spearman, 12 pairs",
         "step": str(result.best_step),
         "per_device_train_batch_size": "8",
         "learning_rate": "0.001",

@@ -187,6 +187,7 @@ def test_an_interrupted_training_of_seeds_says_how_to_go_on(
     monkeypatch.setattr(training_seeds, "train_seeds", interrupted)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
+    (tmp_path / "m").mkdir()
     (tmp_path / "run" / "seeds.json").write_text("{}")
     arguments = ["train", "--model", "m", "--data", "t.txt", "--output-dir", "run", "--seeds", "5"]
     monkeypatch.setattr("sys.argv", ["simcse-kit", *arguments])
