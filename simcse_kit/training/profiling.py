@@ -48,7 +48,7 @@ class ProfileSteps(TrainerCallback):
     Args:
         asked: how many steps to skip, to warm up and to record; a shorter run has fewer.
         folder: where the trace is written, ``steps-8-12.pt.trace.json``, which TensorBoard's
-            profiler plug-in, https://ui.perfetto.dev and chrome://tracing read.
+            profiler plug-in and https://ui.perfetto.dev read.
     """
 
     def __init__(self, asked: Profile, folder: Path) -> None:
