@@ -21,7 +21,8 @@ from simcse_kit.commands.mteb import mteb
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.report import report
 from simcse_kit.commands.task import app as task
-from simcse_kit.commands.task_search import clustering, duplicates, pairs, retrieval
+from simcse_kit.commands.task_labels import classification, clustering, few_shot
+from simcse_kit.commands.task_search import duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.compute.threads import use_threads
 from simcse_kit.version import __version__
@@ -59,7 +60,7 @@ for command in (evaluate, compare, report, geometry, leakage, embed, similarity,
     app.command()(command)
 app.command("map")(embedding_map)
 app.command()(mteb)
-for kind in (retrieval, clustering, duplicates, pairs):
+for kind in (classification, few_shot, retrieval, clustering, duplicates, pairs):
     task.command()(kind)
 app.add_typer(task, name="task")
 

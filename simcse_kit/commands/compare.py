@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simcse_kit.commands.console import chatter_on_stderr, show_table
+from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.judging import judge, published_beside
 from simcse_kit.commands.models import by_label, runs_of_model
@@ -145,4 +145,6 @@ def _draw_plane(results: Mapping[str, STSResult], folder: Path) -> None:
         for model, result in results.items()
         if result.geometry is not None
     }
-    alignment_uniformity_plane(points, folder / "alignment_uniformity.png")
+    picture = folder / "alignment_uniformity.png"
+    alignment_uniformity_plane(points, picture)
+    note(f"wrote {picture}")

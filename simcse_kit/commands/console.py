@@ -100,13 +100,14 @@ def check_outputs(json_file: str | None, plots: Path | None) -> None:
 
 
 def write_json(figures: object, file: str) -> None:
-    """Write figures as JSON; ``-`` is stdout."""
+    """Write figures as JSON, and say where; ``-`` is stdout."""
     text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
     if file == "-":
         typer.echo(text)
         return
     with replacing(Path(file)) as aside:
         aside.write_text(text + "\n", encoding="utf-8")
+    note(f"wrote {file}")
 
 
 def show_table(

@@ -12,8 +12,10 @@ import typer
 
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.models import by_label, runs_of_model, split_model
 from simcse_kit.commands.options import (
     Json,
+    Labels,
     ModelOptions,
     Resampling,
     STSOptions,
@@ -47,10 +49,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Write the table of scores for a paper.")
     ] = None,
     json_file: Json = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option("--label", help="What to call a model, in the models' order (repeatable)."),
-    ] = None,
+    labels: Labels = None,
     base: Annotated[
         bool, typer.Option(help="Compare a single run with the model it began as.")
     ] = True,
@@ -82,7 +81,7 @@ def report(
     with chatter_on_stderr():
         from simcse_kit.report import collect, lead, verdict
 
-        subjects = _subjects(models, label or [], base, loading)
+        subjects = _subjects(models, labels, base, loading)
         tasks, protocol = sts.read()
         found = collect(
             subjects,
@@ -104,8 +103,6 @@ def report(
         choice, words = lead(found).choice, verdict(found).text()
     if json_file is not None:
         write_json({"choice": choice, "verdict": words, **found.to_json()}, json_file)
-        if json_file != "-":
-            note(f"wrote {json_file}")
     if json_file != "-":
         typer.echo(f"{choice}\n\n{words}")
 
@@ -151,38 +148,36 @@ def _listed(files: Sequence[Path]) -> str:
 
 
 def _subjects(
-    models: Sequence[str], labels: Sequence[str], base: bool, loading: ModelOptions
+    models: Sequence[str], labels: Sequence[str] | None, base: bool, loading: ModelOptions
 ) -> list[Subject]:
     from simcse_kit.report import Subject, read_run
-    from simcse_kit.training import runs_of
 
+    named = by_label(models, labels, _names(models))
     for model in models:
-        if len(runs_of(model)) > 1:
+        if len(runs_of_model(model)) > 1:
             raise InputError(
                 f"{model} holds several seeds, and a report is of single models; name a seed's own"
                 " folder, such as seed-1 in it"
             )
-    if len(set(models)) < len(models):
-        raise InputError("a model is named twice; name each once")
-    if labels and len(labels) != len(models):
-        raise InputError(f"{len(labels)} labels for {len(models)} models; give each model one")
-    names = list(labels) or _names(models)
-    if len(set(names)) < len(names):
-        raise InputError("two models have one label; give each its own")
-    runs = [read_run(model) for model in models]
+    runs = [read_run(split_model(model)[0]) for model in models]
+    alone = len(models) == 1
     subjects = [
-        Subject(name, partial(loading.load, model), run)
-        for name, model, run in zip(names, models, runs, strict=True)
+        Subject(name, partial(loading.load, model, alone=alone), run)
+        for (name, model), run in zip(named.items(), runs, strict=True)
     ]
     if len(subjects) == 1 and runs[0] is not None and base:
-        before = _before(runs[0], models[0], names[0], loading)
+        before = _before(runs[0], models[0], subjects[0].name, loading)
         return [before, *subjects] if before is not None else subjects
     return subjects
 
 
 def _names(models: Sequence[str]) -> list[str]:
     """The shortest ends of the paths that are all different; a hub id stays whole."""
-    parts = [Path(model).absolute().parts if Path(model).exists() else (model,) for model in models]
+    parts = []
+    for model in models:
+        name, _ = split_model(model)
+        *above, last = Path(name).absolute().parts if Path(name).exists() else (name,)
+        parts.append((*above, last + model[len(name) :]))
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from simcse_kit.commands.console import show_table
+from simcse_kit.commands.console import note, show_table
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation.sts import PairTask, Published, STSIntervals, STSResult
@@ -49,9 +49,11 @@ def draw_cosines(result: STSResult, tasks: Sequence[PairTask], folder: Path) -> 
 
     for task in tasks:
         score = result.tasks[task.name].spearman
+        picture = folder / f"cosines_{task.name}.png"
         cosine_densities(
             result.cosines[task.name],
             task.gold,
-            folder / f"cosines_{task.name}.png",
+            picture,
             title=f"{Path(result.model).name} on {task.name}: Spearman {score:.2f}",
         )
+        note(f"wrote {picture}")

@@ -1,32 +1,38 @@
-"""``simcse-kit task``: a model judged on the user's own files, a command a kind of task."""
+"""``simcse-kit task``: models judged on the user's own files, a command a kind of task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
-from simcse_kit.commands.console import chatter_on_stderr, show_table
-from simcse_kit.commands.grouping import grouped
-from simcse_kit.commands.options import Model, ModelOptions, Output
+from simcse_kit.commands.console import chatter_on_stderr, note, show_table
+from simcse_kit.commands.models import by_label
+from simcse_kit.commands.options import (
+    Labels,
+    ModelOptions,
+    Output,
+    Pairwise,
+    known_models,
+)
+from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from simcse_kit.evaluation import TaskResult
+    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.evaluation import TaskComparison, TaskResult
+
+Task = TypeVar("Task")
 
 app = typer.Typer(
-    help="Judge a model on your own files: name the columns, and a file is a task.",
+    help="Judge models on your own files: name the columns, and a file is a task.",
     rich_markup_mode=None,
 )
 
-File = Annotated[
-    str,
-    typer.Argument(
-        help="Labelled texts: .csv .tsv .jsonl .parquet (.gz too), or a hub id; columns text, label"
-    ),
-]
-LABELLED = ("text", "label")  # our columns of such a file
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+FORMATS = ".csv .tsv .jsonl .parquet (.gz too)"
+#: What every task hands on to `encode`.
+SHOWN = {"show_progress": True}
 
 
 @app.callback(invoke_without_command=True)
@@ -35,94 +41,72 @@ def _start(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@app.command()
-@grouped
-def classification(
-    model: Model,
-    file: File,
-    test: Annotated[
-        str | None, typer.Option(help="File to test on. Default: a share of the other.")
-    ] = None,
-    columns: ColumnOption = None,
-    test_share: Annotated[
-        float, typer.Option(help="Share of FILE to test on, each class alike, without --test.")
-    ] = 0.2,
-    folds: Annotated[
-        int, typer.Option(min=2, help="Of the training examples, to choose the probe's strength.")
-    ] = 5,
-    k: Annotated[int, typer.Option(min=1, help="Nearest neighbours that vote.")] = 10,
-    seed: Seed = 0,
-    *,
+@dataclass(frozen=True)
+class Others:
+    """Models beside the first, and how they are compared."""
+
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Another model, to compare with the first on the same items (repeatable).",
+            callback=known_models,
+        ),
+    ] = None
+    labels: Labels = None
+    pairwise: Pairwise = False
+
+    def named(self, model: str) -> dict[str, str]:
+        """All the models by what they are called, the first too."""
+        if self.pairwise and not self.beside:
+            raise InputError("--pairwise compares several models; name the others with --with")
+        return by_label([model, *(self.beside or [])], self.labels)
+
+
+def run_task(
+    read: Callable[[], Task],
+    judge: Callable[[SentenceEncoder, Task, str], TaskResult],
+    model: str,
+    others: Others,
     output: Output,
     loading: ModelOptions,
-) -> None:
-    """Predict labels from embeddings: linear probe and nearest neighbours.
-
-    Accuracy and macro-F1 with 95 % intervals, beside the commonest class.
-    """
-    output.check()
-    with chatter_on_stderr():
-        from simcse_kit.evaluation.labels import evaluate_classification, load_labelled
-
-        named = column_mapping(columns, ours=LABELLED)
-        known = load_labelled(file, named)
-        unseen = None if test is None else load_labelled(test, named)
-        result = evaluate_classification(
-            loading.load(model),
-            known,
-            unseen,
-            test_share=test_share,
-            folds=folds,
-            k=k,
-            seed=seed,
-            encode_kwargs={"show_progress": True},
-            name=model,
-        )
-    show_result(result, result.to_json(), output)
-
-
-@app.command()
-@grouped
-def few_shot(
-    model: Model,
-    file: File,
-    columns: ColumnOption = None,
-    ways: Annotated[int, typer.Option(min=2, help="Classes in an episode.")] = 5,
-    shots: Annotated[int, typer.Option(min=1, help="Known examples of each.")] = 5,
-    queries: Annotated[int, typer.Option(min=1, help="Examples of each to classify.")] = 15,
-    episodes: Annotated[int, typer.Option(min=2, help="Draws of classes and examples.")] = 600,
-    classifier: Annotated[
-        Literal["centroid", "logistic"],
-        typer.Option(help="Nearest centroid by cosine, or logistic regression."),
-    ] = "centroid",
-    seed: Seed = 0,
     *,
-    output: Output,
-    loading: ModelOptions,
+    draws: int = 10_000,
+    seed: int = 0,
 ) -> None:
-    """Predict labels from a few examples of each: N-way K-shot episodes.
+    """Read the task, then judge the models on it, one in memory at a time, and show their figures.
 
-    Mean accuracy with its 95 % interval over episodes.
+    A mistake in a file costs no time. Several models are compared by `draws` resamples.
+
+    Args:
+        judge: from an encoder, what `read` gives and the model's name to its figures.
     """
     output.check()
+    models = others.named(model)
+    alone = len(models) == 1
     with chatter_on_stderr():
-        from simcse_kit.evaluation.labels import evaluate_few_shot, load_labelled
+        from simcse_kit.evaluation import compare_tasks
 
-        examples = load_labelled(file, column_mapping(columns, ours=LABELLED))
-        result = evaluate_few_shot(
-            loading.load(model),
-            examples,
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            episodes=episodes,
-            classifier=classifier,
-            seed=seed,
-            show_progress=True,
-            encode_kwargs={"show_progress": True},
-            name=model,
-        )
-    show_result(result, result.to_json(), output)
+        task = read()
+        results = {
+            name: judge(loading.load(each, alone=alone), task, each)
+            for name, each in models.items()
+        }
+        how: dict[str, Any] = {"pairwise": others.pairwise, "draws": draws, "seed": seed}
+        comparison = None if alone else compare_tasks(results, **how)
+    figures = [
+        ({"label": name} if others.labels else {}) | result.to_json()
+        for name, result in results.items()
+    ]
+    if alone:
+        (name, result), (only,) = next(iter(results.items())), figures
+        show_result(replace(result, model=name), only, output)
+        return
+    compared = comparison.to_json() if comparison else None
+    output.write({"models": figures, "comparison": compared})
+    if output.has_table:
+        _show_several(results, comparison, output.markdown)
 
 
 def show_result(result: TaskResult, figures: dict[str, Any], output: Output) -> None:
@@ -137,3 +121,22 @@ def show_result(result: TaskResult, figures: dict[str, Any], output: Output) -> 
     else:
         show_table(task_result.table(result))
         typer.echo(task_result.caption(result))
+
+
+def _show_several(
+    results: Mapping[str, TaskResult], comparison: TaskComparison | None, markdown: bool
+) -> None:
+    """The models side by side, a column each; below them their differences, in words too."""
+    from simcse_kit.evaluation import difference_cells, draw, draw_markdown, side_by_side
+
+    tables = [side_by_side(results), *([difference_cells(comparison)] if comparison else [])]
+    for cells in tables:
+        if markdown:
+            typer.echo(draw_markdown(cells))
+        else:
+            show_table(draw(cells, upright=True))
+    if comparison is None:
+        note("the differences are not tested: this task does not resample its items")
+        return
+    for sentence in comparison.sentences():
+        typer.echo(f"- {sentence}" if markdown else sentence)

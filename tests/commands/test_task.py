@@ -109,7 +109,7 @@ def test_mistakes_are_one_sentence(model: list[object], reviews: Path, tmp_path:
 def test_the_group_says_what_is_in_it() -> None:
     shown = succeed("task")
     assert "classification" in shown and "few-shot" in shown
-    assert "Judge a model on your own files" in succeed("--help")
+    assert "Judge models on your own files" in succeed("--help")
 
 
 @pytest.fixture

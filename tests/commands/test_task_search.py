@@ -102,7 +102,8 @@ def test_clustering(model: Path, tmp_path: Path) -> None:
     assert len(found["protocol"]["by_seed"]["v_measure"]) == 3
     assert 20 < found["figures"]["v_measure"]["value"] <= 100
     assert "standard deviation over 3 seeds" in succeed(*command, "--seeds", 3)
-    assert "no column 'text'" in refused("task", "clustering", model, path)
+    said = refused("task", "clustering", model, path)
+    assert "give --column text=headline --column label=topic" in said
     said = refused("task", "clustering", model, path, "--column", "lable=topic")
     assert "did you mean 'label'?" in said
 
@@ -118,7 +119,7 @@ def test_duplicates(model: Path, tmp_path: Path) -> None:
     assert -1 <= found["figures"]["f1_threshold"]["value"] < 1
     assert (found["protocol"]["pairs"], found["protocol"]["duplicates"]) == (9, 5)
     assert "5 of them duplicates" in succeed(*command, "--markdown", "--draws", 200)
-    assert "no column 'label'" in refused("task", "duplicates", model, path)
+    assert "no column for label" in refused("task", "duplicates", model, path)
     path.write_text("sentence1,sentence2,label\na,b,2\n")
     assert "label of pair 1 is 2" in refused("task", "duplicates", model, path)
 
@@ -140,7 +141,10 @@ def test_graded_pairs_in_any_language(model: Path, tmp_path: Path) -> None:
 
 
 def test_outputs_are_checked_before_the_work(model: Path, beir: Path, tmp_path: Path) -> None:
-    said = refused("task", "retrieval", "no-such-model", beir, "--json", tmp_path / "no" / "x.json")
+    (model.parent / "broken").mkdir()
+    (model.parent / "broken" / "config.json").write_text("{")  # to be found out when it is loaded
+    broken = model.parent / "broken"
+    said = refused("task", "retrieval", broken, beir, "--json", tmp_path / "no" / "x.json")
     assert "cannot write" in said
 
 

@@ -1,5 +1,6 @@
 from .classification import evaluate_classification as evaluate_classification
 from .classification import evaluate_few_shot as evaluate_few_shot
+from .clustering import LabelledTask as LabelledTask
 from .clustering import evaluate_clustering as evaluate_clustering
 from .clustering import load_labelled as load_labelled
 from .transfer import SUITE as SUITE

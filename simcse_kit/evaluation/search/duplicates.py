@@ -232,11 +232,11 @@ def evaluate_duplicates(
             f"×100 over {len(task):,} pairs, {positive:,} of them duplicates, by cosine; F1 (with"
             " its precision and recall) and accuracy at the thresholds best for these pairs."
         ),
-        tested=_tested(cosines, task.gold),
+        tested=pair_items(cosines, task.gold),
     )
 
 
-def _tested(cosines: np.ndarray, labels: np.ndarray) -> Items:
+def pair_items(cosines: np.ndarray, labels: np.ndarray) -> Items:
     """The pairs (N,); of resamples without both labels there are no figures."""
     order, ends = _descending(cosines)
     labels = labels[order]
