@@ -144,7 +144,7 @@ def test_a_model_in_the_cache_loads_without_the_hub(
         start = time.monotonic()
         plain = SentenceEncoder.from_pretrained("me/plain", pooling="mean", device="cpu")
         saved = SentenceEncoder.from_pretrained("me/saved", device="cpu")
-        assert time.monotonic() - start < 10  # no retries: they took 24 s a file
+        assert time.monotonic() - start < 20  # no retries: they took 24 s a file
     expected = local.encode("the dog eats")
     np.testing.assert_allclose(plain.encode("the dog eats"), expected, atol=1e-5)
     np.testing.assert_allclose(saved.encode("the dog eats"), expected, atol=1e-5)
