@@ -1,6 +1,6 @@
 """File formats: a file or a hub dataset becomes a `Table` of raw cells.
 
-What the columns mean is `data`'s affair. Here: compression, encodings, separators, quoting, and
+What the columns mean is `columns`' affair. Here: compression, encodings, separators, quoting, and
 the line on which every row stands, so that a complaint can name it.
 
 Conventions, format by format (each also gzipped, recognised by content, not by name):

@@ -1,6 +1,6 @@
 """Every task's pairs resampled once, with all models on the same resamples. Arrays only.
 
-`bootstrap` is the costly part; what is read off its draws is in `statistics` and `seeds`.
+`bootstrap` is the costly part; what is read off its draws is in `intervals` and `seeds`.
 """
 
 from __future__ import annotations
