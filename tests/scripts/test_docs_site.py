@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort, PluginError
+from mkdocs.structure.files import get_files
 
 import docs_hooks
 from browsing import browser
@@ -16,6 +18,12 @@ from simcse_kit.geometry import FIGURES
 from simcse_kit.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
+
+
+def settings(folder: Path, **changed: object) -> MkDocsConfig:
+    """The project's own settings for the pages in a folder."""
+    places = {"docs_dir": str(folder / "docs"), "site_dir": str(folder / "site")}
+    return load_config(str(ROOT / "mkdocs.yml"), **places, strict=True, hooks=[], **changed)
 
 
 def site(folder: Path, **pages: str) -> Path:
@@ -26,14 +34,7 @@ def site(folder: Path, **pages: str) -> Path:
         (docs / name).write_bytes((ROOT / "docs" / name).read_bytes())
     for name, text in pages.items():
         (docs / f"{name}.md").write_text(text)
-    config = load_config(
-        str(ROOT / "mkdocs.yml"),
-        docs_dir=str(docs),
-        site_dir=str(folder / "site"),
-        strict=True,
-        hooks=[],
-        nav=[f"{name}.md" for name in pages],
-    )
+    config = settings(folder, nav=[f"{name}.md" for name in pages])
     config.plugins.on_startup(command="build", dirty=False)
     build(config)
     return folder / "site"
@@ -81,6 +82,32 @@ def test_a_page_from_a_folder_is_searched_and_asks_for_nothing_outside(tmp_path:
                 assert re.search(r"other\.html", str(link))
             assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
             page.close()
+
+
+def test_a_page_that_would_overwrite_another_file_fails(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("report.md", "report.html"):
+        (tmp_path / "docs" / name).write_text("x")
+    config = settings(tmp_path, nav=["report.md"])
+    with pytest.raises(
+        PluginError, match=r"report\.html and report\.md|report\.md and report\.html"
+    ):
+        docs_hooks.check_places(get_files(config))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "eval/results/README.md"])
+def test_links_and_pictures_of_pages_beside_the_site_are_there(name: str) -> None:
+    text = (ROOT / name).read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    assert links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", one).strip().lower() for one in headings]
+            assert anchor in [slug.replace(" ", "-") for slug in slugs], link
 
 
 def test_every_setting_stands_on_the_page_of_settings() -> None:
