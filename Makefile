@@ -61,9 +61,9 @@ format: $(STAMP)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-# Strictly: a broken link, or a name that does not exist, fails.
+# Strictly: a broken link, or a name that does not exist, fails (not with --quiet, which hides both).
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet --site-dir "$(abspath $(SITE))"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --site-dir "$(abspath $(SITE))"
 	@echo "$(SITE)/index.html"
 
 ci:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,18 +38,7 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "results.md", content="---\nhide: [toc]\n---\n" + results))
     for name, text in api_pages().items():
         files.append(File.generated(config, f"api/{name}.md", content=text))
-    check_places(files)
     return files
-
-
-def check_places(files: Iterable[File]) -> None:
-    """Raises PluginError where a page would lie where another file does: report.md, report.html."""
-    taken: dict[str, str] = {}
-    for file in files:
-        if file.dest_uri in taken:
-            both = f"{taken[file.dest_uri]} and {file.src_uri}"
-            raise PluginError(f"{both} are both {file.dest_uri} on the site: rename one")
-        taken[file.dest_uri] = file.src_uri
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort, PluginError
-from mkdocs.structure.files import get_files
 
 import docs_hooks
 from browsing import browser
@@ -29,7 +29,7 @@ def settings(folder: Path, **changed: object) -> MkDocsConfig:
 def site(folder: Path, **pages: str) -> Path:
     """A site of these pages by the project's own settings, built strictly."""
     docs = folder / "docs"
-    (docs / "javascripts").mkdir(parents=True)
+    (docs / "javascripts").mkdir(parents=True, exist_ok=True)
     for name in ("extra.css", "javascripts/iframe-worker.js"):
         (docs / name).write_bytes((ROOT / "docs" / name).read_bytes())
     for name, text in pages.items():
@@ -84,15 +84,38 @@ def test_a_page_from_a_folder_is_searched_and_asks_for_nothing_outside(tmp_path:
             page.close()
 
 
-def test_a_page_that_would_overwrite_another_file_fails(tmp_path: Path) -> None:
+def test_a_page_that_would_lie_where_another_file_does_fails(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    for name in ("report.md", "report.html"):
-        (tmp_path / "docs" / name).write_text("x")
-    config = settings(tmp_path, nav=["report.md"])
-    with pytest.raises(
-        PluginError, match=r"report\.html and report\.md|report\.md and report\.html"
-    ):
-        docs_hooks.check_places(get_files(config))
+    (tmp_path / "docs/report.html").write_text("x")
+    with pytest.raises(Abort):
+        site(tmp_path, index="# Start\n", report="# Report\n")
+
+
+def test_make_docs_is_strict() -> None:
+    """--quiet would hide warnings from the strictness that counts them."""
+    recipe = re.search(r"mkdocs build (.*)", (ROOT / "Makefile").read_text())
+    assert recipe
+    assert "--strict" in recipe[1]
+    assert not re.search(r"-q\b|--quiet", recipe[1])
+
+
+def test_what_a_docstring_says_of_a_parameter_is_of_one_that_is_there() -> None:
+    section = re.compile(r"^Args:\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
+    named = re.compile(r"^[ ]{4}(\w[\w, *]*?):", re.MULTILINE)
+    checked = 0
+    for path in (ROOT / "simcse_kit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            found = section.search(ast.get_docstring(node) or "")
+            given = node.args
+            names = {arg.arg for arg in [*given.posonlyargs, *given.args, *given.kwonlyargs]}
+            names |= {arg.arg for arg in (given.vararg, given.kwarg) if arg}
+            for said in named.findall(found[1] if found else ""):
+                for name in said.replace("*", "").split(", "):
+                    assert name in names, f"{path.name}, {node.name}: {name}"
+                    checked += 1
+    assert checked > 100
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "eval/results/README.md"])
