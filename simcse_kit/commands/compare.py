@@ -14,15 +14,12 @@ from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.judging import judge, published_beside
 from simcse_kit.commands.models import by_label, runs_of_model
 from simcse_kit.commands.options import (
+    Judging,
     Labels,
     ModelOptions,
-    NoIntervals,
     Output,
     Pairwise,
     Plots,
-    PublishedOption,
-    Resampling,
-    STSOptions,
     known_models,
 )
 from simcse_kit.commands.showing import print_scores, scores_as_json
@@ -48,10 +45,7 @@ def compare(
     ] = None,
     pairwise: Pairwise = False,
     *,
-    sts: STSOptions,
-    resampling: Resampling,
-    no_intervals: NoIntervals = False,
-    published: PublishedOption = "near",
+    judging: Judging,
     output: Output,
     plots: Plots = None,
     loading: ModelOptions,
@@ -73,7 +67,7 @@ def compare(
     runs = {name: runs_of_model(model) for name, model in named.items()}
     check_contenders({name: len(folders) for name, folders in runs.items()}, base)
     with chatter_on_stderr():
-        tasks, protocol = sts.read()
+        tasks, protocol = judging.read()
         judged = {
             name: judge(folders, tasks, protocol, loading, alone=False)
             for name, folders in runs.items()
@@ -86,12 +80,12 @@ def compare(
         }
         contenders = {name: found.results for name, found in judged.items()}
         comparisons = []
-        if not no_intervals:
-            comparisons = _compared(contenders, tasks, base, pairwise, resampling)
+        if not judging.no_intervals:
+            comparisons = _compared(contenders, tasks, base, pairwise, judging)
         if plots is not None:
             _draw_plane(results, plots)
     encoders = {kind for found in judged.values() for kind in found.encoders}
-    beside = published_beside(protocol, encoders, published)
+    beside = published_beside(protocol, encoders, judging.published)
     intervals = comparisons[0].intervals if comparisons else {}
     output.write(
         {
@@ -116,13 +110,13 @@ def _compared(
     tasks: Sequence[PairTask],
     baseline: str | None,
     pairwise: bool,
-    resampling: Resampling,
+    judging: Judging,
 ) -> list[STSComparison]:
     from simcse_kit.evaluation.sts import compare_pairwise, compare_results
 
     if pairwise:
-        return compare_pairwise(contenders, tasks, **resampling.given())
-    return [compare_results(contenders, tasks, baseline=baseline, **resampling.given())]
+        return compare_pairwise(contenders, tasks, **judging.given())
+    return [compare_results(contenders, tasks, baseline=baseline, **judging.given())]
 
 
 def _print_comparison(comparison: STSComparison, markdown: bool) -> None:

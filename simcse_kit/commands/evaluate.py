@@ -14,14 +14,11 @@ from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.judging import Judged, judge, published_beside
 from simcse_kit.commands.models import runs_of_model, split_model
 from simcse_kit.commands.options import (
+    Judging,
     Model,
     ModelOptions,
-    NoIntervals,
     Output,
     Plots,
-    PublishedOption,
-    Resampling,
-    STSOptions,
 )
 from simcse_kit.commands.showing import draw_cosines, print_scores, scores_as_json
 from simcse_kit.commands.transfer import evaluate_on_transfer
@@ -38,10 +35,7 @@ def evaluate(
         Literal["sts", "transfer"], typer.Option(help="Similarity, or SentEval's classification.")
     ] = "sts",
     *,
-    sts: STSOptions,
-    resampling: Resampling,
-    no_intervals: NoIntervals = False,
-    published: PublishedOption = "near",
+    judging: Judging,
     output: Output,
     plots: Plots = None,
     update_card: Annotated[
@@ -58,31 +52,32 @@ def evaluate(
     and MRPC (--tasks names some of them), each with its interval.
     """
     if suite == "transfer":
+        usual = Judging()
         given = {
-            "--column": bool(sts.columns),
-            "--protocol": sts.protocol != STSOptions().protocol,
-            "--clustered": resampling.clustered,
-            "--draws": resampling.draws != Resampling().draws,
-            "--no-intervals": no_intervals,
-            "--published": published != "near",
+            "--column": bool(judging.columns),
+            "--protocol": judging.protocol != usual.protocol,
+            "--clustered": judging.clustered,
+            "--draws": judging.draws != usual.draws,
+            "--no-intervals": judging.no_intervals,
+            "--published": judging.published != usual.published,
             "--plots": plots is not None,
             "--update-card": update_card,
         }
         if foreign := [option for option, is_set in given.items() if is_set]:
             raise InputError(f"{', '.join(foreign)}: for --suite sts only; leave it out")
-        return evaluate_on_transfer(model, sts, output, loading)
+        return evaluate_on_transfer(model, judging, output, loading)
     output.check(plots)
     card = _card(model) if update_card else None
     runs = runs_of_model(model)
     if plots is not None and len(runs) > 1:
         raise InputError(f"--plots draws one model, and {model} is {len(runs)}; name a seed's own")
     with chatter_on_stderr():
-        tasks, protocol = sts.read()
+        tasks, protocol = judging.read()
         judged = judge(runs, tasks, protocol, loading)
-        result, sure = _sum_up(model, judged, tasks, None if no_intervals else resampling)
+        result, sure = _sum_up(model, judged, tasks, judging)
         if plots is not None:
             draw_cosines(result, tasks, plots)
-    beside = published_beside(protocol, judged.encoders, published)
+    beside = published_beside(protocol, judged.encoders, judging.published)
     output.write(scores_as_json(result, judged.results, sure, beside))
     if card is not None:
         _write_card(card, result, sure, beside)
@@ -91,18 +86,18 @@ def evaluate(
 
 
 def _sum_up(
-    name: str, judged: Judged, tasks: Sequence[PairTask], resampling: Resampling | None
+    name: str, judged: Judged, tasks: Sequence[PairTask], judging: Judging
 ) -> tuple[STSResult, STSIntervals | None]:
-    """One result for what was named, and how sure it is unless nothing is resampled."""
+    """One result for what was named, and how sure it is unless that is not asked for."""
     from simcse_kit.evaluation.sts import intervals, mean_result, summarise_runs
 
     if len(judged.results) > 1:
-        if resampling is None:
+        if judging.no_intervals:
             return replace(mean_result(judged.results), model=name), None
-        mean, sure = summarise_runs(judged.results, tasks, **resampling.given())
+        mean, sure = summarise_runs(judged.results, tasks, **judging.given())
         return replace(mean, model=name), sure
     result = judged.results[0]
-    return result, None if resampling is None else intervals(result, tasks, **resampling.given())
+    return result, None if judging.no_intervals else intervals(result, tasks, **judging.given())
 
 
 # ---- the model card ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ A command takes a group as one keyword (``loading: ModelOptions``), for `grouped
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,13 +66,6 @@ Tasks = Annotated[
     typer.Option(help="Comma-separated: STS12…STS16, STSB, SICKR, SICKR-MTEB, or your own files."),
 ]
 Draws = Annotated[int, typer.Option(min=100, help="Bootstrap resamples for the intervals.")]
-NoIntervals = Annotated[bool, typer.Option("--no-intervals", help="The figures alone.")]
-PublishedOption = Annotated[
-    Literal["near", "all", "none"],
-    typer.Option(
-        "--published", help="Published figures of the protocol beside: of like encoders, or all."
-    ),
-]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - is stdout.")
 ]
@@ -130,7 +123,8 @@ class ModelOptions:
         from pydantic import TypeAdapter, ValidationError
 
         try:
-            return TypeAdapter(ModelOptions).validate_python(asdict(self) | dict(own))
+            given = {field.name: getattr(self, field.name) for field in fields(ModelOptions)}
+            return TypeAdapter(ModelOptions).validate_python(given | dict(own))
         except ValidationError as error:
             raise InputError(f"{model}: {explain_settings(error)}") from error
 
@@ -206,6 +200,17 @@ class Resampling:
     def given(self) -> dict[str, Any]:
         """As keywords for what makes intervals."""
         return {"draws": self.draws, "clustered": self.clustered}
+
+
+@dataclass(frozen=True)
+class Judging(Resampling, STSOptions):
+    """STS tasks, and what is shown beside their scores."""
+
+    no_intervals: Annotated[bool, typer.Option("--no-intervals", help="The figures alone.")] = False
+    published: Annotated[
+        Literal["near", "all", "none"],
+        typer.Option(help="Published figures of the protocol beside: of like encoders, or all."),
+    ] = "near"
 
 
 def listed(names: str | None) -> list[str]:

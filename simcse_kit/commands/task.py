@@ -64,13 +64,16 @@ class Others:
         return by_label([model, *(self.beside or [])], self.labels)
 
 
+@dataclass(frozen=True)
+class TaskOptions(ModelOptions, Output, Others):
+    """What every task takes."""
+
+
 def run_task(
     read: Callable[[], Task],
     judge: Callable[[SentenceEncoder, Task, str], TaskResult],
     model: str,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
     *,
     draws: int = 10_000,
     seed: int = 0,
@@ -82,31 +85,31 @@ def run_task(
     Args:
         judge: from an encoder, what `read` gives and the model's name to its figures.
     """
-    output.check()
-    models = others.named(model)
+    options.check()
+    models = options.named(model)
     alone = len(models) == 1
     with chatter_on_stderr():
         from simcse_kit.evaluation import compare_tasks
 
         task = read()
         results = {
-            name: judge(loading.load(each, alone=alone), task, each)
+            name: judge(options.load(each, alone=alone), task, each)
             for name, each in models.items()
         }
-        how: dict[str, Any] = {"pairwise": others.pairwise, "draws": draws, "seed": seed}
+        how: dict[str, Any] = {"pairwise": options.pairwise, "draws": draws, "seed": seed}
         comparison = None if alone else compare_tasks(results, **how)
     figures = [
-        ({"label": name} if others.labels else {}) | result.to_json()
+        ({"label": name} if options.labels else {}) | result.to_json()
         for name, result in results.items()
     ]
     if alone:
         (name, result), (only,) = next(iter(results.items())), figures
-        show_result(replace(result, model=name), only, output)
+        show_result(replace(result, model=name), only, options)
         return
     compared = comparison.to_json() if comparison else None
-    output.write({"models": figures, "comparison": compared})
-    if output.has_table:
-        _show_several(results, comparison, output.markdown)
+    options.write({"models": figures, "comparison": compared})
+    if options.has_table:
+        _show_several(results, comparison, options.markdown)
 
 
 def show_result(result: TaskResult, figures: dict[str, Any], output: Output) -> None:
@@ -134,7 +137,8 @@ def _show_several(
         if markdown:
             typer.echo(draw_markdown(cells))
         else:
-            show_table(draw(cells, upright=True))
+            show_table(draw(replace(cells, notes=[]), upright=True))
+            typer.echo("\n".join(cells.notes))  # a caption would be as narrow as the table
     if comparison is None:
         note("the differences are not tested: this task does not resample its items")
         return

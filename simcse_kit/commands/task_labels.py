@@ -8,8 +8,8 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.grouping import grouped
-from simcse_kit.commands.options import Model, ModelOptions, Output
-from simcse_kit.commands.task import FORMATS, SHOWN, Others, run_task
+from simcse_kit.commands.options import Model
+from simcse_kit.commands.task import FORMATS, SHOWN, TaskOptions, run_task
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -48,9 +48,7 @@ def classification(
     k: Annotated[int, typer.Option(min=1, help="Nearest neighbours that vote.")] = 10,
     seed: Seed = 0,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Predict labels from embeddings: linear probe and nearest neighbours.
 
@@ -74,7 +72,7 @@ def classification(
             name=name,
         )
 
-    run_task(read, judge, model, others, output, loading, seed=seed)
+    run_task(read, judge, model, options, seed=seed)
 
 
 @grouped
@@ -92,9 +90,7 @@ def few_shot(
     ] = "centroid",
     seed: Seed = 0,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Predict labels from a few examples of each: N-way K-shot episodes.
 
@@ -116,7 +112,7 @@ def few_shot(
             name=name,
         )
 
-    run_task(lambda: _read(file, columns), judge, model, others, output, loading, seed=seed)
+    run_task(lambda: _read(file, columns), judge, model, options, seed=seed)
 
 
 @grouped
@@ -126,9 +122,7 @@ def clustering(
     columns: ColumnOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of k-means.")] = 10,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Compare k-means clusters with labels: V-measure."""
 
@@ -139,4 +133,4 @@ def clustering(
             encoder, task, seeds=range(seeds), encode_kwargs=SHOWN, name=name
         )
 
-    run_task(lambda: _read(file, columns), judge, model, others, output, loading)
+    run_task(lambda: _read(file, columns), judge, model, options)

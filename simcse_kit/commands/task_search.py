@@ -9,8 +9,8 @@ import typer
 
 from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
 from simcse_kit.commands.grouping import grouped
-from simcse_kit.commands.options import Draws, Model, ModelOptions, Output, listed
-from simcse_kit.commands.task import FORMATS, SHOWN, Others, run_task
+from simcse_kit.commands.options import Draws, Model, listed
+from simcse_kit.commands.task import FORMATS, SHOWN, TaskOptions, run_task
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def retrieval(
     columns: ColumnOption = None,
     draws: Draws = 10_000,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Find each query's documents among all: recall, MRR, nDCG.
 
@@ -92,7 +90,7 @@ def retrieval(
             encoder, task, metrics=listed(metrics), draws=draws, encode_kwargs=SHOWN, name=name
         )
 
-    run_task(read, judge, model, others, output, loading, draws=draws)
+    run_task(read, judge, model, options, draws=draws)
 
 
 @grouped
@@ -102,9 +100,7 @@ def duplicates(
     columns: ColumnOption = None,
     draws: Draws = 1_000,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Tell pairs that mean the same from others: AP, best F1.
 
@@ -123,7 +119,7 @@ def duplicates(
 
         return evaluate_duplicates(encoder, task, draws=draws, encode_kwargs=SHOWN, name=name)
 
-    run_task(read, judge, model, others, output, loading, draws=draws)
+    run_task(read, judge, model, options, draws=draws)
 
 
 @grouped
@@ -133,9 +129,7 @@ def pairs(
     columns: ColumnOption = None,
     draws: Draws = 10_000,
     *,
-    others: Others,
-    output: Output,
-    loading: ModelOptions,
+    options: TaskOptions,
 ) -> None:
     """Rank pairs as people did, in any language: Spearman.
 
@@ -154,4 +148,4 @@ def pairs(
 
         return evaluate_graded(encoder, tasks, draws=draws, encode_kwargs=SHOWN, name=name)
 
-    run_task(read, judge, model, others, output, loading, draws=draws)
+    run_task(read, judge, model, options, draws=draws)
