@@ -109,8 +109,10 @@ def training_arguments(
     for key in ("eval_steps", "save_steps"):
         if settings[key] is None:  # not yet known: see `TrainConfig.for_length`
             del settings[key]
-    if not settings["gradient_checkpointing"]:
-        del settings["gradient_checkpointing"]  # newer versions call it otherwise and warn
+    for key in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+        newer = key.replace("gradient", "activation")
+        if key in settings and newer in theirs:  # which warns at the older name
+            settings[newer] = settings.pop(key)
     if settings["bf16"] is None:
         settings["bf16"] = bool(bf16) and not settings["fp16"]
     settings |= {
