@@ -91,8 +91,9 @@ class ScoredPairs:
 class HeldOutPairs:
     """Pairs of the training data that are not trained on: does each anchor find its positive?
 
-    Every anchor is compared with all positives and hard negatives held out. Its figures are
-    recall@1 and the mean reciprocal rank, ×100, as in `simcse_kit.evaluation.search`.
+    Every anchor is compared with all positives and hard negatives held out but its own text: where
+    a positive is an anchor elsewhere, each would else find itself. Its figures are recall@1 and
+    the mean reciprocal rank, ×100, as in `simcse_kit.evaluation.search`.
     """
 
     figure = "eval_recall@1"
@@ -107,6 +108,7 @@ class HeldOutPairs:
         self.texts = distinct([*queries, *corpus])
         self.queries = np.array([self.texts[text] for text in queries])
         self.corpus = np.array([self.texts[text] for text in corpus])
+        self.itself = np.array([corpus.get(text, -1) for text in queries])
         self.pairs = len(rows)
         self._values: dict[str, np.ndarray] = {}
 
@@ -122,7 +124,9 @@ class HeldOutPairs:
         with _quiet():
             embeddings = embed(encoder, list(self.texts))
         queries, corpus = embeddings[self.queries], embeddings[self.corpus]
-        self._values = by_query(queries, corpus, self.relevance, metrics=_HELD_OUT_METRICS)
+        self._values = by_query(
+            queries, corpus, self.relevance, metrics=_HELD_OUT_METRICS, itself=self.itself
+        )
         figures = {f"eval_{name}": float(each.mean()) for name, each in self._values.items()}
         pairs = queries[self.relevance.query], corpus[self.relevance.document]
         figures["eval_alignment"] = alignment(*pairs)

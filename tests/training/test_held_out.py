@@ -97,6 +97,16 @@ def test_figures_equal_a_count_by_hand():
     assert "| mine | 50.00 (" in table and "2 anchors, each among 5 texts, of 4 pairs" in table
 
 
+def test_an_anchor_does_not_find_itself_among_the_positives():
+    there_and_back = pairs(("q1", "a1"), ("a1", "q1"), ("q2", "a2"), ("a2", "q2"), ("x", "x"))
+    vectors = {"q1": [1.0, 0.1], "a1": [1.0, 0.2], "q2": [0.1, 1.0], "a2": [0.2, 1.0]}
+    dev = HeldOutPairs(there_and_back)
+    assert dev.score(Known(**vectors, x=[-1.0, 0.0]))["eval_recall@1"] == 100
+    # and what is another's positive still counts: a1 takes a2's place before q2
+    vectors["a1"] = [0.15, 1.0]
+    assert dev.score(Known(**vectors, x=[-1.0, 0.0]))["eval_recall@1"] == pytest.approx(20)
+
+
 def test_a_collapsed_space_finds_nothing():
     dev = HeldOutPairs(linked(5, 1))
     same = {text: [1.0, 0.0] for text in linked(5, 1).texts()}

@@ -58,6 +58,7 @@ def by_query(
     *,
     metrics: Sequence[str] = ("recall@1", "recall@5", "recall@10", "mrr"),
     block: int = 4096,
+    itself: Any = None,
 ) -> dict[str, np.ndarray]:
     """Each metric ×100 of each query, by cosine.
 
@@ -73,6 +74,8 @@ def by_query(
         metrics: any of "recall@K", "mrr", "mrr@K", "ndcg@K".
         block: queries, and documents, compared at a time: memory beyond the unit rows and the
             judgements is O(block²).
+        itself: int (N,), the corpus row that is the query's own text, which is no candidate unless
+            it is relevant; -1 for none.
 
     Returns:
         {metric: (N,) float64}.
@@ -89,7 +92,8 @@ def by_query(
             " embed both with one model."
         )
     judged = _checked(relevant, len(queries), len(corpus))
-    ranked = _ranked(queries, corpus, judged, block)
+    own = np.full(len(queries), -1) if itself is None else np.asarray(itself)
+    ranked = _ranked(queries, corpus, judged, own, block)
     return {name: 100 * measure(ranked) for name, measure in measures.items()}
 
 
@@ -165,7 +169,9 @@ class _Ranked:
     place: np.ndarray
 
 
-def _ranked(queries: np.ndarray, corpus: np.ndarray, judged: Relevance, block: int) -> _Ranked:
+def _ranked(
+    queries: np.ndarray, corpus: np.ndarray, judged: Relevance, own: np.ndarray, block: int
+) -> _Ranked:
     scores = np.empty(len(judged.query), dtype=np.float32)
     for start in range(0, len(scores), block):
         some = slice(start, start + block)
@@ -182,7 +188,7 @@ def _ranked(queries: np.ndarray, corpus: np.ndarray, judged: Relevance, block: i
     grade = grade[np.lexsort((grade, group))]
     first = np.flatnonzero(np.append(True, np.diff(query) > 0))
     place = np.arange(len(query)) - first[query]
-    ahead = _others_ahead(queries, corpus, judged, (query, place, lowest - _TIE), block)
+    ahead = _others_ahead(queries, corpus, judged, own, (query, place, lowest - _TIE), block)
     return _Ranked(query, grade, ahead + place + 1, first, place)
 
 
@@ -190,10 +196,11 @@ def _others_ahead(
     queries: np.ndarray,
     corpus: np.ndarray,
     judged: Relevance,
+    own: np.ndarray,
     sought: tuple[np.ndarray, np.ndarray, np.ndarray],
     block: int,
 ) -> np.ndarray:
-    """How many irrelevant documents score at least a threshold: (J,).
+    """How many irrelevant documents but a query's own text score at least a threshold: (J,).
 
     `sought` is a query, its place among the query's thresholds, and the threshold: (J,) each,
     in the order of the queries, as `judged` is.
@@ -210,6 +217,9 @@ def _others_ahead(
             scores = queries[start : start + block] @ corpus[left : left + block].T
             here = (documents >= left) & (documents < left + block)
             scores[rows[here], documents[here] - left] = -np.inf
+            same = own[start : start + block] - left
+            (alike,) = np.nonzero((same >= 0) & (same < scores.shape[1]))
+            scores[alike, same[alike]] = -np.inf
             for some in of_place:  # at most one threshold a query: no larger than the block
                 reached = scores[query[some] - start] >= threshold[some, None]
                 ahead[some] += reached.sum(axis=1)

@@ -36,6 +36,20 @@ def test_it_is_the_naive_loop_whatever_the_block(block: int) -> None:
     assert 0 < result["recall@1"] < result["recall@10"] < 100
 
 
+@pytest.mark.parametrize("block", [1, 7, 1024])
+def test_a_query_that_is_in_the_corpus_does_not_find_itself(block: int) -> None:
+    corpus = embeddings(20)
+    itself, relevant = np.arange(20), np.append(np.arange(1, 20), 19)  # the last is its own
+    itself[3] = -1
+    result = by_query(corpus, corpus, relevant, block=block, itself=itself)
+    expected = []
+    for row, own in enumerate(relevant):
+        there = [i for i in range(20) if i != row or i == own or row == 3]
+        alone = by_query(corpus[row : row + 1], corpus[there], np.array([there.index(own)]))
+        expected.append(alone["mrr"][0])
+    assert result["mrr"] == pytest.approx(np.array(expected))
+
+
 def test_mrr_is_sklearns_where_one_document_is_relevant() -> None:
     corpus, relevant = embeddings(30), np.arange(30)
     queries = corpus + embeddings(30, seed=1)
