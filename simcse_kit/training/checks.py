@@ -54,17 +54,21 @@ def check_apart(
         *(("recipe", each.removeprefix("recipe ")) for each in origins if "recipe " in each),
     ]
     for what, place in places:
-        if _inside(place, folder):
+        if _inside(place, folder, there=what != "cache of tokens"):
             raise InputError(
                 f"{what} {place!r} lies in output folder {str(folder)!r}, which --overwrite "
                 "empties; move it, or give another output folder"
             )
 
 
-def _inside(place: str, folder: Path) -> bool:
-    """Whether a name is that of a file or folder in this one, or of the folder itself."""
+def _inside(place: str, folder: Path, *, there: bool = True) -> bool:
+    """Whether a name is that of a file or folder in this one, or of the folder itself.
+
+    Args:
+        there: what is not there is not inside; else it is made before the folder is emptied.
+    """
     path = Path(place).expanduser()
-    if not place or not path.exists():
+    if not place or (there and not path.exists()):
         return False
     link = path.parent.resolve() / path.name  # itself, where it points elsewhere
     return any(each.is_relative_to(folder.resolve()) for each in (path.resolve(), link))

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from simcse_kit.data import check_can_make, replacing
 from simcse_kit.errors import InputError
@@ -48,8 +48,24 @@ class Ended:
 
 def can_go_on(folder: Path) -> bool:
     """Whether a folder holds a run that has a checkpoint, or has ended."""
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return checkpoint is not None or read_ended(folder) is not None
+    return last_checkpoint(folder) is not None or read_ended(folder) is not None
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint that is whole: of one that a kill cut short the Trainer's state lacks.
+
+    The Trainer writes that state last, and removes an older checkpoint only after it.
+    """
+    whole = [path for path in folder.glob("checkpoint-*") if _has_state(path)]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _has_state(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return checkpoint.name.rpartition("-")[2].isdecimal()
 
 
 def check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
@@ -59,8 +75,7 @@ def check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
     if resume:
         if not can_go_on(folder):
             raise InputError(f"nothing to resume: {str(folder)!r} holds no checkpoint")
-        found: str | None = get_last_checkpoint(str(folder))
-        return found
+        return last_checkpoint(folder)
     if filled and not overwrite:
         raise InputError(
             f"output folder {str(folder)!r} is not empty; give a new one, or --resume or "
@@ -90,7 +105,7 @@ def prepared(
         return
     try:
         if overwrite and folder.is_dir():
-            shutil.rmtree(folder)
+            _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         settings = config.model_dump(mode="json")
         (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -104,8 +119,20 @@ def prepared(
     except Exception:
         left = [*folder.glob("checkpoint-*"), *folder.glob("modules.json")]
         if not resume and not left and not (folder / HISTORY_FILE).is_file():
-            shutil.rmtree(folder)
+            _remove(folder)
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; where its name is a link, what is in the folder that this leads to."""
+    if not folder.is_symlink():
+        shutil.rmtree(folder)
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _write_run(folder: Path, told: dict[str, Any]) -> None:

@@ -138,6 +138,23 @@ def test_steps_are_counted_as_the_trainer_does(tiny_encoder, tmp_path, rows, cha
     assert result.steps == steps
 
 
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tiny_encoder, tmp_path):
+    settings = config(tmp_path, max_steps=6)
+    given = (tiny_encoder("bert"), text_rows(64), settings, tmp_path / "run")
+    whole = weights(train(*given).encoder)
+    run = tmp_path / "run"
+    shutil.rmtree(run / "last")
+    (run / "checkpoint-6" / "trainer_state.json").write_text('{"epo')
+    (run / "checkpoint-4-copy").mkdir()  # a user's
+    assert run_folder.last_checkpoint(run) == str(run / "checkpoint-4")
+    assert_same(weights(train(*given, resume=True).encoder), whole)
+    shutil.rmtree(run / "last")
+    for state in run.glob("checkpoint-*/trainer_state.json"):
+        state.unlink()
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        train(*given, resume=True)
+
+
 # -- how often
 
 
@@ -308,7 +325,6 @@ def test_an_output_folder_that_holds_what_is_given_is_refused(tiny_encoder, tmp_
     inside = replace(dev, source=f"{alias}/d.tsv")
     (run / "d.tsv").write_text("")
     cache = config(run, max_steps=2)
-    (run / "cache").mkdir()
     cases = [
         (run / "texts.txt", settings, None, "data"),
         (rows, settings, inside, "dev set"),
@@ -319,3 +335,20 @@ def test_an_output_folder_that_holds_what_is_given_is_refused(tiny_encoder, tmp_
             train(bert, data, recipe, run, eval_data=judged, overwrite=True)
     for path, content in before.items():
         assert (run / path).read_bytes() == content, "nothing was touched"
+
+
+def test_a_folder_by_a_link_is_emptied_and_the_link_stays(tiny_encoder, tmp_path):
+    bert, rows, settings = tiny_encoder("bert"), text_rows(), config(tmp_path, max_steps=2)
+    disk, run = tmp_path / "disk", tmp_path / "run"
+    disk.mkdir()
+    run.symlink_to(disk)
+    refused = config(tmp_path, max_steps=2, lr_scheduler_type="reduce_lr_on_plateau")
+    with pytest.raises(InputError, match="transformers refuses"):
+        train(bert, rows, refused, run)
+    assert run.is_symlink() and not any(disk.iterdir())
+    train(bert, rows, settings, run)
+    (disk / "mine.txt").write_text("")
+    (disk / "elsewhere").symlink_to(bert)
+    train(bert, rows, settings, run, overwrite=True)
+    assert run.is_symlink() and (disk / "modules.json").is_file()
+    assert not (disk / "mine.txt").exists() and (bert / "config.json").is_file()
