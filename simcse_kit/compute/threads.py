@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from pathlib import Path
 
 #: Where libraries look when they are loaded: OpenMP (torch), the BLAS of torch and of numpy, and
 #: the tokenizers.
@@ -37,7 +39,26 @@ def use_threads(count: int | None) -> None:
 
 def _quota() -> int | None:
     """Cores this process may use, where these are fewer than there are."""
-    from joblib import cpu_count
+    seen = os.cpu_count() or 1
+    allowed = min(seen, len(_affinity() or range(seen)), _share_of_time() or seen)
+    return allowed if allowed < seen else None
 
-    allowed: int = cpu_count()
-    return allowed if allowed < (os.cpu_count() or 1) else None
+
+def _affinity() -> set[int] | None:
+    """The cores that the system runs this process on, where it can tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+
+def _share_of_time(groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Cores' worth of time that a container's limit grants, rounded up; None without a limit.
+
+    Linux has it in one file or, in its first version of control groups, in two.
+    """
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((groups / file).read_text() for file in files).split()
+            if int(quota) > 0:
+                return math.ceil(int(quota) / int(period))
+        except (OSError, ValueError):  # no such file; or "max", which is no limit
+            continue
+    return None

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal
+from urllib.parse import quote
 
 from simcse_kit.data.lines import brief
 from simcse_kit.errors import InputError
@@ -63,11 +64,17 @@ def ask_hub(
 def _request(
     endpoint: str, name: str, kind: Kind, revision: str | None, token: str | bool | None
 ) -> None:
-    from huggingface_hub import HfApi
+    """What `HfApi.repo_info` asks, whose import takes as long as the answer."""
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    HfApi(endpoint=endpoint, token=token).repo_info(
-        name, repo_type=kind, revision=revision, expand=["sha"], timeout=_patience()
+    version = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    answer = get_session().get(
+        f"{endpoint}/api/{kind}s/{name}{version}",
+        headers=build_hf_headers(token=token),
+        params={"expand": "sha"},
+        timeout=_patience(),
     )
+    hf_raise_for_status(answer)
 
 
 def _patience() -> float:

@@ -105,6 +105,10 @@ def _is_path(name: str) -> bool:
 
 
 def _is_cached(name: str, revision: str | None) -> bool:
+    from huggingface_hub import constants
+
+    if not (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir():
+        return False  # known without an import that takes half a second
     from huggingface_hub import try_to_load_from_cache
 
     found = (try_to_load_from_cache(name, file, revision=revision) for file in MODEL_FILES)
