@@ -55,6 +55,7 @@ class ProfileSteps(TrainerCallback):
         self.asked, self.folder = asked, folder
         self._profiler: profile | None = None
         self._range: record_function | None = None
+        self._step = 0  # the last one that ended
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -65,7 +66,7 @@ class ProfileSteps(TrainerCallback):
         if steps is None:
             return
         first = state.global_step + steps.skip + steps.warm + 1
-        last = first + steps.record - 1
+        self._step = state.global_step
         activities = [ProfilerActivity.CPU]
         if args.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
@@ -74,7 +75,7 @@ class ProfileSteps(TrainerCallback):
         self._profiler = profile(
             activities=activities,
             schedule=when,
-            on_trace_ready=lambda made: self._write(made, first, last),
+            on_trace_ready=lambda made: self._write(made, first),
         )
         self._profiler.start()
 
@@ -85,6 +86,7 @@ class ProfileSteps(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._leave()
+        self._step = state.global_step
         if self._profiler is not None:
             self._profiler.step()
         if control.should_evaluate or control.should_save:
@@ -107,8 +109,11 @@ class ProfileSteps(TrainerCallback):
             self._profiler.stop()
             self._profiler = None
 
-    def _write(self, made: profile, first: int, last: int) -> None:
+    def _write(self, made: profile, first: int) -> None:
         self._profiler = None  # it has stopped
+        last = self._step  # earlier than asked for where the run was stopped
+        if last < first:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"steps-{first}-{last}.pt.trace.json"
         made.export_chrome_trace(str(path))

@@ -21,6 +21,7 @@ from simcse_kit.training.config import TrainConfig, build_config
 from simcse_kit.training.profiling import ASIDE, STEP, _fitting, costliest, table
 from simcse_kit.training.run import train
 from simcse_kit.training.settings import Profile
+from simcse_kit.training.trainer import OwnDropout
 
 
 def trained(tiny: Path, folder: Path, **settings: Any) -> list[Path]:
@@ -122,3 +123,20 @@ def test_a_profile_of_something_else_is_refused(value: str) -> None:
     assert build_config(None, ["profile=true"]).profile == Profile(skip=5, warm=2, record=5)
     assert build_config(None, ["profile=false"]).profile is None
     assert build_config(None, ["profile={skip: 9}"]).profile == Profile(skip=9)
+
+
+def test_a_run_that_is_stopped_early_names_the_steps_it_has(
+    tiny_encoder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop = state.global_step == 3
+
+    monkeypatch.setattr(OwnDropout, "on_step_end", stop, raising=False)
+    whole, none = tmp_path / "a", tmp_path / "b"
+    whole.mkdir()
+    none.mkdir()
+    asked = {"skip": 1, "warm": 0, "record": 5}
+    (trace,) = trained(tiny_encoder("bert"), whole, profile=asked)
+    assert trace.name == "steps-2-3.pt.trace.json"
+    asked = {"skip": 3, "warm": 0, "record": 2}
+    assert trained(tiny_encoder("bert"), none, profile=asked) == []
