@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,6 +38,10 @@ class DevSet(Protocol):
     def name(self) -> str: ...
     @property
     def figure(self) -> str: ...
+    @property
+    def key(self) -> str:
+        """Equal for sets that score alike: of the same texts, judged the same."""
+
     def __len__(self) -> int:
         """Pairs."""
 
@@ -61,6 +67,11 @@ class ScoredPairs:
     def name(self) -> str:
         name, split = self.task.name, self.task.split
         return f"{name} Spearman" if name.endswith(f"-{split}") else f"{name} {split} Spearman"
+
+    @property
+    def key(self) -> str:
+        task = self.task
+        return _digest(self.name, *task.sentence1, *task.sentence2, *task.gold.tolist())
 
     def __len__(self) -> int:
         return len(self.task)
@@ -116,6 +127,11 @@ class HeldOutPairs:
     def name(self) -> str:
         return "held-out pairs recall@1"
 
+    @property
+    def key(self) -> str:
+        found = self.relevance
+        return _digest(self.name, *self.texts, *found.query.tolist(), *found.document.tolist())
+
     def __len__(self) -> int:
         return self.pairs
 
@@ -160,6 +176,10 @@ def _quiet(*, warnings: bool = False) -> Iterator[None]:
         yield
     finally:
         notes.setLevel(level)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def scored_on(dev: DevSet, history: list[dict[str, Any]]) -> list[dict[str, Any]]:

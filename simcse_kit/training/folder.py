@@ -110,7 +110,8 @@ def prepared(
         settings = config.model_dump(mode="json")
         (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
         made = {"made": provenance(Path(sys.argv[0]).name)}
-        _write_run(folder, began | made)
+        best = {"best": found} if resume and (found := _told(folder).get("best")) else {}
+        _write_run(folder, began | made | best)
     except OSError as error:
         raise InputError(f"cannot write to output folder {str(folder)!r}: {error}") from error
     wait_for_all()
@@ -140,15 +141,69 @@ def _write_run(folder: Path, told: dict[str, Any]) -> None:
         aside.write_text(json.dumps(told, indent=2) + "\n")
 
 
-def began_as(model: str, data: str) -> dict[str, str]:
-    """What `prepared` notes of them: no folders of this machine but the model's."""
-    return {"model": model, "data": short(data)}
+def _told(folder: Path) -> dict[str, Any]:
+    """What the run's file holds; nothing where there is none, or something else."""
+    try:
+        told = json.loads((folder / RUN_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def began_as(model: str, data: str, judge: str | None) -> dict[str, str]:
+    """What `prepared` notes of them: no folders of this machine but the model's.
+
+    Args:
+        judge: the dev set's key (`simcse_kit.training.dev.DevSet`), or None without one.
+    """
+    return {"model": model, "data": short(data)} | ({} if judge is None else {"judge": judge})
 
 
 def note_end(folder: Path, ended: Ended) -> None:
     """Write down that the run in this folder has ended, and how."""
-    told = json.loads((folder / RUN_FILE).read_text())
-    _write_run(folder, told | {"ended": asdict(ended)})
+    _write_run(folder, _told(folder) | {"ended": asdict(ended)})
+
+
+def note_best(folder: Path, step: int, score: float) -> None:
+    """Write down of which step the folder holds the model, and its score on the dev set."""
+    _write_run(folder, _told(folder) | {"best": {"step": step, "score": score}})
+
+
+def read_best(folder: Path) -> tuple[int, float] | None:
+    """The step and the score that `note_best` wrote; None without any."""
+    found = _told(folder).get("best")
+    return (found["step"], found["score"]) if isinstance(found, dict) else None
+
+
+def check_judge(folder: Path, judge: str | None, config: TrainConfig) -> None:
+    """Raise InputError where a run that is to go on would choose its step on other pairs.
+
+    A figure of one dev set is not better or worse than that of another, and what another
+    `eval_split` holds out was trained on. Scored pairs may be added to a run that had none.
+
+    Args:
+        judge: as of `began_as`.
+    """
+    had, asked = _told(folder).get("judge"), config.eval_split is not None
+    if judge == had or (had is None and not (asked or split_of(folder) is not None)):
+        return
+    if had is None and asked and split_of(folder) == (config.eval_split, config.eval_split_seed):
+        return  # a run of an older version
+    raise InputError(
+        f"the run in {str(folder)!r} has chosen its step so far on another dev set, or had none: "
+        "--resume goes on with the same --eval-data or eval_split; give these, or a new output "
+        "folder"
+    )
+
+
+def split_of(folder: Path) -> tuple[float, int] | None:
+    """What a run held out of its rows, as its settings tell: `eval_split` and its seed."""
+    try:
+        stored = yaml.safe_load((folder / CONFIG_FILE).read_text())
+        split = stored["eval_split"]
+        return None if split is None else (split, stored["eval_split_seed"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
 
 
 def read_ended(folder: Path) -> Ended | None:

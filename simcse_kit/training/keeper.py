@@ -9,7 +9,7 @@ from typing import Any
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import DevSet, scored_on
-from simcse_kit.training.folder import LAST
+from simcse_kit.training.folder import LAST, note_best
 from simcse_kit.training.in_force import on_the_card
 
 
@@ -29,9 +29,10 @@ class Keeper:
     dev: DevSet | None
     told: dict[str, object]
 
-    def save_best(self, step: int) -> None:
+    def save_best(self, step: int, score: float) -> None:
         """The folder loads as the best model so far, at any moment of the run."""
         self._save(self.folder, step, judged=True)
+        note_best(self.folder, step, score)
 
     def save_last(self, step: int, *, chosen: bool) -> None:
         """The last step, apart; and as the model where it is `chosen`: without a dev set."""

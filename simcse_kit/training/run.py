@@ -42,8 +42,10 @@ from simcse_kit.training.folder import (
     LiveHistory,
     began_as,
     check_folder,
+    check_judge,
     note_end,
     prepared,
+    read_best,
     write_history,
 )
 from simcse_kit.training.held_out import hold_out
@@ -119,6 +121,9 @@ def train(
     given, config = config, config.for_length(steps)
     if resume and (ended := already_finished(folder, checkpoint, config, steps)) is not None:
         return finished_result(folder, ended, model, config)
+    judge = None if dev is None else dev.key
+    if checkpoint is not None:
+        check_judge(folder, judge, config)
     set_seed(config.seed)  # before the head is initialised
     encoder = load_to_train(model, config)
     check_encoder(encoder, rows, config)
@@ -140,7 +145,7 @@ def train(
         ready()
     if is_main():
         logger.info(in_force(given, config, encoder, rows, dev, steps))
-    began = began_as(encoder.name, rows.source)
+    began = began_as(encoder.name, rows.source, judge)
     told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, encoder, config, dev, told)
@@ -218,6 +223,7 @@ def _trainer(
         patience=config.early_stopping_patience,
         order=_order(config, collator, rows),
         update=update,
+        best=None if dev is None or checkpoint is None else read_best(keeper.folder),
     )
 
 

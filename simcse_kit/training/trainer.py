@@ -104,7 +104,9 @@ class ContrastiveTrainer(Trainer):
         evaluate_dev: gives the dev figures of the model as it is, keys beginning ``eval_``; None
             without a dev set.
         dev_figure: the one among them that chooses, higher being better.
-        save_best: called with the step whenever that figure is the best so far.
+        save_best: called with the step and that figure whenever it is the best so far.
+        best: step and figure of the best model that there is already, from which it goes on; or
+            None. Later than the checkpoint's own where the run was killed after it.
         alarm: collapse alarm, or None.
         stop_on_alarm: stop, or only warn.
         patience: evaluations without a new best after which training stops.
@@ -119,12 +121,13 @@ class ContrastiveTrainer(Trainer):
         *args: Any,
         evaluate_dev: Callable[[], dict[str, float]] | None,
         dev_figure: str,
-        save_best: Callable[[int], None],
+        save_best: Callable[[int, float], None],
         alarm: CollapseAlarm | None,
         stop_on_alarm: bool,
         patience: int | None,
         order: Callable[[int, int], Sampler[int]] | None = None,
         update: CompiledUpdate | None = None,
+        best: tuple[int, float] | None = None,
         **kwargs: Any,
     ) -> None:
         self.order = order
@@ -138,6 +141,7 @@ class ContrastiveTrainer(Trainer):
         self.alarm = alarm
         self.stop_on_alarm = stop_on_alarm
         self.patience = patience
+        self.best = best
         self.stopped: str | None = None
         self.update = update
         if update is not None:
@@ -231,6 +235,7 @@ class ContrastiveTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score on the dev set, on rank 0 for all; keep the model where it is the best so far."""
         paused = time.perf_counter()
+        self._know_the_best()
         metrics = from_main(self._score)
         if "unscored" in metrics:  # no Spearman to be had: never the best, never a zero
             reason = f"the dev set cannot be scored: {metrics['unscored']}"
@@ -244,7 +249,7 @@ class ContrastiveTrainer(Trainer):
         if self.state.best_metric is None or score > self.state.best_metric:
             self.state.best_metric, self.state.best_global_step = score, step
             if self.is_world_process_zero():
-                self.save_best(step)
+                self.save_best(step, score)
         elif self.patience is not None:
             waited = (step - (self.state.best_global_step or 0)) // self.args.eval_steps
             if waited >= self.patience:
@@ -254,6 +259,12 @@ class ContrastiveTrainer(Trainer):
             logger.info(evaluation_line(self.state, metrics, self.dev_figure))
         self._since += time.perf_counter() - paused  # speed is of training alone
         return metrics
+
+    def _know_the_best(self) -> None:
+        """Take the best model so far for what it is, once the state is the checkpoint's."""
+        if self.best is not None:
+            self.state.best_global_step, self.state.best_metric = self.best
+            self.best = None
 
     def _score(self) -> dict[str, Any]:
         assert self.evaluate_dev is not None
@@ -266,6 +277,7 @@ class ContrastiveTrainer(Trainer):
         """State and weights of a checkpoint, as if training had just made its last step."""
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
         self._load_from_checkpoint(checkpoint)
+        self._know_the_best()
 
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
