@@ -20,7 +20,7 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
     Raises InputError for an unknown setting and for one twice.
     """
     name, at, written = model.rpartition("@")
-    if not at or "=" not in written or Path(model).exists():
+    if not at or "=" not in written or Path(model).expanduser().exists():
         return model, {}
     found: dict[str, str] = {}
     for each in written.split(","):

@@ -126,3 +126,11 @@ def test_compare_by_labels_and_all_pairs(room: Path) -> None:
     assert "two is " in shown and "points" in shown and "corrected for 3 comparisons" in shown
     said = run(*arguments, "--pairwise", "--baseline", "one")
     assert said.exit_code == 2 and "give one" in said.stderr
+
+
+def test_a_folder_under_home_may_have_such_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run@lr=1").mkdir()
+    assert split_model("~/run@lr=1") == ("~/run@lr=1", {})
