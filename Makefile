@@ -55,6 +55,7 @@ lint: $(STAMP)
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) scripts/results_index.py --check
+	$(PY) scripts/fill_pages.py --check
 	$(PY) scripts/quoted_figures.py README.md docs
 
 format: $(STAMP)

@@ -1,30 +1,23 @@
-"""What the site has beside the files of docs/: results, the API's pages, settings, figures.
+"""What the site has beside the files of docs/: results, and the API's pages.
 
 mkdocs calls the functions ``on_…`` by their names (`hooks` in mkdocs.yml). The API's pages follow
-what each room hands on (its ``__init__.pyi``), settings and figures what the package says of them,
-so that none of it needs a second place.
+what each room hands on (its ``__init__.pyi``), so that it needs no second place.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-if TYPE_CHECKING:
-    from simcse_kit.geometry import Reference
-
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "simcse_kit"
 RESULTS = ROOT / "eval" / "results"
-FIGURE = re.compile(r"^<!-- figure: (\w+) -->$", re.MULTILINE)
-SETTINGS = re.compile(r"^<!-- settings: (\w+) to (\w+) -->$", re.MULTILINE)
 HANDED_ON = re.compile(r"^from \.(\w+) import (\w+) as \2$", re.MULTILINE)
 UP = re.compile(r"\]\((?:\.\./)+eval/results/")
 
@@ -42,76 +35,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links at the site's copy of eval/results; put the texts of settings and figures in."""
+    """Point links at the site's copy of eval/results."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = UP.sub(f"]({up}results/", markdown).replace("results/README.md)", "results.md)")
-    markdown = settings_tables(markdown, page.file.src_uri)
-    return FIGURE.sub(lambda found: figure_text(found[1], page.file.src_uri), markdown)
-
-
-def settings_tables(markdown: str, where: str) -> str:
-    """A page with the tables of settings that it asks for, first and last name given.
-
-    Raises PluginError where such a page leaves a setting out.
-    """
-    if not SETTINGS.search(markdown):
-        return markdown
-    from simcse_kit.training import TrainConfig
-
-    names = list(TrainConfig.model_fields)
-    left = set(names)
-
-    def table(found: re.Match[str]) -> str:
-        try:
-            part = names[names.index(found[1]) : names.index(found[2]) + 1]
-        except ValueError:
-            raise PluginError(f"{where}: there is no such setting: {found[0]}") from None
-        left.difference_update(part)
-        rows = [setting_row(name, TrainConfig.model_fields[name]) for name in part]
-        head = "| setting | default | what it does, and when to change it |\n|---|---|---|\n"
-        return f'<div class="settings" markdown>\n\n{head}{"".join(rows)}\n</div>'
-
-    markdown = SETTINGS.sub(table, markdown)
-    if left:
-        raise PluginError(f"{where} leaves out the settings {', '.join(sorted(left))}")
-    return markdown
-
-
-def setting_row(name: str, field: Any) -> str:
-    """One setting as a row."""
-    default = field.default
-    if isinstance(default, list):
-        shown = ", ".join(default)
-    elif isinstance(default, bool):
-        shown = str(default).lower()
-    else:
-        shown = "–" if default is None else f"{default}"
-    said = str(field.description).replace("|", "\\|")
-    return f"| `{name}` | {shown if shown == '–' else f'`{shown}`'} | {said} |\n"
-
-
-def figure_text(name: str, where: str) -> str:
-    """Meaning, pitfall and source of one figure, as the package has them."""
-    from simcse_kit.geometry import FIGURES, MEASURED
-
-    if name not in FIGURES:
-        raise PluginError(f"{where}: there is no figure '{name}' in simcse_kit.geometry.FIGURES")
-    text = FIGURES[name]
-    return (
-        f'{text.meaning}\n\n!!! warning "What it must not be taken for"\n    {text.pitfall}\n\n'
-        + "".join(
-            f"On {sentences}: {_listed(known, name)}.\n\n" for sentences, known in MEASURED.items()
-        )
-        + f"Source: {text.source}. In JSON: `{name}`."
-    )
-
-
-def _listed(known: Sequence[Reference], name: str) -> str:
-    return ", ".join(
-        f"{one.name} {one.values[name]:.2f}".replace("-0.00", "0.00").replace(" -", " −")
-        for one in known
-        if name in one.values
-    )
+    return UP.sub(f"]({up}results/", markdown).replace("results/README.md)", "results.md)")
 
 
 def api_pages() -> dict[str, str]:

@@ -10,7 +10,8 @@ are told apart by a comment before the block that names where they come from:
 
     <!-- figures: SimCSE's paper, table 5 -->
 
-Code, versions (sentence-transformers 6.2) and 95 % as an interval's level are no figures.
+Code, versions (sentence-transformers 6.2) and 95 % as an interval's level are no figures, nor is
+what `fill_pages.py` writes.
 """
 
 import json
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 MARK = re.compile(r"<!--\s*figures:\s*(\S.*?)\s*-->")
+FILLED = re.compile(r"^<!-- (?:settings|figure): [^>]*-->$.*?^<!-- end -->$", re.M | re.S)
 LINK = re.compile(r"\]\(([^()\s]*eval/results/[^()\s]+\.json)\)")
 NUMBER = re.compile(
     r"(?<![\w.,\-/])(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\d,]*\d)(?!\.\d)"
@@ -133,9 +135,14 @@ def numbers(found: Any) -> Iterator[float]:
         yield float(found)
 
 
+def written(page: str) -> str:
+    """The page without what `fill_pages.py` put in from the package, its lines numbered as ever."""
+    return FILLED.sub(lambda found: "\n" * found[0].count("\n"), page)
+
+
 def complaints(page: Path) -> Iterator[str]:
     """One sentence for each figure of the page that no linked file holds."""
-    for block in blocks(page.read_text(encoding="utf-8")):
+    for block in blocks(written(page.read_text(encoding="utf-8"))):
         if block.source is not None:
             continue
         held: list[float] = []

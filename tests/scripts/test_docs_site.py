@@ -10,9 +10,10 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import Abort, PluginError
+from mkdocs.exceptions import Abort
 
 import docs_hooks
+import fill_pages
 from browsing import browser
 from simcse_kit.geometry import FIGURES
 from simcse_kit.training import TrainConfig
@@ -134,7 +135,7 @@ def test_links_and_pictures_of_pages_beside_the_site_are_there(name: str) -> Non
 
 
 def test_every_setting_stands_on_the_page_of_settings() -> None:
-    page = docs_hooks.settings_tables((ROOT / "docs/train.md").read_text(), "train.md")
+    page = (ROOT / "docs/train.md").read_text()
     for name, field in TrainConfig.model_fields.items():
         row = re.search(rf"^\| `{name}` \| (.*?) \| (.+) \|$", page, re.MULTILINE)
         assert row, name
@@ -143,21 +144,36 @@ def test_every_setting_stands_on_the_page_of_settings() -> None:
             assert row[1] == "–"
     assert "| `temperature` | `0.05` |" in page
     assert "| `report_to` | `tensorboard` |" in page
-    with pytest.raises(PluginError, match="leaves out the settings"):
-        docs_hooks.settings_tables("<!-- settings: pooling to temperature -->", "x.md")
-    with pytest.raises(PluginError, match="no such setting"):
-        docs_hooks.settings_tables("<!-- settings: pooling to lr -->", "x.md")
 
 
 def test_every_figure_of_the_geometry_is_explained() -> None:
     page = (ROOT / "docs/geometry.md").read_text()
-    named = docs_hooks.FIGURE.findall(page)
-    assert sorted(named) == sorted(FIGURES)
-    text = docs_hooks.figure_text("hubness", "x.md")
-    assert FIGURES["hubness"].meaning in text
-    assert FIGURES["hubness"].pitfall in text
-    with pytest.raises(PluginError, match="no figure 'beauty'"):
-        docs_hooks.figure_text("beauty", "x.md")
+    assert sorted(fill_pages.FIGURE.findall(page)) == sorted(FIGURES)
+    for text in FIGURES.values():
+        assert text.meaning in page and text.pitfall in page
+
+
+def test_pages_are_filled_and_a_stale_one_is_told(tmp_path, capsys) -> None:
+    assert fill_pages.main(["--check"]) == 0, capsys.readouterr().err
+    page = tmp_path / "x.md"
+    page.write_text("<!-- figure: hubness -->\nold\n<!-- end -->\nmine\n")
+    assert fill_pages.main(["--check"], tmp_path) == 1
+    assert "x.md is stale" in capsys.readouterr().err
+    assert fill_pages.main([], tmp_path) == fill_pages.main(["--check"], tmp_path) == 0
+    assert FIGURES["hubness"].meaning in page.read_text() and page.read_text().endswith("mine\n")
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ("settings: pooling to temperature", "leaves out the settings"),
+        ("settings: pooling to lr", "no such setting"),
+        ("figure: beauty", "no figure 'beauty'"),
+    ],
+)
+def test_a_mark_that_names_nothing_is_refused(mark: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        fill_pages.filled(f"<!-- {mark} -->\n<!-- end -->\n", "x.md")
 
 
 def test_the_api_has_what_rooms_hand_on() -> None:
