@@ -75,11 +75,16 @@ def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Pa
             axis.axvline(best, color=_FAINT, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
         axis.set_title(title, loc="left", fontsize=10.5, color=_INK)
         # In the title line, where no curve can cross it.
-        change = f"{values[0]:.2f} → {values[chosen]:.2f}".replace("-", "−")
+        change = f"{_short(values[0])} → {_short(values[chosen])}".replace("-", "−")
         axis.set_title(change, loc="right", fontsize=10.5, fontweight="bold", color=colour)
     note = "" if best is None else f"   (dashed: best on dev, step {best:,})"
     axes[-1].set_xlabel("Step" + note, color=_INK)
     return _save(figure, path)
+
+
+def _short(value: float) -> str:
+    """Two decimals; of what is close to zero, a loss say, two digits."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 def alignment_uniformity_plane(

@@ -13,6 +13,7 @@ from simcse_kit.errors import InputError
 logger = logging.getLogger(__name__)
 
 _FEWEST = 3  # pairs that are worth a ranking
+_TELLING = 100  # pairs from which on a point of recall@1 is no single pair
 
 
 def hold_out(rows: Rows, size: float, seed: int) -> tuple[Rows, Rows]:
@@ -56,6 +57,12 @@ def hold_out(rows: Rows, size: float, seed: int) -> tuple[Rows, Rows]:
             f"{rows.source}: eval_split cannot hold out {wanted} rows, for {sizes.max()} of "
             f"{len(rows)} rows are linked by texts they share, and held-out texts must not be "
             "trained on; give a dev set with --eval-data"
+        )
+    if held < _TELLING:
+        logger.warning(
+            "%s: %d pairs are held out, so one of them is %.1f points of recall@1: small "
+            "differences between steps are chance; hold out %d or more where there are enough",
+            *(rows.source, held, 100 / held, _TELLING),
         )
     if held < 0.9 * wanted:
         logger.warning(

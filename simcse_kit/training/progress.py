@@ -40,7 +40,7 @@ def evaluation_line(state: TrainerState, figures: Mapping[str, float], key: str)
     """
     losses = (entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
     loss = next(losses, None)
-    said = [] if loss is None else [f"loss {loss:.4f}"]
+    said = [] if loss is None else [f"loss {loss:.4g}"]
     for name, text in _SHOWN.items():
         if name in figures:
             said.append(text.format(figures[name]))
@@ -87,7 +87,7 @@ class Milestones(TrainerCallback):
         if state.global_step >= min(self._next, state.max_steps):
             self._next = state.global_step + state.max_steps / _POINTS
             logger.info(
-                "step %d of %d: loss %.4f", state.global_step, state.max_steps, logs["loss"]
+                "step %d of %d: loss %.4g", state.global_step, state.max_steps, logs["loss"]
             )
 
 

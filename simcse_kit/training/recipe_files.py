@@ -39,7 +39,7 @@ def recipe_text(name_or_path: str) -> str:
     near = difflib.get_close_matches(name_or_path, recipe_names(), n=1, cutoff=0.6)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise InputError(
-        f"unknown recipe '{name_or_path}'; {hint}The recipes are {', '.join(recipe_names())}; "
+        f"unknown recipe '{name_or_path}'; {hint}the recipes are {', '.join(recipe_names())}; "
         "a path to a YAML file works too"
     )
 

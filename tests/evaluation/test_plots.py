@@ -187,3 +187,10 @@ def test_plane_of_a_run_draws_all_its_steps_and_names_some(
         assert not any(text.get_window_extent().contains(x, y) for text in labels)
     written = texts(drawn[0])
     assert "Alignment may rise while" in written.replace("\n", " ") and "Average" not in written
+
+
+@pytest.mark.parametrize(
+    ("value", "short"), [(74.104, "74.10"), (-2.8, "-2.80"), (0.0044, "0.0044"), (0.0, "0.00")]
+)
+def test_a_loss_close_to_zero_is_not_shown_as_zero(value: float, short: str) -> None:
+    assert plots._short(value) == short

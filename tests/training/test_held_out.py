@@ -181,3 +181,9 @@ def test_what_contradicts_it_is_refused(tiny_encoder, tmp_path):
         with pytest.raises(InputError, match=says):
             train(bert, data, config(tmp_path, **changes), tmp_path / "r", eval_data=dev)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(("size", "said"), [(20, True), (150, False)])
+def test_few_held_out_pairs_are_said_to_tell_little(size, said, caplog):
+    hold_out(linked(200, 1), size, 0)
+    assert ("20 pairs are held out, so one of them is 5.0 points" in caplog.text) == said
