@@ -155,8 +155,10 @@ corpus = result.encoder.encode(descriptions, normalize=True)
 search(result.encoder, corpus, "find groups of nodes that belong together")
 
 # %% [markdown]
-# A few hundred pairs are few; [Which recipe?](recipes.md) has what thousands of them gave, measured
-# with several seeds, and which data help which encoder.
+# Does the interval hold 0? Then nothing is shown, whatever the sign of the change. A few steps on a
+# few hundred pairs change little, and some hundred questions show only large changes. What shows
+# more: all pairs (leave `[::3]` out), more packages, more questions, several seeds.
+# [Which recipe?](recipes.md) has what thousands of pairs gave, and which data help which encoder.
 
 # %% [markdown]
 # ## Save, and load elsewhere
