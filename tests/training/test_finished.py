@@ -221,7 +221,7 @@ def test_settings_and_evaluations_are_said_in_the_log(tiny_encoder, tmp_path, ca
         assert f"dev Spearman {entry['eval_spearman']:.2f} (best" in line
         assert f"uniformity {entry['eval_uniformity']:.3f}" in line
         if entry["step"]:
-            assert f"loss {losses[entry['step']]:.4f}, " in line
+            assert f"loss {losses[entry['step']]:.4g}, " in line
     assert "(best so far)" in lines[0]
     assert not [text for text in said if "distinct sentences" in text]
 

@@ -184,7 +184,7 @@ def test_an_interrupted_training_of_seeds_says_how_to_go_on(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_seeds, "train_seeds", interrupted)
+    monkeypatch.setattr("simcse_kit.training.train_seeds", interrupted)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "m").mkdir()

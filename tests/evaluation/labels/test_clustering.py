@@ -79,7 +79,7 @@ def test_texts_and_labels_from_a_file(tmp_path: Path) -> None:
         ["one", "two", "three"],
         ["x", "1", "x"],
     )
-    with pytest.raises(InputError, match="no column 'text'"):
+    with pytest.raises(InputError, match="no header that names text"):
         load_labelled(path)
 
 
