@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,9 +28,9 @@ from simcse_kit.compute import (
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
-from simcse_kit.encoder.card import model_card
-from simcse_kit.encoder.persistence import Head, Parts, load_parts, position_limit, save_parts
+from simcse_kit.encoder.persistence import Parts, load_parts, position_limit
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.encoder.saving import Saving
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def _check_finite(out: np.ndarray, start: int, end: int) -> None:
         raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(Saving):
     """A Hugging Face encoder that gives one embedding a text.
 
     Attributes:
@@ -276,88 +275,6 @@ class SentenceEncoder(nn.Module):
         else:
             right = self.encode([others] if isinstance(others, str) else others, normalize=True)
         return left @ right.T
-
-    def parts(self) -> Parts:
-        """What a folder of this encoder holds."""
-        return Parts(
-            self.backbone,
-            self.tokenizer,
-            self.pooling,
-            self.head if isinstance(self.head, Head) else None,
-            self.normalize,
-            self.max_length,
-            self.prompts,
-            self.default_prompt,
-        )
-
-    def model_card(
-        self,
-        *,
-        title: str | None = None,
-        measured: str | None = None,
-        training: dict[str, object] | None = None,
-    ) -> str:
-        """The README.md of a folder of this encoder (see `simcse_kit.encoder.card`)."""
-        return model_card(
-            self.name,
-            dimension=self.dimension,
-            pooling=self.pooling,
-            head=self.head is not None,
-            max_length=self.max_length,
-            title=title,
-            measured=measured,
-            training=training,
-        )
-
-    def save_pretrained(
-        self,
-        folder: str | Path,
-        *,
-        layout: Literal["current", "legacy"] = "current",
-        card: str | None = None,
-    ) -> None:
-        """Write a folder that `SentenceTransformer(folder)` and `AutoModel` load.
-
-        Args:
-            layout: ``legacy`` writes the older key names, which readers before
-                sentence-transformers 5.4 need and newer ones load too.
-            card: the text of README.md; default: a short card.
-        """
-        if layout not in ("current", "legacy"):
-            raise InputError(f"unknown layout {layout!r}; choose current or legacy")
-        try:
-            save_parts(self.parts(), Path(folder), layout=layout, card=card or self.model_card())
-        except OSError as error:
-            raise InputError(f"cannot write the model to {str(folder)!r}: {error}") from error
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = True,
-        token: str | None = None,
-        measured: str | None = None,
-        card: str | None = None,
-        commit_message: str = "Add sentence encoder",
-    ) -> str:
-        """Upload the saved folder to the hub; gives the commit's address.
-
-        Args:
-            measured: a Markdown table of scores for the card, for instance
-                `simcse_kit.evaluation.sts.tables.markdown_table`'s.
-            card: the whole text of README.md instead.
-        """
-        from simcse_kit.encoder.upload import upload
-
-        title = repo_id.rsplit("/", 1)[-1]
-        card = card or self.model_card(title=title, measured=measured)
-        return upload(
-            lambda folder: self.save_pretrained(folder, card=card),
-            repo_id,
-            private=private,
-            token=token,
-            commit_message=commit_message,
-        )
 
     def _embed(self, batch: PackedBatch, unit: bool) -> Tensor:
         if self.device.type == "cuda":  # the copy does not hold up the batches before it

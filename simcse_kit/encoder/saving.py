@@ -1,0 +1,114 @@
+"""What an encoder leaves: its folder, its card, its place on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from simcse_kit.encoder.card import model_card
+from simcse_kit.encoder.persistence import Head, Parts, save_parts
+from simcse_kit.errors import InputError
+
+
+class Saving(nn.Module):
+    """The half of `SentenceEncoder` that writes what it is; the attributes are described there."""
+
+    backbone: PreTrainedModel
+    tokenizer: Any
+    pooling: str
+    head: Head | None
+    normalize: bool
+    max_length: int
+    prompts: dict[str, str]
+    default_prompt: str | None
+    name: str
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        raise NotImplementedError
+
+    def parts(self) -> Parts:
+        """What a folder of this encoder holds."""
+        return Parts(
+            self.backbone,
+            self.tokenizer,
+            self.pooling,
+            self.head,
+            self.normalize,
+            self.max_length,
+            self.prompts,
+            self.default_prompt,
+        )
+
+    def model_card(
+        self,
+        *,
+        title: str | None = None,
+        measured: str | None = None,
+        training: dict[str, object] | None = None,
+    ) -> str:
+        """The README.md of a folder of this encoder (see `simcse_kit.encoder.card`)."""
+        return model_card(
+            self.name,
+            dimension=self.dimension,
+            pooling=self.pooling,
+            head=self.head is not None,
+            max_length=self.max_length,
+            title=title,
+            measured=measured,
+            training=training,
+        )
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        layout: Literal["current", "legacy"] = "current",
+        card: str | None = None,
+    ) -> None:
+        """Write a folder that `SentenceTransformer(folder)` and `AutoModel` load.
+
+        Args:
+            layout: ``legacy`` writes the older key names, which readers before
+                sentence-transformers 5.4 need and newer ones load too.
+            card: the text of README.md; default: a short card.
+        """
+        if layout not in ("current", "legacy"):
+            raise InputError(f"unknown layout {layout!r}; choose current or legacy")
+        try:
+            save_parts(self.parts(), Path(folder), layout=layout, card=card or self.model_card())
+        except OSError as error:
+            raise InputError(f"cannot write the model to {str(folder)!r}: {error}") from error
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        measured: str | None = None,
+        card: str | None = None,
+        commit_message: str = "Add sentence encoder",
+    ) -> str:
+        """Upload the saved folder to the hub; gives the commit's address.
+
+        Args:
+            measured: a Markdown table of scores for the card, for instance
+                `simcse_kit.evaluation.sts.tables.markdown_table`'s.
+            card: the whole text of README.md instead.
+        """
+        from simcse_kit.encoder.upload import upload
+
+        title = repo_id.rsplit("/", 1)[-1]
+        card = card or self.model_card(title=title, measured=measured)
+        return upload(
+            lambda folder: self.save_pretrained(folder, card=card),
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+        )
