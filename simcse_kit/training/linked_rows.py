@@ -7,20 +7,19 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
-from torch.utils.data import Sampler
+
+from simcse_kit.training.sampling import ByEpoch
 
 #: Waiting rows looked at for one batch, in batches: bounds the work where one text has most rows.
 _LOOK = 100
 
 
-class NoDuplicates(Sampler[int]):
+class NoDuplicates(ByEpoch):
     """Rows in random order, such that no batch holds a text twice or two that a row pairs.
 
     The masks of `simcse_kit.objectives` take such candidates out of an anchor's sum; here they do
     not meet, so that every anchor keeps all its negatives. Rows that fit no batch any more, because
     what is left all shares a text, fill the last batches as they are: every epoch has every row.
-
-    The order depends on the seed and the epoch alone, so a resumed run goes on where it stopped.
 
     Args:
         texts: ``(rows, V)``, the numbers of each row's texts: anchor, positive, hard negatives.
@@ -29,6 +28,7 @@ class NoDuplicates(Sampler[int]):
     """
 
     def __init__(self, texts: np.ndarray, batch_size: int, seed: int) -> None:
+        super().__init__(seed)
         self.own = [frozenset(row) for row in texts.tolist()]
         partners: dict[int, set[int]] = defaultdict(set)
         for anchor, positive, *_ in texts.tolist():
@@ -36,18 +36,12 @@ class NoDuplicates(Sampler[int]):
             partners[positive].add(anchor)
         self.partners = [partners[anchor] for anchor in texts[:, 0].tolist()]  # shared, not copied
         self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.own)
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.own)).tolist()
+        order = self.draw().permutation(len(self.own)).tolist()
         waiting: deque[int] = deque()  # rows that met a relative, the longest-waiting first
         coming = iter(order)
         while True:

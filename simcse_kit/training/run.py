@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from transformers import set_seed
@@ -56,7 +55,7 @@ from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
 from simcse_kit.training.result import DID_NOT_HELP, TrainResult, already_finished, finished_result
-from simcse_kit.training.sampling import WindowedByLength
+from simcse_kit.training.sampling import ByEpoch, WindowedByLength
 from simcse_kit.training.settings import Profile
 from simcse_kit.training.trainer import (
     ContrastiveTrainer,
@@ -229,7 +228,7 @@ def _trainer(
 
 def _order(
     config: TrainConfig, collator: ViewCollator, rows: int
-) -> Callable[[int, int], Any] | None:
+) -> Callable[[int, int], ByEpoch] | None:
     if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:
         texts = collator.text_ids[collator.views(np.arange(rows))]
         return lambda batch, seed: NoDuplicates(texts, batch * world_size(), seed)

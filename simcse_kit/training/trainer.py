@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -45,6 +45,7 @@ from simcse_kit.training.distributed import (
     world_size,
 )
 from simcse_kit.training.progress import QuietProgress, evaluation_line
+from simcse_kit.training.sampling import ByEpoch, TellEpoch
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class ContrastiveTrainer(Trainer):
         alarm: CollapseAlarm | None,
         stop_on_alarm: bool,
         patience: int | None,
-        order: Callable[[int, int], Sampler[int]] | None = None,
+        order: Callable[[int, int], ByEpoch] | None = None,
         update: CompiledUpdate | None = None,
         best: tuple[int, float] | None = None,
         **kwargs: Any,
@@ -155,7 +156,9 @@ class ContrastiveTrainer(Trainer):
         if self.order is None:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        return self.order(self.args.train_batch_size, seed)
+        sampler = self.order(self.args.train_batch_size, seed)
+        self.add_callback(TellEpoch(sampler))
+        return sampler
 
     def compute_loss(
         self,

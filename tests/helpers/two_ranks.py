@@ -154,6 +154,29 @@ def told(result: TrainResult) -> dict[str, Any]:
     }
 
 
+#: Every way to order the rows.
+ORDERS: dict[str, dict[str, Any]] = {
+    "random": {},
+    "data_seed": {"data_seed": 7},
+    "group_window": {"group_window": 2},
+    "no_duplicates": {"batch_sampler": "no_duplicates"},
+}
+
+
+def in_the_second_epoch(encoder: str, folder: Path, own: dict[str, Any]) -> list[float]:
+    """The weights' sum after two epochs: at once, and resumed within the second."""
+    own = settings(folder, **own, max_steps=-1, num_train_epochs=2, gradient_accumulation_steps=2)
+    whole = train(encoder, pairs(), own, folder / "at-once")
+    last = whole.steps
+    if distributed.is_main():
+        for later in (f"checkpoint-{last}", "last"):
+            shutil.rmtree(folder / "at-once" / later)
+        (folder / "at-once").rename(folder / "again")
+    distributed.wait_for_all()
+    resumed = train(encoder, pairs(), own, folder / "again", resume=True)
+    return [last, told(whole)["sum"], resumed.steps, told(resumed)["sum"]]
+
+
 def _interrupted(encoder: str, folder: Path) -> str:
     """Ctrl-C on rank 1 alone, in the second step."""
     from simcse_kit.training import trainer
@@ -216,6 +239,9 @@ def main(folder: Path, encoder: str) -> None:
     distributed.wait_for_all()
     again = train(encoder, pairs(), own, folder / "cut", resume=True)
     answers["resumed"] = told(again)
+    answers["orders"] = {
+        name: in_the_second_epoch(encoder, folder / name, own) for name, own in ORDERS.items()
+    }
     answers["interrupted"] = _interrupted(encoder, folder)
     answers["agreed"] = [distributed.any_rank(rank == 1), distributed.any_rank(False)]
     command_line(encoder, folder)

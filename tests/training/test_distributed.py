@@ -132,6 +132,12 @@ def test_a_resumed_run_ends_where_the_whole_one_does(folder, answers):
         assert torch.equal(resumed.get_parameter(name), value), name
 
 
+@pytest.mark.parametrize("order", two_ranks.ORDERS)
+def test_a_run_resumed_in_its_second_epoch_has_that_epochs_rows(answers, order):
+    for last, whole, steps, resumed in (answer["orders"][order] for answer in answers):
+        assert (last, whole) == (steps, resumed) and last == 6
+
+
 def test_every_rank_draws_its_own_dropout(folder):
     states = [
         torch.load(folder / "whole" / "checkpoint-2" / f"rng_state_{rank}.pth", weights_only=False)

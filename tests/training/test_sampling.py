@@ -1,13 +1,17 @@
-"""Rows grouped by length inside shuffled windows."""
+"""Rows grouped by length inside shuffled windows, and every order told the epoch."""
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from simcse_kit.data import Rows
+from simcse_kit.training import train
 from simcse_kit.training.sampling import WindowedByLength
+from training_rows import assert_same, config, sentences, weights
 
 LENGTHS = np.random.default_rng(0).integers(3, 33, 1003)
 
@@ -41,3 +45,30 @@ def test_batches_of_a_window_come_in_random_order():
     order = np.array(list(WindowedByLength(LENGTHS, 10, 100, seed=0))[:1000]).reshape(-1, 10)
     means = LENGTHS[order].mean(axis=1)
     assert abs(np.corrcoef(means, np.arange(100))[0, 1]) < 0.3
+
+
+@pytest.mark.parametrize(
+    "epochs, accumulated, workers, kept", [(3, 1, 0, 5), (3, 1, 1, 4), (2, 2, 0, 3), (2, 2, 0, 2)]
+)
+@pytest.mark.parametrize("order", [{"group_window": 2}, {"batch_sampler": "no_duplicates"}])
+def test_a_run_goes_on_with_the_rows_of_its_epoch(
+    tiny_encoder, tmp_path, order, epochs, accumulated, workers, kept
+):
+    rows = Rows("text", {"text": sentences(12) * 2}, None, None, "texts", 12, 0)
+    settings = config(
+        tmp_path,
+        num_train_epochs=epochs,
+        gradient_accumulation_steps=accumulated,
+        dataloader_num_workers=workers,
+        save_steps=1,
+        save_total_limit=None,
+        **order,
+    )
+    whole = train(str(tiny_encoder("bert")), rows, settings, tmp_path / "run")
+    expected = weights(whole.encoder)
+    for step in range(kept + 1, whole.steps + 1):
+        shutil.rmtree(tmp_path / "run" / f"checkpoint-{step}")
+    shutil.rmtree(tmp_path / "run" / "last", ignore_errors=True)
+    resumed = train(str(tiny_encoder("bert")), rows, settings, tmp_path / "run", resume=True)
+    assert resumed.steps == whole.steps > kept
+    assert_same(weights(resumed.encoder), expected)
