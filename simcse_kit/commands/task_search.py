@@ -47,6 +47,13 @@ def retrieval(
     metrics: Annotated[
         str, typer.Option(help="Comma-separated: recall@K, mrr, mrr@K, ndcg@K.")
     ] = "recall@1,recall@5,recall@10,recall@100,mrr@10,ndcg@10",
+    ignore_identical_ids: Annotated[
+        bool,
+        typer.Option(
+            help="BEIR's rule: a query that stands in the corpus under its own id (with --pairs: as"
+            " a document) is no candidate for itself."
+        ),
+    ] = True,
     columns: ColumnOption = None,
     draws: Draws = 10_000,
     *,
@@ -87,7 +94,13 @@ def retrieval(
         from simcse_kit.evaluation.search import evaluate_retrieval
 
         return evaluate_retrieval(
-            encoder, task, metrics=listed(metrics), draws=draws, encode_kwargs=SHOWN, name=name
+            encoder,
+            task,
+            ignore_identical_ids=ignore_identical_ids,
+            metrics=listed(metrics),
+            draws=draws,
+            encode_kwargs=SHOWN,
+            name=name,
         )
 
     run_task(read, judge, model, options, draws=draws)

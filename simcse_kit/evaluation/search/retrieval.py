@@ -20,8 +20,9 @@ from simcse_kit.errors import InputError
 from simcse_kit.geometry import normalize
 
 # Equal texts get equal embeddings, but their cosines may differ by rounding errors of the matrix
-# product; anything this close is a tie.
-_TIE = 1e-6
+# product; anything this close is a tie. Cosines are taken in float64, since those of a narrow space
+# (1 ± 1e-5, say) differ by no more than float32 rounds.
+_TIE = 1e-12
 _METRIC = re.compile(r"(recall|mrr|ndcg)(?:@([1-9]\d*))?")
 
 
@@ -30,7 +31,8 @@ class Relevance:
     """J judgements: document `document[j]` answers query `query[j]` to the degree `grade[j]`.
 
     `query` and `document` are row numbers, int (J,), a pair of them once; a `grade` above 0 is
-    relevant, and any other as good as no judgement.
+    relevant, and any other as good as no judgement. A `document` of −1 is in no corpus: it belongs
+    to the query and is never found, as in trec_eval.
     """
 
     query: np.ndarray
@@ -63,7 +65,7 @@ def by_query(
     """Each metric ×100 of each query, by cosine.
 
     Ties count against the query: a relevant document stands behind every other that scores at
-    least as high (within 1e-6), and of tied relevant ones the lowest grade stands first. So a
+    least as high (within 1e-12), and of tied relevant ones the lowest grade stands first. So a
     collapsed space ranks everything last, and a document that is in the corpus twice is at best
     second.
 
@@ -85,7 +87,9 @@ def by_query(
             a query without a relevant document, a pair judged twice, an unknown metric.
     """
     measures = {name: _measure(name) for name in metrics}
-    queries, corpus = normalize(np.asarray(queries)), normalize(np.asarray(corpus))
+    queries, corpus = np.asarray(queries), np.asarray(corpus)
+    for rows in (queries, corpus):
+        normalize(rows)  # complains of what has no direction
     if queries.shape[1] != corpus.shape[1]:
         raise InputError(
             f"Queries have {queries.shape[1]} dimensions and the corpus {corpus.shape[1]}:"
@@ -102,6 +106,7 @@ def by_query(
 
 def _checked(relevant: Any, n_queries: int, n_documents: int) -> Relevance:
     """The relevant pairs alone (J,), in the order of the queries."""
+    fewest = -1 if isinstance(relevant, Relevance) else 0
     if not isinstance(relevant, Relevance):
         relevant = _one_each(np.asarray(relevant), n_queries)
     query, document = np.asarray(relevant.query), np.asarray(relevant.document)
@@ -118,7 +123,7 @@ def _checked(relevant: Any, n_queries: int, n_documents: int) -> Relevance:
     if outside.any():
         first = int(query[outside][0])
         raise InputError(f"Query {first} is judged, and there are {n_queries} queries, from 0.")
-    outside = (document < 0) | (document >= n_documents)
+    outside = (document < fewest) | (document >= n_documents)
     if outside.any():
         first = int(np.flatnonzero(outside)[0])
         raise InputError(
@@ -127,7 +132,8 @@ def _checked(relevant: Any, n_queries: int, n_documents: int) -> Relevance:
         )
     order = np.lexsort((document, query))
     query, document, grade = query[order], document[order], grade[order]
-    twice = np.flatnonzero((np.diff(query) == 0) & (np.diff(document) == 0))
+    equal = (np.diff(query) == 0) & (np.diff(document) == 0)
+    twice = np.flatnonzero(equal & (document[1:] >= 0))
     if len(twice):
         raise InputError(
             f"Document {document[twice[0]]} is judged twice for query {query[twice[0]]}: once will"
@@ -172,11 +178,12 @@ class _Ranked:
 def _ranked(
     queries: np.ndarray, corpus: np.ndarray, judged: Relevance, own: np.ndarray, block: int
 ) -> _Ranked:
-    scores = np.empty(len(judged.query), dtype=np.float32)
+    scores = np.empty(len(judged.query))
     for start in range(0, len(scores), block):
         some = slice(start, start + block)
-        pairs = queries[judged.query[some]], corpus[judged.document[some]]
+        pairs = _unit(queries[judged.query[some]]), _unit(corpus[judged.document[some]])
         scores[some] = np.einsum("jd,jd->j", *pairs)
+    scores[judged.document < 0] = -2.0  # below every cosine
 
     # By query and descending score. Runs of scores that lie within a tie of the next are one group:
     # all of it stands behind whatever ties with its lowest, its best document last.
@@ -189,7 +196,15 @@ def _ranked(
     first = np.flatnonzero(np.append(True, np.diff(query) > 0))
     place = np.arange(len(query)) - first[query]
     ahead = _others_ahead(queries, corpus, judged, own, (query, place, lowest - _TIE), block)
-    return _Ranked(query, grade, ahead + place + 1, first, place)
+    rank = np.where(scores < -1.5, np.inf, ahead + place + 1)
+    return _Ranked(query, grade, rank, first, place)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) at length 1 in float64."""
+    exact = rows.astype(np.float64)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact
 
 
 def _others_ahead(
@@ -213,8 +228,9 @@ def _others_ahead(
             part.start + np.flatnonzero(place[part] == p) for p in range(place[part].max() + 1)
         ]
         rows, documents = judged.query[part] - start, judged.document[part]
+        asked = _unit(queries[start : start + block])
         for left in range(0, len(corpus), block):
-            scores = queries[start : start + block] @ corpus[left : left + block].T
+            scores = asked @ _unit(corpus[left : left + block]).T
             here = (documents >= left) & (documents < left + block)
             scores[rows[here], documents[here] - left] = -np.inf
             same = own[start : start + block] - left

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +53,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class RetrievalTask:
-    """N queries, M documents, and the judgements by their rows; every query has a relevant one."""
+    """N queries, M documents, and the judgements by their rows.
+
+    Attributes:
+        itself: int (N,), the document that is the query itself, by its id (in a file of pairs by
+            its text), −1 for none: in ArguAna and Quora every query stands in the corpus.
+        missing: judgements of documents that are not in the corpus, `document` −1.
+    """
 
     name: str
     queries: list[str]
     corpus: list[str]
     relevance: Relevance
     source: str
+    itself: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    missing: int = 0
+
+    def __post_init__(self) -> None:
+        if not len(self.itself):
+            object.__setattr__(self, "itself", np.full(len(self.queries), -1))
 
 
 def load_beir(
@@ -94,9 +106,12 @@ def load_retrieval(
             be absent: no title, and every judgement a relevance of 1.
         name: of the task; the stem of the queries' file by default.
 
+    A judgement above 0 of a document that is missing stays, for it was to be found (`missing`).
+
     Raises:
         InputError: a file that cannot be read, a missing column or cell, an id twice in one file,
-            a pair judged twice, judgements of unknown ids, a query without a relevant document.
+            a pair judged twice, judgements of unknown queries, no judgement above 0 that can be
+            found.
     """
     our = named(columns, COLUMNS, _OPTIONAL)
     asked = _Texts.read(Path(queries), our["query.id"], [our["query.text"]])
@@ -110,6 +125,13 @@ def load_retrieval(
     if empty:
         logger.warning("%s: %d documents have no text, and are embedded as none", corpus, empty)
     relevant = _judgements(open_table(Path(relevance)), our, asked, searched)
+    missing = int((relevant.document < 0).sum())
+    if missing:
+        logger.warning(
+            "%s: %d of %d judgements are of documents that are not in %s: they count as not found,"
+            " as in pytrec_eval",
+            *(relevance, missing, len(relevant.document), corpus),
+        )
     judged = np.unique(relevant.query)
     if len(judged) < len(asked.texts):
         left_out = len(asked.texts) - len(judged)
@@ -122,6 +144,8 @@ def load_retrieval(
             np.searchsorted(judged, relevant.query), relevant.document, relevant.grade
         ),
         source=str(relevance),
+        itself=_own_documents(asked, searched, relevant)[judged],
+        missing=missing,
     )
     logger.info(
         "%s: %d queries, %d documents, %d judgements",
@@ -155,13 +179,19 @@ def load_question_answers(
                     f"{table.where(row)}: the {side} is empty; remove the row or write it"
                 )
         sides.append(cells)
-    queries, documents = (distinct(side) for side in sides)
+    documents = distinct(sides[1])
     if len(documents) < 2:
         raise InputError(
             f"{path}: every row has the same document, {sides[1][0]!r:.60}: there is nothing to"
             " find; check the column"
         )
-    both = zip(*sides, strict=True)
+    both = [(q, d) for q, d in zip(*sides, strict=True) if q != d]
+    if len(both) < len(sides[0]):
+        alike = len(sides[0]) - len(both)
+        logger.warning("%s: %d rows have one text on both sides, and judge nothing", path, alike)
+    if not both:
+        raise InputError(f"{path}: query and document are equal in every row; check the columns")
+    queries = distinct(query for query, _ in both)
     pairs = np.array(list(dict.fromkeys((queries[q], documents[d]) for q, d in both)))
     task = RetrievalTask(
         name=task_name(path),
@@ -169,6 +199,7 @@ def load_question_answers(
         corpus=list(documents),
         relevance=Relevance(pairs[:, 0], pairs[:, 1], np.ones(len(pairs))),
         source=str(path),
+        itself=np.array([documents.get(text, -1) for text in queries], dtype=np.int64),
     )
     logger.info(
         "%s: %d rows are %d queries, %d documents, %d judgements",
@@ -221,6 +252,21 @@ class _Texts:
         raise InputError(f"{where}: judges {name!r}, which is no id in {self.table.source}")
 
 
+def _own_documents(asked: _Texts, searched: _Texts, relevant: Relevance) -> np.ndarray:
+    """The document under each query's own id (N,), −1 for none.
+
+    Files that number their queries and their documents have equal ids of different things: an own
+    id that is judged relevant is the query itself only if it has the query's text.
+    """
+    own = np.array([searched.row.get(name, -1) for name in asked.row], dtype=np.int64)
+    answers = (own[relevant.query] == relevant.document) & (relevant.document >= 0)
+    answers &= relevant.grade > 0
+    for query in relevant.query[answers].tolist():
+        if not searched.texts[own[query]].endswith(asked.texts[query]):
+            own[query] = -1
+    return own
+
+
 # ---- judgements ---------------------------------------------------------------------------------
 
 
@@ -232,24 +278,22 @@ def _judgements(
     document_ids = id_cells(table, our["relevance.corpus"])
     query = np.empty(len(query_ids), dtype=np.int64)
     document = np.empty_like(query)
-    seen: dict[tuple[int, int], int] = {}
+    seen: dict[tuple[int, str], int] = {}
     for row, (asks, answers) in enumerate(zip(query_ids, document_ids, strict=True)):
         where = table.where(row)
-        pair = asked.find(asks, where), searched.find(answers, where)
-        if seen.setdefault(pair, row) != row:
+        pair = asked.find(asks, where), searched.row.get(answers, -1)
+        if seen.setdefault((pair[0], answers), row) != row:
             raise InputError(
                 f"{where}: judges {answers!r} for the query {asks!r}, as"
-                f" {table.where(seen[pair])} does; keep one of the two"
+                f" {table.where(seen[pair[0], answers])} does; keep one of the two"
             )
         query[row], document[row] = pair
     grade = _grades(table, our["relevance.grade"], len(query))
-    relevant = set(query[grade > 0].tolist())
-    for row, asked_row in enumerate(query.tolist()):
-        if asked_row not in relevant:
-            raise InputError(
-                f"{table.where(row)}: the query {query_ids[row]!r} has no relevant document, all"
-                " its judgements are 0; remove them, or judge one above 0"
-            )
+    if not ((grade > 0) & (document >= 0)).any():
+        raise InputError(
+            f"{table.source}: no judgement above 0 is of a document in {searched.table.source}:"
+            " there is nothing to find; check both files' ids"
+        )
     return Relevance(query, document, grade)
 
 

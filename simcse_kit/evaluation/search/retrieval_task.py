@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.search.retrieval import by_query
+from simcse_kit.evaluation.search.retrieval import Relevance, by_query
 from simcse_kit.evaluation.search.retrieval_data import RetrievalTask
 from simcse_kit.evaluation.statistics import mean_estimates
 from simcse_kit.evaluation.task_result import Figure, TaskResult, means
@@ -23,6 +23,7 @@ def evaluate_retrieval(
     model: Encoder,
     task: RetrievalTask,
     *,
+    ignore_identical_ids: bool = True,
     metrics: Sequence[str] = METRICS,
     draws: int = 10_000,
     seed: int = 0,
@@ -35,6 +36,8 @@ def evaluate_retrieval(
     it has one ("query"; "document", "passage" or "corpus", as in sentence-transformers).
 
     Args:
+        ignore_identical_ids: BEIR's rule: the document that is the query itself (`task.itself`) is
+            no candidate, as it would be found first; judged relevant, it counts as not found.
         metrics: see `retrieval.by_query`.
         draws, seed: of the bootstrap over queries.
         encode_kwargs: passed on to `model.encode`.
@@ -45,11 +48,12 @@ def evaluate_retrieval(
     """
     query_prompt = _prompt(model, _QUERY_PROMPTS)
     document_prompt = _prompt(model, _DOCUMENT_PROMPTS)
-    values = by_query(
+    values = _by_query(
         _embed(model, task.queries, encode_kwargs, query_prompt),
         _embed(model, task.corpus, encode_kwargs, document_prompt),
-        task.relevance,
-        metrics=metrics,
+        task,
+        metrics,
+        ignore_identical_ids,
     )
     estimates = mean_estimates(values, draws=draws, seed=seed)
     n, m, j = len(task.queries), len(task.corpus), int((task.relevance.grade > 0).sum())
@@ -63,15 +67,73 @@ def evaluate_retrieval(
             "queries": n,
             "documents": m,
             "relevant": j,
+            "ignore_identical_ids": ignore_identical_ids,
+            "queries_in_corpus": int((task.itself >= 0).sum()),
+            "judged_documents_missing": task.missing,
+            "queries_without_relevant": n - len(_answerable(task)),
             "query_prompt": query_prompt,
             "document_prompt": document_prompt,
             "interval": f"percentile bootstrap over queries, {draws} draws, seed {seed}",
             "source": task.source,
         }
         | model_settings(model, encode_kwargs),
-        summary=f"means ×100 over {n:,} queries in {m:,} documents, by cosine.",
+        summary=" ".join(
+            [
+                f"means ×100 over {n:,} queries in {m:,} documents, by cosine.",
+                *_remarks(task, ignore_identical_ids),
+            ]
+        ),
         tested=means(values),
     )
+
+
+def _by_query(
+    queries: np.ndarray,
+    corpus: np.ndarray,
+    task: RetrievalTask,
+    metrics: Sequence[str],
+    ignore_identical_ids: bool,
+) -> dict[str, np.ndarray]:
+    """Each metric ×100 of each query (N,): 0 where nothing is relevant, as in pytrec_eval."""
+    asked = _answerable(task)
+    found, itself = task.relevance, None
+    kept = found.grade > 0
+    query, document, grade = found.query[kept], found.document[kept], found.grade[kept]
+    if ignore_identical_ids:
+        document = np.where(document == task.itself[query], -1, document)
+        itself = task.itself[asked]
+    judged = Relevance(np.searchsorted(asked, query), document, grade)
+    values = by_query(queries[asked], corpus, judged, metrics=metrics, itself=itself)
+    whole = {name: np.zeros(len(queries)) for name in values}
+    for name, each in values.items():
+        whole[name][asked] = each
+    return whole
+
+
+def _answerable(task: RetrievalTask) -> np.ndarray:
+    """The queries with a judgement above 0."""
+    return np.unique(task.relevance.query[task.relevance.grade > 0])
+
+
+def _remarks(task: RetrievalTask, ignore_identical_ids: bool) -> list[str]:
+    """What a reader of the figures has to know of the judgements, a sentence each."""
+    said = []
+    itself, n = int((task.itself >= 0).sum()), len(task.queries)
+    if itself:
+        rule = (
+            "is no candidate for itself (BEIR's rule)"
+            if ignore_identical_ids
+            else "is a candidate for itself, against BEIR's rule"
+        )
+        said.append(f"{itself:,} of the queries stand in the corpus; such a query {rule}.")
+    if task.missing:
+        said.append(
+            f"{task.missing:,} judgement(s) of documents that are not in the corpus count as not"
+            " found."
+        )
+    if nothing := n - len(_answerable(task)):
+        said.append(f"{nothing:,} of the queries have no relevant document and count 0.")
+    return said
 
 
 def _prompt(model: Any, names: Sequence[str]) -> str | None:

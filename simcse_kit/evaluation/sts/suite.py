@@ -57,9 +57,9 @@ Aggregation = Literal["all", "mean", "wmean"]
 # Highest gold scores of two subsets that differ by this factor are of two scales. Those of STS12–16
 # go from 4 to 5; a scale of 0 to 1, or to 100, among scales of 0 to 5 differs by 5 or 20.
 _OTHER_SCALE = 4
-# Cosines that all lie this close together differ by rounding only, and ranks of rounding errors
-# would pass for a score.
-_CONSTANT = 1e-6
+# Embeddings that are equal but for a few float32 roundings have cosines this close together, and
+# ranks of rounding errors would pass for a score. (A cosine falls with the square of a difference.)
+_CONSTANT = 1e-9
 
 
 @dataclass(frozen=True)

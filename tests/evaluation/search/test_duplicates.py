@@ -143,3 +143,33 @@ def test_a_model_on_a_task() -> None:
     assert interval is not None
     assert interval.low < expected.ap < interval.high
     assert result.to_json() == evaluate_duplicates(model, task, draws=300).to_json()
+
+
+class Cone:
+    """All texts lie within about 1e-4 of one direction: cosines from 1 − 1e-7 to 1."""
+
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        rows = [np.random.default_rng(list(text.encode())).normal(size=16) for text in texts]
+        return (1.0 + 1e-4 * np.array(rows)).astype(np.float32)
+
+
+def test_a_narrow_space_is_judged_as_scikit_learn_and_scipy_do() -> None:
+    from scipy.stats import spearmanr
+
+    from simcse_kit.evaluation.sts.graded import evaluate_graded
+
+    rng = np.random.default_rng(0)
+    first = [f"text {number}" for number in range(120)]
+    second = [f"text {number}" for number in rng.permutation(120)]
+    second[:6] = first[:6]  # equal texts are ties
+    labels = (rng.random(120) < 0.4).astype(float)
+    sides = [Cone().encode(side).astype(float) for side in (first, second)]
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
+    cosines = -((unit[0] - unit[1]) ** 2).sum(axis=1)
+    assert 1e-9 < np.ptp(cosines) < 1e-6
+    task = PairTask("cone", first, second, labels, {}, "file", "memory")
+    found = evaluate_duplicates(Cone(), task, draws=200)
+    expected = 100 * average_precision_score(labels, cosines)
+    assert found.figures["ap"].value == pytest.approx(expected, abs=1e-9)
+    graded = evaluate_graded(Cone(), [task], draws=200).figures["cone"].value
+    assert graded == pytest.approx(100 * spearmanr(cosines, labels).statistic, abs=1e-9)

@@ -188,12 +188,17 @@ def test_ndcg_is_sklearns() -> None:
         assert result[f"ndcg@{k}"] == pytest.approx(expected)
 
 
-def test_all_figures_are_trec_evals() -> None:
+@pytest.mark.parametrize("cone", [0.0, 100.0, 1000.0, 10_000.0])
+def test_all_figures_are_trec_evals_in_narrow_spaces_too(cone: float) -> None:
+    """At 10,000 all cosines lie between 1 and 1 − 2e-7, and differ by less than float32 tells."""
     pytrec_eval = pytest.importorskip("pytrec_eval")
     judged = judgements(30, 80)
-    queries, corpus = spaces(30, 80, judged)
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, corpus)]
-    cosines = (unit[0] @ unit[1].T).astype(float)
+    queries, corpus = (side + np.float32(cone) for side in spaces(30, 80, judged))
+    exact = [x.astype(float) for x in (queries, corpus)]
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in exact]
+    cosines = unit[0] @ unit[1].T
+    # trec_eval holds scores in float32, so it is given their order.
+    cosines = cosines.argsort(axis=1).argsort(axis=1)
     qrels: dict[str, dict[str, int]] = {}
     for q, d, g in zip(judged.query, judged.document, judged.grade, strict=True):
         qrels.setdefault(str(q), {})[str(d)] = int(g)

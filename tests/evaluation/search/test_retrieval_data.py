@@ -133,15 +133,10 @@ def test_documents_without_text_are_kept_and_counted(
         ),
         (
             "qrels/test.tsv",
-            "\n".join([*QRELS, "q1\td9\t1"]),
-            "test.tsv:6: judges 'd9'.*corpus.json",
+            "\n".join([QRELS[0], "q1\td9\t1", "q2\td1\t0"]),
+            "test.tsv: no judgement above 0 is of a document in .*corpus.json",
         ),
         ("qrels/test.tsv", "\n".join([*QRELS, "q1\td1\t1"]), "test.tsv:6: judges 'd1'.*tsv:3 does"),
-        (
-            "qrels/test.tsv",
-            "\n".join([*QRELS, "q3\td1\t0"]),
-            "test.tsv:6: the query 'q3' has no rel",
-        ),
         ("qrels/test.tsv", "\n".join([*QRELS, "q3\td1\tyes"]), "test.tsv:6: score is 'yes'"),
         ("qrels/test.tsv", "\n".join([*QRELS, "q3\td1\tnan"]), "test.tsv:6: score is 'nan'"),
         (
@@ -241,3 +236,117 @@ def test_each_side_is_embedded_with_its_own_prompt_and_each_text_once(beir: Path
     assert searched["prompt_name"] == "passage"
     assert result.protocol["documents"] == 4
     assert result.protocol["document_prompt"] == "passage"
+
+
+# ---- queries in the corpus, documents that are not ----------------------------------------------
+
+KINDS = {"recall@1": "recall_1", "recall@10": "recall_10", "mrr": "recip_rank",
+         "ndcg@10": "ndcg_cut_10"}  # fmt: skip
+
+
+def write_beir(folder: Path, corpus: list[Any], queries: list[Any], qrels: list[str]) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(lines(corpus))
+    (folder / "queries.jsonl").write_text(lines(queries))
+    header = "query-id\tcorpus-id\tscore"
+    (folder / "qrels" / "test.tsv").write_text("\n".join([header, *qrels]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> Path:
+    """As ArguAna: every query is a document; some judgements are of none, one query's are 0."""
+    rng = np.random.default_rng(2)
+    texts = [
+        "".join(rng.choice(list("abcdefghij"), size=size)) for size in rng.integers(90, 300, 40)
+    ]
+    corpus = [{"_id": f"d{n}", "title": "", "text": text} for n, text in enumerate(texts)]
+    queries = [{"_id": f"d{n}", "text": texts[n]} for n in range(20)]
+    others = {n: rng.choice(40, 3, replace=False) for n in range(18)}
+    qrels = [f"d{n}\td{d}\t{rng.integers(1, 3)}" for n in others for d in others[n] if d != n]
+    qrels += ["d0\tgone\t2", "d3\tlost\t1", "d18\td2\t0", "d19\tlost\t1"]
+    return write_beir(tmp_path / "arguments", corpus, queries, qrels)
+
+
+def trec_evals(folder: Path, *, drop_itself: bool) -> dict[str, float]:
+    """The means that BEIR prints: pytrec_eval on the run without identical ids."""
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    rows = {name: [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
+            for name in ("queries", "corpus")}  # fmt: skip
+    model = Letters()
+    unit = {}
+    for name, found in rows.items():
+        vectors = model.encode([row["text"] for row in found])
+        unit[name] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    qrels: dict[str, dict[str, int]] = {}
+    for line in (folder / "qrels" / "test.tsv").read_text().splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        qrels.setdefault(query, {})[document] = int(grade)
+    run = {
+        query["_id"]: {
+            document["_id"]: float(cosine)
+            for document, cosine in zip(rows["corpus"], cosines, strict=True)
+            if not (drop_itself and document["_id"] == query["_id"])
+        }
+        for query, cosines in zip(rows["queries"], unit["queries"] @ unit["corpus"].T, strict=True)
+    }
+    measures = {"recall.1,10", "ndcg_cut.10", "recip_rank"}
+    found = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run).values()
+    return {
+        ours: 100 * float(np.mean([one[theirs] for one in found])) for ours, theirs in KINDS.items()
+    }
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_queries_that_stand_in_the_corpus_are_judged_as_in_beir(
+    arguments: Path, ignored: bool
+) -> None:
+    result = evaluate_retrieval(
+        Letters(),
+        load_beir(arguments),
+        metrics=list(KINDS),
+        draws=200,
+        ignore_identical_ids=ignored,
+    )
+    figures = {name: figure.value for name, figure in result.figures.items()}
+    assert figures == pytest.approx(trec_evals(arguments, drop_itself=ignored))
+    said = "20 of the queries stand in the corpus; such a query is " + (
+        "no candidate for itself (BEIR's rule)" if ignored else "a candidate for itself, against"
+    )
+    assert said in result.summary
+    assert result.protocol["ignore_identical_ids"] is ignored
+    assert "3 judgement(s) of documents that are not in the corpus count as not" in result.summary
+    assert "1 of the queries have no relevant document and count 0" in result.summary
+    if not ignored:
+        assert figures["recall@1"] == 0.0  # each finds itself first
+
+
+def test_ids_that_number_two_kinds_of_things_hide_no_answer(tmp_path: Path) -> None:
+    """Question 3 and answer 3 are not one thing, though both are called 3."""
+    answers = [{"_id": n, "text": letter * 5} for n, letter in enumerate("abcdef")]
+    questions = [{"_id": n, "text": letter} for n, letter in enumerate("abcdef")]
+    for row in answers:
+        row["text"] += "!"
+    qrels = [f"{n}\t{n}\t1" for n in range(6)]
+    task = load_beir(write_beir(tmp_path / "faq", answers, questions, qrels))
+    assert task.itself.tolist() == [-1] * 6
+    assert evaluate_retrieval(Letters(), task, draws=200).figures["recall@1"].value == 100.0
+    for row, question in zip(answers, questions, strict=True):
+        row["text"] = question["text"]  # now they are, and each would find itself
+    task = load_beir(write_beir(tmp_path / "same", answers, questions, qrels))
+    assert task.itself.tolist() == list(range(6))
+    assert evaluate_retrieval(Letters(), task, draws=200).figures["recall@1"].value == 0.0
+
+
+def test_a_question_that_is_an_answer_elsewhere_does_not_find_itself(tmp_path: Path) -> None:
+    path = tmp_path / "duplicates.csv"
+    rows = [("aabc", "aabcd"), ("aabcd", "aabc"), ("ghi", "gghi"), ("gghi", "ghi"), ("jj", "jj")]
+    path.write_text("query,document\n" + "".join(f"{q},{d}\n" for q, d in rows))
+    task = load_question_answers(path)
+    assert task.queries == ["aabc", "aabcd", "ghi", "gghi"]  # the last row judges nothing
+    assert [task.corpus[row] for row in task.itself] == task.queries
+    metrics, model = ["recall@1"], Letters()
+    found = evaluate_retrieval(model, task, metrics=metrics, draws=200)
+    assert found.figures["recall@1"].value == 100.0
+    kept = evaluate_retrieval(model, task, metrics=metrics, draws=200, ignore_identical_ids=False)
+    assert kept.figures["recall@1"].value == 0.0
