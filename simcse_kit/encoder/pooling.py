@@ -32,12 +32,18 @@ LAYER_PAIRS = {"first_last_mean": (1, -1), "top2_mean": (-2, -1)}
 _FIRST_TOKEN = ("cls", "cls_before_pooler")
 
 
+# each takes states (count, width, hidden) and which of them are pooled (count, width), None where
+# all are, and gives (count, hidden)
+
+
+def _first(states: Tensor, inside: Tensor | None) -> Tensor:
+    return states[:, 0] if inside is None else _at(states, inside.int().argmax(1))
+
+
 def _last(states: Tensor, inside: Tensor | None) -> Tensor:
     if inside is None:
         return states[:, -1]
-    import torch
-
-    return states[torch.arange(len(states), device=states.device), inside.sum(1) - 1]
+    return _at(states, (inside * _numbers(inside)).amax(1)) * inside.any(1, keepdim=True)
 
 
 def _max(states: Tensor, inside: Tensor | None) -> Tensor:
@@ -49,34 +55,81 @@ def _max(states: Tensor, inside: Tensor | None) -> Tensor:
 def _mean(states: Tensor, inside: Tensor | None) -> Tensor:
     if inside is None:
         return states.float().mean(1)
-    return (states.float() * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
+    return (states.float() * inside[..., None]).sum(1) / _count(inside)
 
 
-# each of the others takes states (count, width, hidden) and which of them are tokens (count,
-# width), None where all are, and gives (count, hidden)
+def _mean_by_root(states: Tensor, inside: Tensor | None) -> Tensor:
+    if inside is None:
+        return states.float().sum(1) / math.sqrt(states.shape[1])
+    return (states.float() * inside[..., None]).sum(1) / _count(inside).sqrt()
+
+
+def _weighted_mean(states: Tensor, inside: Tensor | None) -> Tensor:
+    weights = (_numbers(states) + 1).float()
+    if inside is not None:
+        weights = weights * inside
+    weights = weights.expand(states.shape[:2])[..., None]
+    return (states.float() * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    import torch
+
+    return states[torch.arange(len(states), device=states.device), places]
+
+
+def _numbers(tokens: Tensor) -> Tensor:
+    import torch
+
+    return torch.arange(tokens.shape[1], device=tokens.device)
+
+
+def _count(inside: Tensor) -> Tensor:
+    return inside.sum(1, keepdim=True).clamp(min=1e-9)
+
+
 _OVER_TOKENS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "cls": _first,
+    "cls_before_pooler": _first,
     "last_token": _last,
     "max": _max,
     "mean": _mean,
     "first_last_mean": _mean,
     "top2_mean": _mean,
+    # that only folders of sentence-transformers name
+    "mean_sqrt_len_tokens": _mean_by_root,
+    "weightedmean": _weighted_mean,
 }
 
 
 def check_pooling(name: str) -> str:
-    """The name itself, or `InputError` naming the known ones."""
-    if name not in POOLINGS:
+    """The name itself, or `InputError` naming the known ones.
+
+    A folder of sentence-transformers may name several, joined by ``+``: their vectors end to end.
+    """
+    modes = name.split("+")
+    known = all(mode in _OVER_TOKENS for mode in modes)
+    if not known or (len(modes) > 1 and any(mode in LAYER_PAIRS for mode in modes)):
         raise InputError(f"unknown pooling {name!r}; choose one of {', '.join(POOLINGS)}")
     return name
 
 
-def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
-    """Embeddings float32 ``(sequences, hidden)`` of a packed batch, in the caller's order."""
+def pooled_width(pooling: str, backbone: PreTrainedModel) -> int:
+    """Length of a pooled vector."""
+    return int(backbone.config.hidden_size) * len(pooling.split("+"))
+
+
+def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str, skip: int = 0) -> Tensor:
+    """Embeddings float32 ``(sequences, width)`` of a packed batch, in the caller's order.
+
+    Args:
+        skip: first tokens of each sequence that are left out: those of a prompt.
+    """
     import torch
 
     from simcse_kit.compute import first_token_states, hidden_states
 
-    if pooling in _FIRST_TOKEN:
+    if pooling in _FIRST_TOKEN and not skip:
         return first_token_states(backbone, batch).float()[batch.order]
     layers = hidden_states(backbone, batch, all_layers=pooling in LAYER_PAIRS)
     if pooling in LAYER_PAIRS:
@@ -84,9 +137,19 @@ def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str) -> Tensor:
         states = (layers[first].float() + layers[second].float()) / 2
     else:
         states = layers[-1]
-    over_tokens = _OVER_TOKENS[pooling]
+    blocks: list[tuple[Tensor, Tensor | None]]
     if batch.layout is not None:
-        pooled = over_tokens(batch.layout.block(states), batch.layout.inside)
+        blocks = [(batch.layout.block(states), batch.layout.inside)]
     else:
-        pooled = torch.cat([over_tokens(group, None) for group in batch.by_length(states)])
-    return pooled.float()[batch.order]
+        blocks = [(group, None) for group in batch.by_length(states)]
+    if skip:
+        blocks = [(block, _beyond(block, inside, skip)) for block, inside in blocks]
+    modes = [_OVER_TOKENS[mode] for mode in pooling.split("+")]
+    pooled = [torch.cat([mode(*block).float() for mode in modes], dim=1) for block in blocks]
+    return torch.cat(pooled)[batch.order]
+
+
+def _beyond(block: Tensor, inside: Tensor | None, skip: int) -> Tensor:
+    """Which tokens ``(count, width)`` are pooled where the first ones are left out."""
+    after = (_numbers(block) >= skip).expand(block.shape[:2])
+    return after if inside is None else inside & after
