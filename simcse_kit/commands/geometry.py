@@ -31,8 +31,12 @@ def geometry(
     task: Annotated[str | None, typer.Option(help="The STS task. Default: STSB.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Layer by layer.")] = False,
     threshold: Annotated[
-        float, typer.Option(help="Alignment is over pairs with gold above it.")
-    ] = 4.0,
+        float | None,
+        typer.Option(
+            help="Alignment is over pairs with gold above it. Default: four fifths of the scale,"
+            " 4 of 0 to 5."
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Of the effective negatives.")] = 0.05,
     draws: Annotated[int, typer.Option(min=100, help="Resamples for the intervals.")] = 1000,
     *,

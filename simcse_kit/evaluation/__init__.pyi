@@ -9,7 +9,6 @@ from .mteb import check_tasks as check_tasks
 from .mteb import mteb_task as mteb_task
 from .mteb import write_mteb as write_mteb
 from .plots import alignment_uniformity_plane as alignment_uniformity_plane
-from .plots import band_edges as band_edges
 from .plots import best_step as best_step
 from .plots import cosine_densities as cosine_densities
 from .plots import place_labels as place_labels

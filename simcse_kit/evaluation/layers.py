@@ -21,7 +21,14 @@ class _EveryLayer(SentenceEncoder):
     path does the batching, precision and prompts."""
 
     def __init__(self, encoder: SentenceEncoder) -> None:
-        parts = replace(encoder.parts(), pooling="mean", head=None, normalize=False)
+        parts = replace(
+            encoder.parts(),
+            pooling="mean",
+            head=None,
+            normalize=False,
+            truncate_dim=None,
+            include_prompt=True,
+        )
         super().__init__(parts, name=encoder.name, precision=encoder.precision)
         self.train(encoder.training)
 
@@ -33,7 +40,7 @@ class _EveryLayer(SentenceEncoder):
     def dimension(self) -> int:
         return self.layers * super().dimension
 
-    def forward(self, batch: PackedBatch) -> Tensor:
+    def forward(self, batch: PackedBatch, skip: int = 0) -> Tensor:
         pooled = []
         for states in hidden_states(self.backbone, batch, all_layers=True):
             groups = batch.by_length(states)

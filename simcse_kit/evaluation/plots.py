@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.geometry import ALIGNMENT_MAY_RISE
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE, band_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,6 +174,8 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
         )
     if not (np.isfinite(cosines).all() and np.isfinite(gold).all()):
         raise InputError("Densities need finite cosines and gold scores.")
+    if np.ptp(gold) == 0:
+        raise InputError(f"Every gold score is {gold[0]:g}: there are no bands to compare.")
     edges = band_edges(gold)
     figure = _figure(7.2, 4.6)
     axis = figure.subplots()
@@ -293,20 +295,6 @@ def _area(box: Sequence[float]) -> float:
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return _area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
-
-
-def band_edges(gold: np.ndarray) -> np.ndarray:
-    """Edges of the bands of gold scores (N,): five equal ones, whole numbers for STS's scales.
-
-    Raises InputError where all scores are the same.
-    """
-    low, high = gold.min(), gold.max()
-    if low == high:
-        raise InputError(f"Every gold score is {low:g}: there are no bands to compare.")
-    if low >= 0 and 1 < high <= 5:
-        # STS rates from 0 to 5 and SICK from 1 to 5: whole numbers read best.
-        return np.arange(np.floor(low) if low >= 1 else 0, 6)
-    return np.linspace(low, high, 6).round(3)
 
 
 def _ridge(axis: Axes, band: int, values: np.ndarray, grid: np.ndarray, colour: Any) -> None:

@@ -13,7 +13,15 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.evaluation.tables import Cell, Cells
-from simcse_kit.geometry import ALIGNMENT_MAY_RISE, FIGURES, Figure, Reference, Space
+from simcse_kit.geometry import (
+    ALIGNMENT_MAY_RISE,
+    FIGURES,
+    Figure,
+    Reference,
+    Space,
+    close_pairs,
+    scale_of,
+)
 
 _BATCH, _NEIGHBOURS = 64, 10  # of effective negatives and of hubness, where there are sentences
 
@@ -34,7 +42,7 @@ class Sentences:
     gold: np.ndarray | None
     source: str
 
-    def options(self, *, threshold: float = 4.0) -> dict[str, Any]:
+    def options(self, *, threshold: float | None = None) -> dict[str, Any]:
         """What `geometry.measure_space` takes of them; a sentence's length is in words."""
         n = len(self.texts)
         options: dict[str, Any] = {
@@ -114,8 +122,9 @@ def space_notes(
         f"Effective negatives at temperature {s['temperature']:g} in batches of {s['batch']};"
         f" hubness over {s['k']} neighbours; lengths in words.",
     ]
-    if s["threshold"] is not None:
-        notes.append(f"Alignment is over the pairs with gold > {s['threshold']:g}.")
+    if s["threshold"] is not None and sentences.gold is not None:
+        close = close_pairs(s["threshold"], scale_of(sentences.gold))
+        notes.append(f"Alignment is over the pairs with {close}.")
     notes += [f"{reference.name}: {reference.source}" for reference in beside]
     return [*notes, *alignment_notes(space)]
 

@@ -32,6 +32,10 @@ from .references import uniformity_of_even_sphere as uniformity_of_even_sphere
 from .rows import finite_rows as finite_rows
 from .rows import normalize as normalize
 from .rows import whole_number as whole_number
+from .scales import band_edges as band_edges
+from .scales import close_above as close_above
+from .scales import close_pairs as close_pairs
+from .scales import scale_of as scale_of
 from .spectrum import effective_rank as effective_rank
 from .spectrum import feature_spread as feature_spread
 from .spectrum import isoscore as isoscore

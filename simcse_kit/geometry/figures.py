@@ -31,6 +31,7 @@ from simcse_kit.geometry.pairs import (
     uniformity_with_influence,
 )
 from simcse_kit.geometry.rows import unit_rows, whole_number
+from simcse_kit.geometry.scales import close_above
 from simcse_kit.geometry.spectrum import feature_spread, spectral_figures
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def measure_space(
     *,
     pairs: Any = None,
     gold: Any = None,
-    threshold: float = 4.0,
+    threshold: float | None = None,
     lengths: Any = None,
     t: float = 2.0,
     temperature: float = 0.05,
@@ -223,7 +224,8 @@ def measure_space(
         embeddings: (N, D), one row a distinct sentence, N > k and N ≥ `batch`.
         pairs: int (P, 2), the rows of sentences that mean the same; without it there is no
             alignment.
-        gold: (P,) scores; alignment is over the pairs strictly above `threshold` only.
+        gold: (P,) scores; alignment is over the pairs strictly above `threshold` only, by default
+            four fifths of the scale (`scales.close_above`): 4 where it goes to 5.
         lengths: (N,) positive lengths in any unit; without it there is no length bias.
         t: scale of uniformity.
         temperature, batch: of effective negatives.
@@ -242,6 +244,8 @@ def measure_space(
     resampling = _Resampling(draws, level, seed)
     found: dict[str, tuple[float, tuple[float, float] | None, int, str]] = {}
 
+    if gold is not None and threshold is None:
+        threshold = close_above(_scores(gold, len(np.atleast_1d(gold))))
     distances = _distances(unit, pairs, gold, threshold)
     if distances is not None:
         interval = resampling.of_mean(distances) if len(distances) > 1 else None
@@ -343,7 +347,7 @@ def _hubs(
     }
 
 
-def _distances(unit: Tensor, pairs: Any, gold: Any, threshold: float) -> np.ndarray | None:
+def _distances(unit: Tensor, pairs: Any, gold: Any, threshold: float | None) -> np.ndarray | None:
     """Squared distance of the pairs alignment is over, (P,); None where there are no pairs."""
     if pairs is None:
         if gold is not None:
@@ -362,24 +366,29 @@ def _distances(unit: Tensor, pairs: Any, gold: Any, threshold: float) -> np.ndar
             f"Pair {pair} names the rows {rows[pair].tolist()}, and there are {len(unit)}"
             " embeddings."
         )
-    if gold is not None:
-        rows = rows[_above(gold, threshold, len(rows))]
+    if gold is not None and threshold is not None:
+        rows = rows[_above(_scores(gold, len(rows)), threshold)]
     if not len(rows):
         raise InputError("There is no pair, so alignment is over nothing: leave pairs out.")
     return pair_distances(unit[rows[:, 0]], unit[rows[:, 1]]).cpu().numpy()
 
 
-def _above(gold: Any, threshold: float, pairs: int) -> np.ndarray:
+def _scores(gold: Any, pairs: int) -> np.ndarray:
     scores = np.asarray(gold, dtype=np.float64)
     if scores.shape != (pairs,) or not np.isfinite(scores).all():
         raise InputError(
             f"gold must hold one finite score for each of the {pairs} pairs; it has the shape"
             f" {scores.shape}."
         )
+    return scores
+
+
+def _above(scores: np.ndarray, threshold: float) -> np.ndarray:
     if not (scores > threshold).any():
         raise InputError(
             f"No pair has a gold score above {threshold:g} (the highest is"
             f" {scores.max(initial=-math.inf):g}), so alignment is over nothing: lower the"
             " threshold."
         )
-    return scores > threshold
+    above: np.ndarray = scores > threshold
+    return above

@@ -239,7 +239,7 @@ def _references(models: Sequence[ModelReport]) -> tuple[Reference, ...]:
 
 
 def _bands(result: STSResult, tasks: Sequence[PairTask]) -> Bands:
-    from simcse_kit.evaluation import band_edges
+    from simcse_kit.geometry import band_edges
 
     task = _geometry_task(result, tasks)
     cosines, edges = result.cosines[task.name], band_edges(task.gold)

@@ -34,7 +34,7 @@ from simcse_kit.evaluation.sts.tasks import (
     load_stsb,
     load_tasks,
 )
-from simcse_kit.geometry import alignment, uniformity
+from simcse_kit.geometry import alignment, close_above, scale_of, uniformity
 
 __all__ = [
     "PUBLISHED",
@@ -82,8 +82,9 @@ class TaskScore(Score):
 class Geometry:
     """Alignment of the close pairs and uniformity of the sentences of one task.
 
-    `pairs` is the number of pairs with gold > `threshold`, `sentences` that of distinct
-    sentences. Values for another split, threshold or number of sentences are not comparable.
+    `pairs` is the number of pairs with gold > `threshold` on the scale of its scores, `sentences`
+    that of distinct sentences. Values for another split, threshold or number of sentences are not
+    comparable.
     """
 
     alignment: float
@@ -93,6 +94,7 @@ class Geometry:
     threshold: float
     pairs: int
     sentences: int
+    scale: tuple[float, float] = (0.0, 5.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def evaluate(
     *,
     aggregation: Aggregation = "all",
     geometry: PairTask | None = None,
-    alignment_threshold: float = 4.0,
+    alignment_threshold: float | None = None,
     encode_kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> STSResult:
@@ -142,7 +144,8 @@ def evaluate(
             under all three. "mean" and "wmean" need data with subset labels.
         geometry: the task alignment and uniformity are measured on. None: STS-B test where it
             is among `tasks`, else the first task that has a pair above the threshold.
-        alignment_threshold: alignment is over pairs with gold strictly above it.
+        alignment_threshold: alignment is over pairs with gold strictly above it; by default four
+            fifths of the scale (`geometry.close_above`), 4 where it goes to 5.
         encode_kwargs: passed on to `model.encode`.
         name: what to call the model in the result; its own `name` by default.
 
@@ -204,12 +207,13 @@ def _check_scales(task: PairTask) -> None:
         )
 
 
-def _geometry_task(tasks: Sequence[PairTask], threshold: float) -> PairTask | None:
+def _geometry_task(tasks: Sequence[PairTask], threshold: float | None) -> PairTask | None:
     stsb_first = sorted(tasks, key=lambda task: task.name != "STSB")
     for task in stsb_first:
-        if (task.gold > threshold).any():
+        if (task.gold > (close_above(task.gold) if threshold is None else threshold)).any():
             return task
-    logger.warning("no pair has a gold score above %g: geometry is not measured", threshold)
+    above = "four fifths of its scale" if threshold is None else f"{threshold:g}"
+    logger.warning("no pair has a gold score above %s: geometry is not measured", above)
     return None
 
 
@@ -253,8 +257,9 @@ def _correlate(cosines: np.ndarray, gold: np.ndarray, where: str) -> Score:
 
 
 def _geometry(
-    task: PairTask, row: Mapping[str, int], embeddings: np.ndarray, threshold: float
+    task: PairTask, row: Mapping[str, int], embeddings: np.ndarray, threshold: float | None
 ) -> Geometry:
+    threshold = close_above(task.gold) if threshold is None else threshold
     close = np.flatnonzero(task.gold > threshold)
     if not len(close):
         raise InputError(
@@ -274,6 +279,7 @@ def _geometry(
         threshold=threshold,
         pairs=len(close),
         sentences=len(own),
+        scale=scale_of(task.gold),
     )
 
 

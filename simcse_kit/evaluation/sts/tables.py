@@ -15,7 +15,7 @@ from simcse_kit.evaluation.sts.published import Published
 from simcse_kit.evaluation.sts.suite import STSResult
 from simcse_kit.evaluation.sts.tasks import SUBSET_TASKS, SUITE
 from simcse_kit.evaluation.tables import Cell, Cells, draw, draw_markdown
-from simcse_kit.geometry import ALIGNMENT_MAY_RISE, MEASURED
+from simcse_kit.geometry import ALIGNMENT_MAY_RISE, MEASURED, close_pairs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -220,9 +220,9 @@ def _describe(result: STSResult) -> tuple[str, ...]:
     if result.geometry:
         g = result.geometry
         geometry = (
-            f"Alignment over the {g.pairs:,} pairs of {g.task} ({g.split}) with gold >"
-            f" {g.threshold:g}, uniformity over its {g.sentences:,} distinct sentences;"
-            f" lower is better.{_beside(f'{g.task} ({g.split})')} {ALIGNMENT_MAY_RISE}"
+            f"Alignment over the {g.pairs:,} pairs of {g.task} ({g.split}) with"
+            f" {close_pairs(g.threshold, g.scale)}, uniformity over its {g.sentences:,} distinct"
+            f" sentences; lower is better.{_beside(f'{g.task} ({g.split})')} {ALIGNMENT_MAY_RISE}"
         )
     settings = f"Embedded with {model}." if model else ""
     return score, " ".join(departures(measured)), average, settings, geometry

@@ -167,11 +167,11 @@ def test_geometry_on_a_task_of_ones_own_and_where_there_is_none(
     assert list(elsewhere.tasks) == ["STS12"]
     assert len(model.calls) == 1
 
-    low = toy_task([0.0, 0.2, 0.5, 0.7, 1.0])
+    low = toy_task([0.0, 0.2, 0.5, 0.7, 0.75])
     with caplog.at_level(logging.WARNING):
         assert evaluate(model, [low]).geometry is None
     assert "geometry is not measured" in caplog.text
-    with pytest.raises(InputError, match=r"no pair with a gold score above 4 \(the highest is 1\)"):
+    with pytest.raises(InputError, match=r"above 0.8 \(the highest is 0.75\)"):
         evaluate(model, [low], geometry=low)
 
 
