@@ -191,6 +191,7 @@ def _seeds_summary(result: SeedsResult, dev: PairTask | None, eval_data: Path | 
 def _next(folder: Path, eval_data: Path | None) -> str:
     """The command that judges what came of it, on the data that are known to be there."""
     words = ["simcse-kit", "evaluate", str(folder)]
-    if eval_data is not None:
-        words += ["--tasks" if eval_data.is_file() else "--data-dir", str(eval_data)]
+    if eval_data is None:  # a remark to the shell: the line can be pasted as it is
+        return f"next   {shlex.join(words)}  # the STS sets of the hub; yours: --data-dir DIR"
+    words += ["--tasks" if eval_data.is_file() else "--data-dir", str(eval_data)]
     return f"next   {shlex.join(words)}"
