@@ -1,22 +1,21 @@
 """What a training batch tells of the space, and the alarm when the space collapses.
 
-A collapsed space maps every text to one point or one line. The sign used here is the
+A collapsed space maps every text to one point or one line. What is logged of it is the
 participation ratio of the batch's embeddings, ``(Σλ)² / Σλ²`` over the eigenvalues λ of their
 uncentred Gram matrix: the number of directions they spread over, 1 for a point or a line.
-Raw masked-LM encoders start near 1 too and leave within some tens of steps; so the alarm waits
-longer for a space that was never healthy than for one that was.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-logger = logging.getLogger(__name__)
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 #: What `batch_geometry` gives, in order.
 BATCH_FIGURES = (
@@ -62,36 +61,92 @@ def batch_geometry(anchors: Tensor, positives: Tensor) -> Tensor:
         return torch.stack([positive, negative, 2 - 2 * positive, potential.log(), ratio])
 
 
-@dataclass
-class CollapseAlarm:
-    """Tells from the batches' figures that the space has collapsed.
+#: Mean squared cosine of unrelated texts from which a space may have collapsed.
+_COLLAPSED = 0.9
+#: The same up to which it counts as healthy.
+_HEALTHY = 1 / 3
+#: Below so much short of 1, squared cosines are 1 and rounding.
+_ROUNDING = 1e-3
 
-    Attributes:
-        threshold: participation ratio under which a batch counts as collapsed.
-        healthy: ratio from which the space counts as having been healthy.
-        patience: batches in a row under the threshold after a healthy one.
+
+class CollapseAlarm(TrainerCallback, ExportableState):
+    """Tells from the steps' figures that the space has collapsed; its state is in checkpoints.
+
+    The participation ratio of B unit vectors is B² over the sum of all B² squared cosines, of which
+    B are 1. With m the mean of the others it is B / (1 + (B - 1) m). So no bound on the ratio fits
+    every batch (one of two texts never exceeds 2), but one on m does: its expectation is the same
+    for any B, 1 for a point or a line and 1 / D for random directions in D dimensions.
+
+    How far m strays depends on B: two texts are one pair, whose squared cosine has a standard
+    deviation of 0.35 in the plane, more than in any wider space. So a verdict looks at the mean of
+    20 steps, which strays by 0.08 at most; the plane's 1/2 is five deviations below the 0.9 here.
+
+    Encoders fresh from masked-LM training may begin at m = 0.98 and learn all the same, for they
+    know a text by its positive, whose squared cosine is much nearer to 1. In a collapsed space both
+    fall short of 1 by dropout's noise alone. The alarm wants less than a factor of two between
+    them. Given pairs begin near it, and such encoders leave within some tens of steps at the full
+    learning rate; so where a space was never healthy, more steps are looked at, after the warm-up.
+
+    Args:
+        rows: B, of the batch that the figures are of.
+        patience: steps that a verdict looks at.
         patience_at_start: the same for a space that has not been healthy yet.
     """
 
-    threshold: float = 1.5
-    healthy: float = 3.0
-    patience: int = 20
-    patience_at_start: int = 150
-    was_healthy: bool = False
-    in_a_row: int = 0
+    def __init__(self, rows: int, patience: int = 20, patience_at_start: int = 150) -> None:
+        self.rows = rows
+        self.patience = patience
+        self.patience_at_start = max(patience, patience_at_start)
+        self.warm_up = 0
+        self.seen = 0
+        self.was_healthy = False
+        self.has_warned = False
+        self.recent: list[tuple[float, float]] = []  # squared cosines a step: of others, of own
 
-    def check(self, loss: float, figures: dict[str, float]) -> str | None:
-        """The reason for an alarm after one more batch, or None."""
-        if loss != loss or abs(loss) == float("inf"):
-            return f"the loss is {loss}: lower learning_rate, or train with bf16=false"
-        ratio = figures["participation_ratio"]
-        self.was_healthy |= ratio >= self.healthy
-        self.in_a_row = self.in_a_row + 1 if ratio < self.threshold else 0
-        if self.in_a_row < (self.patience if self.was_healthy else self.patience_at_start):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Go on from a checkpoint's state, where there is one."""
+        self.warm_up = args.get_warmup_steps(state.max_steps)
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        self.__dict__.update(saved["attributes"])
+
+    def state(self) -> dict[str, Any]:
+        """What the Trainer writes into a checkpoint."""
+        names = ("seen", "was_healthy", "has_warned", "recent")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+
+    def check(self, losses: Sequence[float], figures: Sequence[Mapping[str, float]]) -> str | None:
+        """The reason for an alarm after one more step, or None.
+
+        Args:
+            losses, figures: of each batch that the step accumulated.
+        """
+        for loss in losses:
+            if loss != loss or abs(loss) == float("inf"):
+                return f"the loss is {loss}: lower learning_rate, or train with bf16=false"
+        ratios = [each["participation_ratio"] for each in figures]
+        others = fmean((self.rows / ratio - 1) / (self.rows - 1) for ratio in ratios)
+        own = fmean(each["positive_cosine"] ** 2 for each in figures)
+        self.recent = [*self.recent, (others, own)][-self.patience_at_start :]
+        self.seen += 1
+        if len(self.recent) >= self.patience:
+            self.was_healthy |= fmean(m for m, _ in self.recent[-self.patience :]) <= _HEALTHY
+        begins = 0 if self.was_healthy else self.warm_up
+        steps = self.patience if self.was_healthy else self.patience_at_start
+        if self.seen < begins + steps or not (
+            _collapsed(self.recent[-steps:]) and _collapsed(self.recent[-self.patience :])
+        ):
             return None
+        cosine = fmean(each["negative_cosine"] for each in figures)
         return (
-            f"the space has collapsed: for {self.in_a_row} batches the embeddings spread over "
-            f"{ratio:.2f} directions (mean cosine of unrelated texts "
-            f"{figures['negative_cosine']:.3f}, uniformity {figures['uniformity']:.3f}); lower "
-            "learning_rate, check that the texts differ, or raise temperature"
+            f"the space has collapsed: for {steps} steps texts were about as near to others as to "
+            f"their positives, and spread over {fmean(ratios):.2f} directions at last (mean cosine "
+            f"of unrelated texts {cosine:.3f}); lower learning_rate, check that the texts differ, "
+            "or raise temperature"
         )
+
+
+def _collapsed(steps: Sequence[tuple[float, float]]) -> bool:
+    others, own = (fmean(values) for values in zip(*steps, strict=True))
+    return others > _COLLAPSED and 2 * (1 - own) + _ROUNDING > 1 - others

@@ -91,13 +91,16 @@ def in_force(
     return "\n".join(["settings in force (* by default):", *said, *_origins(given)])
 
 
+def joint_batch(config: TrainConfig) -> int:
+    """Rows that are each other's negatives."""
+    return config.per_device_train_batch_size * (world_size() if config.gather_negatives else 1)
+
+
 def _views(rows: Rows, config: TrainConfig) -> str:
     """What a row is trained on, and against how many others."""
-    batch = config.per_device_train_batch_size
-    batch *= world_size() if config.gather_negatives else 1
     hard = max(0, len(rows.columns) - 2)
     views = "each with its dropout twin" if rows.kind == "text" else "as given"
-    return f"{views}, against {batch * (1 + hard) - 1:,} negatives of the batch"
+    return f"{views}, against {joint_batch(config) * (1 + hard) - 1:,} negatives of the batch"
 
 
 def _origins(given: TrainConfig) -> list[str]:

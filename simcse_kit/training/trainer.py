@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -147,7 +148,10 @@ class ContrastiveTrainer(Trainer):
         self.update = update
         if update is not None:
             self.add_callback(update)
-        self._told: list[Tensor] = []  # (1 + figures,) a step since the last log: loss, figures
+        if alarm is not None:
+            self.add_callback(alarm)
+        self._batches: list[Tensor] = []  # (1 + figures,) each since the last step: loss, figures
+        self._told: list[Tensor] = []  # (batches, 1 + figures) a step since the last log
         self._read = 0  # how many of them the alarm has seen
         self._since = time.perf_counter()
         self._rows_since = 0
@@ -169,8 +173,11 @@ class ContrastiveTrainer(Trainer):
     ) -> Any:
         outputs = model(**inputs)
         told = torch.cat([outputs["loss"].detach().float().view(1), outputs["figures"]])
-        self._told.append(mean_over_ranks(told))  # the same on each rank: all stop or none
+        self._batches.append(mean_over_ranks(told))  # the same on each rank: all stop or none
         self._rows_since += outputs["rows"] * self.args.world_size
+        if self.accelerator.sync_gradients:  # the last batch of a step
+            self._told.append(torch.stack(self._batches))
+            self._batches = []
         at_once = _READ_AT_ONCE.get(self.args.device.type, _READ_AT_ONCE_ELSEWHERE)
         if len(self._told) - self._read >= at_once:
             self._heed_alarm(self.state.global_step + 1)
@@ -180,13 +187,22 @@ class ContrastiveTrainer(Trainer):
         """Show the alarm the figures that it has not seen, the last of them those of `step`."""
         if self.alarm is None or self._read == len(self._told):
             return
-        unread = torch.stack(self._told[self._read :]).tolist()
+        unread = self._told[self._read :]
         self._read = len(self._told)
-        for loss, *values in unread:
-            reason = self.alarm.check(loss, dict(zip(BATCH_FIGURES, values, strict=True)))
-            if reason is not None:
+        batches = iter(torch.cat(unread).tolist())
+        for each in unread:
+            own = list(islice(batches, len(each)))
+            figures = [dict(zip(BATCH_FIGURES, values[1:], strict=True)) for values in own]
+            reason = self.alarm.check([values[0] for values in own], figures)
+            if reason is not None and not self.alarm.has_warned:
+                self.alarm.has_warned = not self.stop_on_alarm  # said once
                 self._sound(step, reason)
-                return
+                if self.stop_on_alarm:
+                    return
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._heed_alarm(self.state.global_step)  # whose state it holds
+        super()._save_checkpoint(model, trial)
 
     def _get_learning_rate(self) -> Any:
         """As the Trainer's, who asks at every step; but a tensor is read when it is logged."""
@@ -216,7 +232,6 @@ class ContrastiveTrainer(Trainer):
         else:
             if self.is_world_process_zero():
                 logger.warning("step %d: %s", step, reason)
-            self.alarm = None  # said once
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the batches' figures since the last log, and the speed."""
@@ -224,7 +239,7 @@ class ContrastiveTrainer(Trainer):
         if "learning_rate" in logs:
             logs["learning_rate"] = float(logs["learning_rate"])
         if "loss" in logs and self._told:
-            _, *means = torch.stack(self._told).mean(0).tolist()
+            _, *means = torch.cat(self._told).mean(0).tolist()
             logs |= dict(zip(BATCH_FIGURES, means, strict=True))
             elapsed = time.perf_counter() - self._since
             logs["sentences_per_second"] = self._rows_since / elapsed

@@ -15,7 +15,7 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.geometry import alignment, uniformity
-from simcse_kit.training.collapse import CollapseAlarm, batch_geometry
+from simcse_kit.training.collapse import batch_geometry
 from simcse_kit.training.contrastive import ContrastiveModel, build_model
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.masked_lm import MaskedLanguageModel
@@ -270,35 +270,6 @@ def test_the_checkpoint_carries_the_projection(tiny_encoder, tmp_path):
     saved = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
     assert "projection.linear.weight" in saved
     assert not list((tmp_path / "run").rglob("*.bin")), "no pickled arguments"
-
-
-def test_the_collapse_alarm_waits_less_for_a_space_that_was_healthy():
-    def figures(ratio):
-        return {"participation_ratio": ratio, "negative_cosine": 0.99, "uniformity": -0.02}
-
-    alarm = CollapseAlarm(patience=3, patience_at_start=5)
-    assert [alarm.check(1.0, figures(1.1)) is None for _ in range(5)] == [True] * 4 + [False]
-    alarm = CollapseAlarm(patience=3, patience_at_start=50)
-    assert alarm.check(1.0, figures(20.0)) is None
-    assert [alarm.check(1.0, figures(1.1)) is None for _ in range(3)] == [True, True, False]
-    assert "loss is nan" in CollapseAlarm().check(float("nan"), figures(20.0))
-
-
-@pytest.mark.parametrize("action", ["stop", "warn"])
-def test_a_collapse_stops_or_warns(tiny_encoder, tmp_path, monkeypatch, caplog, action):
-    import simcse_kit.training.run as training
-
-    monkeypatch.setattr(
-        training, "CollapseAlarm", lambda: CollapseAlarm(threshold=1e9, patience_at_start=2)
-    )
-    settings = config(tmp_path, max_steps=4, collapse=action)
-    result = train(tiny_encoder("bert"), text_rows(), settings, tmp_path / "run")
-    if action == "stop":
-        assert result.steps == 2 and "collapsed" in result.stopped
-    else:
-        assert result.steps == 4 and result.stopped is None
-        assert "collapsed" in caplog.text
-    assert SentenceEncoder.from_pretrained(tmp_path / "run").dimension == 32
 
 
 def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
