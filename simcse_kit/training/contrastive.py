@@ -155,7 +155,14 @@ class ContrastiveModel(nn.Module):
 
 
 def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
-    """Add what is trained beside the backbone, freshly initialised as Hugging Face does."""
+    """Add what is trained beside the backbone, freshly initialised as Hugging Face does.
+
+    All of it is fp32, whatever it was stored or given in: in half precision most of an optimizer's
+    small steps would be rounded away. What computes in half precision casts as it goes.
+    """
+    for dtype in {each.dtype for each in encoder.parameters()} - {torch.float32}:
+        given = str(dtype).removeprefix("torch.")
+        logger.info("%s is given in %s; it is trained in fp32", encoder.name, given)
     use_fast_dropout(encoder.backbone)
     width = encoder.dimension
     projection = None
@@ -172,7 +179,7 @@ def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveMod
     masked_lm = None
     if config.mlm_weight > 0:
         masked_lm = MaskedLanguageModel(encoder, config.mlm_probability).to(encoder.device)
-    return ContrastiveModel(
+    model = ContrastiveModel(
         encoder,
         InfoNCE(config.temperature, config.hard_negative_weight),
         projection=projection,
@@ -181,6 +188,7 @@ def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveMod
         mini_batch_size=config.mini_batch_size,
         gather_negatives=config.gather_negatives,
     )
+    return model.float()
 
 
 def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) -> None:
