@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 
 import pytest
 import torch
@@ -283,9 +284,25 @@ def test_a_missing_tool_is_said_once(monkeypatch, caplog, missing):
         assert "no C++ compiler with ninja found" in record.message
 
 
-def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog):
+LINKER = """Error building extension 'x': [1/1] c++ attention.o -o x.so
+FAILED: x.so
+c++ attention.o -o x.so
+/usr/bin/ld: cannot find -lc10: No such file or directory
+collect2: error: ld returned 1 exit status
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Error building extension\nmany\nlines", "(Error building extension)"),
+        (LINKER, "(/usr/bin/ld: cannot find -lc10: No such file or directory)"),
+        ("", "(RuntimeError)"),
+    ],
+)
+def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog, text, said):
     def fail():
-        raise RuntimeError("Error building extension\nmany\nlines")
+        raise RuntimeError(text)
 
     monkeypatch.setattr(kernels, "_loaded", fail)
     monkeypatch.setattr(kernels.shutil, "which", lambda name: f"/bin/{name}")
@@ -293,7 +310,7 @@ def test_a_failing_compiler_is_said_in_one_line(monkeypatch, caplog):
     monkeypatch.setattr(kernels.platform, "machine", lambda: "x86_64")
     assert kernels.kernels.__wrapped__() is None
     (record,) = caplog.records
-    assert "Error building extension" in record.message and "many" not in record.message
+    assert said in record.message and "\n" not in record.message
 
 
 @compiled
@@ -413,6 +430,24 @@ def test_a_build_that_was_killed_holds_nobody_up(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.utils.cpp_extension.load", build)
     assert kernels._loaded() is torch.ops.simcse_kit
     assert built == [str(folder)] and kernels._is_built()
+
+
+@compiled
+def test_a_folder_with_a_space_in_its_name_is_one_word_to_the_linker(monkeypatch, tmp_path):
+    from torch.utils import cpp_extension
+
+    flags = []  # as torch writes them, which is into a line for the shell
+
+    def build(*args, **kwargs):
+        flags.extend(shlex.split(f"-L{cpp_extension.TORCH_LIB_PATH}"))
+
+    monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(kernels, "_built", False)
+    monkeypatch.setattr(cpp_extension, "TORCH_LIB_PATH", "/my code/torch/lib")
+    monkeypatch.setattr(cpp_extension, "load", build)
+    kernels._loaded()
+    assert flags == ["-L/my code/torch/lib"]
+    assert cpp_extension.TORCH_LIB_PATH == "/my code/torch/lib"
 
 
 def test_looking_for_kernels_that_are_not_built_leaves_nothing(monkeypatch, tmp_path):

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -86,8 +87,7 @@ def kernels() -> Any:
     try:
         return _loaded()
     except (OSError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        logger.warning("the CPU kernels do not compile here (%s): training is slower", first)
+        logger.warning("the CPU kernels do not compile here (%s): training is slower", _said(error))
         return None
 
 
@@ -128,7 +128,7 @@ def _loaded() -> Any:
         torch.ops.load_library(str(folder / f"{folder.name}.so"))
         return torch.ops.simcse_kit
     logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
-    with _alone_in(folder):
+    with _alone_in(folder), _quoted_for_the_linker():
         # torch's own lock is a file that a killed build leaves behind, for all others to wait on
         (folder / "lock").unlink(missing_ok=True)
         load(
@@ -152,6 +152,27 @@ def _alone_in(folder: Path) -> Iterator[None]:
     with (folder / "building").open("w") as place:
         fcntl.flock(place, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _quoted_for_the_linker() -> Iterator[None]:
+    """torch hands the linker its own folder as it is: a space in the path would cut it in two."""
+    from torch.utils import cpp_extension
+
+    path = cpp_extension.TORCH_LIB_PATH
+    cpp_extension.TORCH_LIB_PATH = shlex.quote(path)
+    try:
+        yield
+    finally:
+        cpp_extension.TORCH_LIB_PATH = path
+
+
+def _said(error: Exception) -> str:
+    """What the compiler complained of, in a line: torch and ninja put their commands before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    failed = [place for place, line in enumerate(lines) if line.startswith("FAILED: ")]
+    after = lines[failed[0] + 2 :] if failed else []  # the command stands between
+    return (after or lines or [type(error).__name__])[0]
 
 
 @lru_cache(maxsize=1)
