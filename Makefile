@@ -11,6 +11,16 @@ QUICKSTART_ARGS ?=
 PYTEST_ARGS ?= -n auto
 SITE ?= site
 
+# A user's own pip or Python settings are not the environment's: --user cannot install into it, and
+# packages of a foreign PYTHONPATH would count as installed.
+export PIP_USER := 0
+unexport PYTHONPATH
+
+# make cuts names at spaces; the checkout itself may lie in a folder with any name.
+ifneq ($(words $(VENV)),1)
+$(error VENV='$(VENV)' has a space in it, which make cannot follow: choose another place)
+endif
+
 # Runs silently and fails unless it is given to a Python >= 3.11 that can make an environment.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 ifndef PYTHON
@@ -64,7 +74,7 @@ format: $(STAMP)
 
 # Strictly: a broken link, or a name that does not exist, fails (not with --quiet, which hides both).
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --site-dir "$(abspath $(SITE))"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --site-dir "$(SITE)"
 	@echo "$(SITE)/index.html"
 
 ci:
