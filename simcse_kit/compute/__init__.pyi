@@ -13,5 +13,10 @@ from .packing import hidden_states as hidden_states
 from .packing import runs_packed as runs_packed
 from .packing import token_batches as token_batches
 from .precision import Precision as Precision
+from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
+from .taught import Taught as Taught
+from .taught import teach as teach
+from .unpacked import use_token_types as use_token_types
+from .unpacked import watch_padding as watch_padding
 from .whole_layers import use_whole_layers as use_whole_layers

@@ -11,6 +11,7 @@ torch's state therefore fix these masks too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -79,18 +80,29 @@ def dropout_rates(model: nn.Module) -> set[float]:
     """Every dropout rate in a model."""
     rates = {float(m.p) for m in model.modules() if isinstance(m, nn.Dropout)}
     for module in model.modules():
-        rates |= {v for k, v in vars(module).items() if "dropout" in k and type(v) is float}
+        rates |= {float(vars(module)[key]) for key in _rates(vars(module))}
     return rates
 
 
 def set_dropout(model: PreTrainedModel, rate: float) -> None:
     """Give every dropout in a model and its config, attention's included, the same rate."""
-    for module in model.modules():
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Identity and "drop" in name:  # made so at rate 0 (ModernBERT)
+                setattr(module, name, nn.Dropout(rate))
         if isinstance(module, nn.Dropout):
             module.p = rate
-        for key, value in vars(module).items():  # rates kept as plain numbers (ModernBERT)
-            if "dropout" in key and type(value) is float:
-                setattr(module, key, rate)
-    for key, value in vars(model.config).items():
-        if "dropout" in key and "classifier" not in key and isinstance(value, float):
+        for key in _rates(vars(module)):
+            setattr(module, key, rate)
+    for key in _rates(vars(model.config)):
+        if "classifier" not in key:
             setattr(model.config, key, rate)
+
+
+def _rates(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of the rates that are kept as plain numbers (ModernBERT, BART)."""
+    return [
+        key
+        for key, value in attributes.items()
+        if "dropout" in key and type(value) in (int, float) and 0 <= value < 1
+    ]

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
 from simcse_kit.compute.kernels import kernels
+from simcse_kit.compute.taught import Taught, teach
 from simcse_kit.compute.unaltered import are_unaltered, is_of
 
 #: Backbones built as BERT is: the same parts by the same names.
@@ -44,11 +45,13 @@ def use_fast_layers(backbone: nn.Module) -> None:
         if kind is nn.Linear:
             module.__class__ = FastLinear
         elif is_of(module, _INTERMEDIATES):
-            module.__class__ = type(kind.__name__, (_Intermediate, kind), {"__module__": __name__})
+            teach(module, _Intermediate)
     for module in backbone.modules():
         for names in _PROJECTIONS:
             layers = [getattr(module, name, None) for name in names]
-            if all(type(layer) is FastLinear for layer in layers):
+            inputs = {getattr(layer, "in_features", None) for layer in layers}
+            # MobileBERT's value reads another input, as wide as it likes
+            if len(inputs) == 1 and all(type(layer) is FastLinear for layer in layers):
                 together = _Siblings(cast(list[FastLinear], layers))
                 for layer in together.layers:
                     layer.siblings = together
@@ -235,7 +238,7 @@ def weight_gradient(back: Tensor, states: Tensor) -> Tensor:
     return turned
 
 
-class _Intermediate(nn.Module):
+class _Intermediate(Taught):
     """Mixed in before BERT's ``Intermediate`` (and its copies)."""
 
     dense: nn.Linear

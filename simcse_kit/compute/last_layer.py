@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from simcse_kit.compute.fast_layers import FAMILIES
 from simcse_kit.compute.packing import PackedBatch, fill_of, hidden_states, runs_packed
+from simcse_kit.compute.taught import Taught, teach
 from simcse_kit.compute.unaltered import are_unaltered, is_of
 
 _ATTENTIONS = tuple(f"{family}Attention" for family in FAMILIES)
@@ -23,8 +24,7 @@ def use_early_end(backbone: nn.Module) -> None:
     """Teach a backbone's last layer, where it is of a known kind, to go on with some tokens."""
     attention = getattr(_last_layer(backbone), "attention", None)
     if attention is not None and is_of(attention, _ATTENTIONS):
-        kind = type(attention)
-        attention.__class__ = type(kind.__name__, (_KeepsSome, kind), {"__module__": __name__})
+        teach(attention, _KeepsSome)
 
 
 def ends_early(backbone: nn.Module) -> bool:
@@ -39,7 +39,7 @@ def _last_layer(backbone: nn.Module) -> nn.Module | None:
     return layers[-1] if isinstance(layers, nn.ModuleList) else None
 
 
-class _KeepsSome(nn.Module):
+class _KeepsSome(Taught):
     """Mixed in before BERT's ``Attention`` (and its copies), which has ``self`` and ``output``."""
 
     self: nn.Module

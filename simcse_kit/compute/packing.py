@@ -25,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 
 from simcse_kit.compute.attention import block_attention, grouped_attention, window_mask
 from simcse_kit.compute.layout import RowLayout
+from simcse_kit.compute.unpacked import TokenTypes, unpacked_states
 
 ATTENTION = "simcse_packed"
 
@@ -282,18 +283,20 @@ def hidden_states(
     if runs_packed(backbone):
         offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
         fill = fill_of(len(batch.input_ids)) if batch.layout is None else 0
-        kept = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
+        given = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
+        types: TokenTypes | None = getattr(backbone, "token_types", None)
+        if types is not None and not types.are_zero():  # of itself a backbone takes zeros
+            flat = types.packed(batch.groups, batch.input_ids.device)
+            row = len(batch.input_ids) + fill
+            given["token_type_ids"] = nn.functional.pad(flat, (0, row - len(flat))).unsqueeze(0)
         output = backbone(
             input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
             position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
             packed_batch=batch,
             output_hidden_states=all_layers,
-            **kept,
+            **given,
         )
         states = output.hidden_states if all_layers else (output.last_hidden_state,)
         tokens = len(batch.input_ids if kept_tokens is None else kept_tokens)
         return tuple(layer.squeeze(0)[:tokens] for layer in states)
-    input_ids, mask = batch.padded(pad_id)
-    output = backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=all_layers)
-    states = output.hidden_states if all_layers else (output.last_hidden_state,)
-    return tuple(layer[mask] for layer in states)
+    return unpacked_states(backbone, batch, pad_id, all_layers=all_layers)

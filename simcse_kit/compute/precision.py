@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from simcse_kit.compute.packing import runs_packed
+from simcse_kit.compute.unpacked import bf16_fails
 from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -31,3 +39,28 @@ def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp
             getattr(torch.cpu, check, lambda: False)() for check in checks
         )
     return "bf16" if native else "fp32"
+
+
+def model_precision(
+    precision: str, backbone: PreTrainedModel, name: str
+) -> Literal["fp32", "bf16"]:
+    """As `resolve_precision` on the backbone's device, and what this backbone can compute in.
+
+    A few (DeBERTa, X-MOD) cannot run in bf16 under autocast: ``auto`` is then fp32, which is said.
+
+    Args:
+        name: the model's, for the message.
+
+    Raises:
+        InputError: bf16 was asked for and the backbone cannot.
+    """
+    chosen = resolve_precision(precision, backbone.device)
+    if chosen == "fp32" or runs_packed(backbone):
+        return chosen
+    reason = bf16_fails(backbone)
+    if reason is None:
+        return chosen
+    if precision == "bf16":
+        raise InputError(f"{name!r} does not run in bf16 ({reason}); use fp32 or auto")
+    logger.warning("%s does not run in bf16 (%s); fp32 is taken", name, reason)
+    return "fp32"

@@ -23,19 +23,19 @@ from simcse_kit.compute.fast_layers import FAMILIES, FastLinear, in_bf16, linear
 from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
 from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.compute.taught import Taught, teach
 from simcse_kit.compute.unaltered import are_unaltered, has_hooks, is_of
 
 
 def use_whole_layers(backbone: nn.Module) -> None:
     """Teach a backbone's layers and embeddings of a known kind to run as one function each."""
     for module in backbone.modules():
-        for part, mixin in (("Layer", _WholeLayer), ("Embeddings", _WholeEmbeddings)):
+        for part, way in (("Layer", _WholeLayer), ("Embeddings", _WholeEmbeddings)):
             if is_of(module, [family + part for family in FAMILIES]):
-                kind = type(module)
-                module.__class__ = type(kind.__name__, (mixin, kind), {"__module__": __name__})
+                teach(module, way)
 
 
-class _WholeLayer(nn.Module):
+class _WholeLayer(Taught):
     """Mixed in before BERT's ``Layer`` (and its copies)."""
 
     attention: Any
@@ -128,7 +128,7 @@ class _WholeLayer(nn.Module):
         )
 
 
-class _WholeEmbeddings(nn.Module):
+class _WholeEmbeddings(Taught):
     """Mixed in before BERT's ``Embeddings`` (and its copies): lookups, sums and norm at once."""
 
     word_embeddings: nn.Embedding

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,11 @@ from simcse_kit.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_LAYOUT = 1  # raise when what the files hold changes: older stores are then built again
+_LAYOUT = 2  # raise when what the files hold changes: older stores are then built again
 _CHUNK = 8192
+
+#: A tokenizer keeps its truncation as state, which no two threads may set at once.
+_tokenising = threading.RLock()
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,18 @@ class TokenStore:
                 tokens, a cache folder that cannot be written.
         """
         _check(texts, tokenizer, max_length)
+        with _tokenising:
+            return cls._built(texts, tokenizer, max_length, cache_dir, show_progress)
+
+    @classmethod
+    def _built(
+        cls,
+        texts: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        cache_dir: Path | None,
+        show_progress: bool,
+    ) -> TokenStore:
         chunks = _tokenised(texts, tokenizer, max_length, show_progress)
         if cache_dir is None:
             return cls(*_gathered(chunks))
@@ -151,6 +167,16 @@ class TokenStore:
         return self.ids[places].astype(np.int64), lengths
 
 
+def _renew_lock() -> None:
+    """A process that forks while a thread tokenises would find the lock taken for good."""
+    global _tokenising
+    _tokenising = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def _check(texts: Sequence[str], tokenizer: Any, max_length: int) -> None:
     special = tokenizer.num_special_tokens_to_add()
     if max_length <= special:
@@ -189,10 +215,30 @@ def _tokenised(
             except (UnicodeEncodeError, TypeError):
                 _name_unencodable(chunk, start)
                 raise
+            sequences = _none_empty(sequences, tokenizer, start)
             lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
             ids = np.fromiter(chain.from_iterable(sequences), np.int32, int(lengths.sum()))
             yield ids, lengths
             bar.update(len(chunk))
+
+
+def _none_empty(sequences: list[list[int]], tokenizer: Any, start: int) -> list[list[int]]:
+    """Sequences of which each has a token.
+
+    Some decoders' tokenizers add none of their own. What has no token has no embedding, so an
+    empty text is then the token that begins or ends one.
+    """
+    if all(sequences):
+        return sequences
+    names = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "pad_token_id")
+    known = [token for name in names if (token := getattr(tokenizer, name, None)) is not None]
+    if not known:
+        number = start + next(place for place, ids in enumerate(sequences) if not ids)
+        raise InputError(
+            f"text {number} is empty, and the tokenizer has no token that could stand for it; "
+            f"leave the text out or put something there"
+        )
+    return [ids or known[:1] for ids in sequences]
 
 
 def _backend_that_agrees(tokenizer: Any, texts: list[str], expected: list[list[int]]) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from simcse_kit.compute import Precision, resolve_precision
+from simcse_kit.compute import Precision, model_precision
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training.config import TrainConfig
 
@@ -27,7 +27,7 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
             )
             model.pooling = config.pooling
         encoder = model.to(_device(config) or model.device)
-        encoder.precision = resolve_precision(_precision(config), encoder.device)
+        encoder.precision = model_precision(_precision(config), encoder.backbone, encoder.name)
     else:
         encoder = SentenceEncoder.from_pretrained(
             model,

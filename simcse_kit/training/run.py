@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from transformers import set_seed
 
-from simcse_kit.compute import keep_buffers, resolve_precision
+from simcse_kit.compute import keep_buffers
 from simcse_kit.data import Rows, TokenStore, read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
@@ -48,7 +48,7 @@ from simcse_kit.training.folder import (
     write_history,
 )
 from simcse_kit.training.held_out import hold_out
-from simcse_kit.training.in_force import in_force, joint_batch
+from simcse_kit.training.in_force import in_force
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
@@ -196,7 +196,7 @@ def _trainer(
             update = CompiledUpdate(backend=backend, **mode)
     arguments = config.to_training_arguments(
         keeper.folder,
-        bf16=resolve_precision("auto", encoder.device) == "bf16",
+        bf16=encoder.precision == "bf16",
         eval_strategy="no" if dev is None else "steps",
         eval_on_start=dev is not None and checkpoint is None,
         save_strategy="steps",
@@ -217,7 +217,7 @@ def _trainer(
         evaluate_dev=None if dev is None else lambda: dev.score(encoder),
         dev_figure="" if dev is None else dev.figure,
         save_best=keeper.save_best,
-        alarm=None if config.collapse == "off" else CollapseAlarm(joint_batch(config)),
+        alarm=None if config.collapse == "off" else CollapseAlarm(),
         stop_on_alarm=config.collapse == "stop",
         patience=config.early_stopping_patience,
         order=_order(config, collator, rows),
