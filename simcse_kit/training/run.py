@@ -48,7 +48,7 @@ from simcse_kit.training.folder import (
     write_history,
 )
 from simcse_kit.training.held_out import hold_out
-from simcse_kit.training.in_force import in_force
+from simcse_kit.training.in_force import in_force, joint_batch
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
@@ -217,7 +217,7 @@ def _trainer(
         evaluate_dev=None if dev is None else lambda: dev.score(encoder),
         dev_figure="" if dev is None else dev.figure,
         save_best=keeper.save_best,
-        alarm=None if config.collapse == "off" else CollapseAlarm(),
+        alarm=None if config.collapse == "off" else CollapseAlarm(joint_batch(config)),
         stop_on_alarm=config.collapse == "stop",
         patience=config.early_stopping_patience,
         order=_order(config, collator, rows),
