@@ -1,7 +1,9 @@
 from .atomic import beside as beside
 from .atomic import check_can_make as check_can_make
 from .atomic import check_can_write as check_can_write
+from .atomic import disk_errors as disk_errors
 from .atomic import replacing as replacing
+from .atomic import take_room as take_room
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them
 from .hub import ask_hub as ask_hub

@@ -1,13 +1,19 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and a full disk said in one sentence."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from simcse_kit.errors import InputError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What libraries that write without Python say instead of an OSError: safetensors, arrow, torch.
+_SAID = ("os error 28", "os error 122", "os error 27", "No space left", "quota exceeded")
+_TORCH = ("PytorchStreamWriter failed", "inline_container", "unexpected pos")
 
 
 @contextmanager
@@ -25,14 +31,53 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to, moved onto `path` when the block succeeds.
 
     It may be read by whom the umask says, whatever the writer makes of it: safetensors writes files
-    for their owner alone.
+    for their owner alone. Raises InputError where the disk is full; what was there stays.
     """
-    with beside(path) as aside:
+    with disk_errors(path), beside(path) as aside:
         aside.touch()
         mode = aside.stat().st_mode
         yield aside
         aside.chmod(mode)
         os.replace(aside, path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise InputError that names `path` where the disk has no room for what the block writes."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or not _no_room(error):
+            raise
+        raise InputError(
+            f"cannot write {path}: the disk is full, or a quota or limit of file sizes is reached; "
+            "make room and run the command again"
+        ) from error
+
+
+def _no_room(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    said = str(error)
+    return any(words in said for words in (*_SAID, *_TORCH))
+
+
+def take_room(path: Path, size: int) -> None:
+    """Have the disk promise a file of `size` bytes, there or to come, before anything is computed.
+
+    A file that is mapped gets its room only as it is filled, and a full disk kills the process
+    then. Raises OSError where there is no room (`replacing` says it in a sentence).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except AttributeError:
+        pass  # a system without promises
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def check_can_write(path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simcse_kit.data import beside, check_can_write, replacing
+from simcse_kit.data import beside, check_can_write, replacing, take_room
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,14 +33,16 @@ def write_embeddings(
 ) -> None:
     """Embed `texts` into ``.npy`` float32 (N, D), or ``.parquet`` with columns text, embedding.
 
-    The file appears under its name only when it is complete. Raises InputError as `check_output`.
+    The file appears under its name only when it is complete. Raises InputError as `check_output`,
+    and where the disk has no room for all of it: that is taken before the first text is embedded.
     """
     check_output(path)
     if path.suffix == ".npy":
         with replacing(path) as aside:
             _embed(encoder, texts, aside, show_progress)
         return
-    with beside(path.with_suffix(".npy")) as vectors, replacing(path) as aside:
+    with replacing(path) as aside, beside(path.with_suffix(".npy")) as vectors:
+        take_room(aside, 4 * len(texts) * encoder.dimension)  # for the time when it is written
         _write_parquet(_embed(encoder, texts, vectors, show_progress), texts, aside)
 
 
@@ -50,6 +52,7 @@ def _embed(
     """Embeddings float32 (N, D) in a memory-mapped .npy file."""
     shape = (len(texts), encoder.dimension)
     matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    take_room(path, path.stat().st_size)
     encoder.encode(texts, out=matrix, show_progress=show_progress)
     matrix.flush()
     return matrix

@@ -123,6 +123,15 @@ def any_rank(flag: bool) -> bool:
     return bool(sum_over_ranks(torch.tensor(int(flag), device=_device())) > 0)
 
 
+def max_over_ranks(number: int) -> int:
+    """The greatest of all ranks' numbers; all ranks wait for each other."""
+    if world_size() == 1:
+        return number
+    sent = torch.tensor(number, device=_device())
+    dist.all_reduce(sent, op=dist.ReduceOp.MAX)
+    return int(sent)
+
+
 def wait_for_all() -> None:
     """Go on once every rank has come this far."""
     any_rank(False)

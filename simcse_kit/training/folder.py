@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,16 @@ from typing import Any
 
 import yaml
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 
-from simcse_kit.data import check_can_make, replacing
+from simcse_kit.data import disk_errors, replacing
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation import provenance, short
+from simcse_kit.evaluation import provenance
+from simcse_kit.training import overwriting
+from simcse_kit.training.checkpoints import clear_aside, newest_whole
 from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.distributed import is_main, wait_for_all
+from simcse_kit.training.distributed import from_main, is_main, wait_for_all
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "train_config.yaml"
 HISTORY_FILE = "history.jsonl"
@@ -47,35 +51,13 @@ class Ended:
 
 
 def can_go_on(folder: Path) -> bool:
-    """Whether a folder holds a run that has a checkpoint, or has ended."""
-    return last_checkpoint(folder) is not None or read_ended(folder) is not None
+    """Whether a folder holds a run that has a whole checkpoint, or has ended."""
+    return read_ended(folder) is not None or newest_whole(folder)[0] is not None
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The latest checkpoint that is whole: of one that a kill cut short the Trainer's state lacks.
-
-    The Trainer writes that state last, and removes an older checkpoint only after it.
-    """
-    whole = [path for path in folder.glob("checkpoint-*") if _has_state(path)]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def _has_state(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return checkpoint.name.rpartition("-")[2].isdecimal()
-
-
-def check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
-    """The checkpoint to resume from, if any; `InputError` where the folder cannot be used."""
-    check_can_make(folder)
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """InputError where a folder cannot be that of a new run."""
     filled = folder.is_dir() and any(folder.iterdir())
-    if resume:
-        if not can_go_on(folder):
-            raise InputError(f"nothing to resume: {str(folder)!r} holds no checkpoint")
-        return last_checkpoint(folder)
     if filled and not overwrite:
         raise InputError(
             f"output folder {str(folder)!r} is not empty; give a new one, or --resume or "
@@ -86,14 +68,47 @@ def check_folder(folder: Path, resume: bool, overwrite: bool) -> str | None:
             f"output folder {str(folder)!r} holds no earlier run ({CONFIG_FILE} is missing), so it "
             "is not overwritten; give a new folder"
         )
-    return None
+
+
+def take_checkpoint(folder: Path) -> Path:
+    """The checkpoint to go on from: the newest whole one.
+
+    Says which later ones it passes over. Raises InputError where there is nothing to go on from.
+    """
+    found = from_main(lambda: dict(zip(("newest", "passed"), _newest(folder), strict=True)))
+    if found["newest"] is None:
+        if found["passed"]:
+            raise InputError(
+                f"nothing to resume: no checkpoint in {str(folder)!r} is whole: "
+                f"{', '.join(found['passed'])}; train again with --overwrite"
+            )
+        if (ended := read_ended(folder)) is not None:
+            raise InputError(
+                f"nothing to resume from: the run in {str(folder)!r} ended at step {ended.step}, "
+                "and its checkpoints are gone; train again from its last/ into a new folder"
+            )
+        kept = folder / overwriting.REPLACED
+        hint = f"; the run that was to be replaced is in {str(kept)!r}" if kept.is_dir() else ""
+        raise InputError(f"nothing to resume: {str(folder)!r} holds no checkpoint{hint}")
+    if found["passed"] and is_main():
+        logger.warning(
+            "going on from %s; passed over: %s", found["newest"], ", ".join(found["passed"])
+        )
+    return folder / str(found["newest"])
+
+
+def _newest(folder: Path) -> tuple[str | None, list[str]]:
+    found, passed = newest_whole(folder)
+    return None if found is None else found.name, passed
 
 
 @contextlib.contextmanager
 def prepared(
-    folder: Path, config: TrainConfig, began: dict[str, str], *, resume: bool, overwrite: bool
+    folder: Path, config: TrainConfig, began: dict[str, Any], *, resume: bool, overwrite: bool
 ) -> Iterator[None]:
     """The run's folder with its settings; gone again where the run fails before it leaves anything.
+
+    One that is overwritten is kept aside, and takes its place again where this leaves nothing.
 
     Args:
         began: what the settings do not hold, for a report: the model and the data it began with.
@@ -104,22 +119,28 @@ def prepared(
         yield
         return
     try:
-        if overwrite and folder.is_dir():
-            _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            overwriting.set_aside(folder)
+        clear_aside(folder)
         settings = config.model_dump(mode="json")
-        (folder / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+        with replacing(folder / CONFIG_FILE) as aside:
+            aside.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         made = {"made": provenance(Path(sys.argv[0]).name)}
-        best = {"best": found} if resume and (found := _told(folder).get("best")) else {}
+        best = {"best": found} if resume and (found := read_run(folder).get("best")) else {}
         _write_run(folder, began | made | best)
     except OSError as error:
         raise InputError(f"cannot write to output folder {str(folder)!r}: {error}") from error
     wait_for_all()
     try:
         yield
-    except Exception:
-        left = [*folder.glob("checkpoint-*"), *folder.glob("modules.json")]
-        if not resume and not left and not (folder / HISTORY_FILE).is_file():
+    except BaseException as error:
+        left = any(folder.glob("checkpoint-*")) or (folder / "modules.json").is_file()
+        if (folder / overwriting.REPLACED).is_dir() and not left:
+            overwriting.bring_back(folder)
+        elif isinstance(error, Exception) and not (
+            resume or left or (folder / HISTORY_FILE).is_file()
+        ):
             _remove(folder)
         raise
 
@@ -138,40 +159,31 @@ def _remove(folder: Path) -> None:
 
 def _write_run(folder: Path, told: dict[str, Any]) -> None:
     with replacing(folder / RUN_FILE) as aside:
-        aside.write_text(json.dumps(told, indent=2) + "\n")
+        aside.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
     """What the run's file holds; nothing where there is none, or something else."""
     try:
-        told = json.loads((folder / RUN_FILE).read_text())
+        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
 
 
-def began_as(model: str, data: str, judge: str | None) -> dict[str, str]:
-    """What `prepared` notes of them: no folders of this machine but the model's.
-
-    Args:
-        judge: the dev set's key (`simcse_kit.training.dev.DevSet`), or None without one.
-    """
-    return {"model": model, "data": short(data)} | ({} if judge is None else {"judge": judge})
-
-
 def note_end(folder: Path, ended: Ended) -> None:
     """Write down that the run in this folder has ended, and how."""
-    _write_run(folder, _told(folder) | {"ended": asdict(ended)})
+    _write_run(folder, read_run(folder) | {"ended": asdict(ended)})
 
 
 def note_best(folder: Path, step: int, score: float) -> None:
     """Write down of which step the folder holds the model, and its score on the dev set."""
-    _write_run(folder, _told(folder) | {"best": {"step": step, "score": score}})
+    _write_run(folder, read_run(folder) | {"best": {"step": step, "score": score}})
 
 
 def read_best(folder: Path) -> tuple[int, float] | None:
     """The step and the score that `note_best` wrote; None without any."""
-    found = _told(folder).get("best")
+    found = read_run(folder).get("best")
     return (found["step"], found["score"]) if isinstance(found, dict) else None
 
 
@@ -184,7 +196,7 @@ def check_judge(folder: Path, judge: str | None, config: TrainConfig) -> None:
     Args:
         judge: as of `began_as`.
     """
-    had, asked = _told(folder).get("judge"), config.eval_split is not None
+    had, asked = read_run(folder).get("judge"), config.eval_split is not None
     if judge == had or (had is None and not (asked or split_of(folder) is not None)):
         return
     if had is None and asked and split_of(folder) == (config.eval_split, config.eval_split_seed):
@@ -199,7 +211,7 @@ def check_judge(folder: Path, judge: str | None, config: TrainConfig) -> None:
 def split_of(folder: Path) -> tuple[float, int] | None:
     """What a run held out of its rows, as its settings tell: `eval_split` and its seed."""
     try:
-        stored = yaml.safe_load((folder / CONFIG_FILE).read_text())
+        stored = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         split = stored["eval_split"]
         return None if split is None else (split, stored["eval_split_seed"])
     except (OSError, yaml.YAMLError, KeyError, TypeError):
@@ -210,20 +222,10 @@ def read_ended(folder: Path) -> Ended | None:
     """How the run in a folder ended; None where it did not, or what it left is not all there."""
     models = [folder / "modules.json", folder / LAST / "modules.json"]
     try:
-        told = json.loads((folder / RUN_FILE).read_text())["ended"]
+        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["ended"]
         return Ended(**told) if all(path.is_file() for path in models) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # of an older version, or interrupted
-
-
-def settings_differ(folder: Path, config: TrainConfig) -> bool:
-    """Whether the run in a folder was made with other settings, beyond where tokens are kept."""
-    try:
-        stored = yaml.safe_load((folder / CONFIG_FILE).read_text())
-    except (OSError, yaml.YAMLError):
-        return True
-    own = config.model_dump(mode="json")
-    return any(stored.get(key) != own[key] for key in own if key != "cache_dir")
 
 
 # ---- the history --------------------------------------------------------------------------------
@@ -249,20 +251,22 @@ class LiveHistory(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         if state.is_world_process_zero:
-            with self.path.open("a") as file:
+            with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(state.log_history[-1]) + "\n")
 
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
     """Put these entries in place of whatever the history held."""
     with replacing(folder / HISTORY_FILE) as aside:
-        aside.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+        text = "".join(json.dumps(entry) + "\n" for entry in history)
+        aside.write_text(text, encoding="utf-8")
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The entries of the history; [] where there is none."""
+    """The entries of the history; [] where there is none. A line that a kill cut off is none."""
     path = folder / HISTORY_FILE
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 # ---- what it takes up ---------------------------------------------------------------------------

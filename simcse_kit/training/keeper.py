@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
+import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.data import disk_errors
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training import overwriting
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import DevSet, scored_on
 from simcse_kit.training.folder import LAST, note_best
 from simcse_kit.training.in_force import on_the_card
+
+_COMING = ".coming"  # a model on its way into the folder
+_WHOLE = "whole.json"  # written last: that it is whole, and of which step
 
 
 @dataclass
@@ -31,14 +41,52 @@ class Keeper:
 
     def save_best(self, step: int, score: float) -> None:
         """The folder loads as the best model so far, at any moment of the run."""
-        self._save(self.folder, step, judged=True)
-        note_best(self.folder, step, score)
+        self._choose(step, score)
 
     def save_last(self, step: int, *, chosen: bool) -> None:
-        """The last step, apart; and as the model where it is `chosen`: without a dev set."""
-        self._save(self.folder / LAST, step)
+        """The last step, apart; and as the model where it is `chosen`: without a dev set.
+
+        Weights that are those of the chosen model are linked to it and take no further room.
+        """
         if chosen:
-            self._save(self.folder, step)
+            self._choose(step, None)
+        self._save(self.folder / LAST, step)
+        _link_equal(self.folder / LAST, self.folder)
+
+    def _choose(self, step: int, score: float | None) -> None:
+        """Save aside, then move: a kill leaves the former model, or one that `settle` finds."""
+        coming = self.folder / _COMING
+        shutil.rmtree(coming, ignore_errors=True)
+        try:
+            self._save(coming, step, judged=score is not None)
+            told = json.dumps({"step": step, "score": score})
+            (coming / _WHOLE).write_text(told, encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(coming, ignore_errors=True)
+            raise
+        self.settle()
+
+    def settle(self) -> None:
+        """Move a model that was saved whole into its place, and note of which step it is.
+
+        What a kill cut off here is done when the run goes on.
+        """
+        coming = self.folder / _COMING
+        try:
+            told = json.loads((coming / _WHOLE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(coming, ignore_errors=True)
+            return
+        for path in sorted(coming.rglob("*")):
+            target = self.folder / path.relative_to(coming)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            elif path.name != _WHOLE:
+                os.replace(path, target)
+        if told["score"] is not None:
+            note_best(self.folder, told["step"], told["score"])
+        shutil.rmtree(coming)
+        overwriting.drop(self.folder)
 
     def _save(self, folder: Path, step: int, *, judged: bool = False) -> None:
         measured = None
@@ -47,7 +95,8 @@ class Keeper:
             measured = f"On the dev set that the step was chosen on, which flatters it.\n\n{table}"
         told = on_the_card(self.config, self.encoder, {**self.told, "step": step})
         card = self.encoder.model_card(title=self.folder.name, measured=measured, training=told)
-        self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
+        with disk_errors(folder):
+            self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
 
     def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
         """The curve of the run; with a dev set also its cosines and the way through the plane."""
@@ -75,3 +124,14 @@ class Keeper:
                 score=f"{self.dev.name} ×100",
                 labelled=ends,
             )
+
+
+def _link_equal(folder: Path, chosen: Path) -> None:
+    """Have weights in a folder that equal the chosen model's be the same file, where links go."""
+    for path in folder.rglob("*.safetensors"):
+        twin, link = chosen / path.relative_to(folder), path.with_name(f".{path.name}.link")
+        if not twin.is_file() or twin.samefile(path) or not filecmp.cmp(path, twin, shallow=False):
+            continue
+        with contextlib.suppress(OSError):
+            os.link(twin, link)
+            os.replace(link, path)

@@ -65,6 +65,11 @@ class Milestones(TrainerCallback):
         self.has_dev = has_dev
         self._next = 0.0
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        state.compute_steps(args, state.max_steps)  # a checkpoint's intervals are of its settings
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:

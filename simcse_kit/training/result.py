@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.errors import InputError
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main
-from simcse_kit.training.folder import Ended, read_ended, read_history, settings_differ
+from simcse_kit.training.folder import Ended, read_ended, read_history
 from simcse_kit.training.loading import load_trained
+from simcse_kit.training.resuming import Begun
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +47,13 @@ class TrainResult:
     dev: str | None = None
 
 
-def already_finished(
-    folder: Path, checkpoint: str | None, config: TrainConfig, steps: int
-) -> Ended | None:
-    """How the run in a folder ended, where there is nothing left to train with these settings."""
-    ended = read_ended(folder)
-    if ended is not None:
-        early = ended.stopped is not None and not settings_differ(folder, config)
-        if ended.step >= steps or early:
-            return ended
-    if checkpoint is None:
-        raise InputError(
-            f"nothing to resume from: the run in {str(folder)!r} ended at step "
-            f"{'?' if ended is None else ended.step}, and its checkpoints are gone; train again "
-            "from its last/ into a new folder"
-        )
-    return None
+def already_finished(begun: Begun, config: TrainConfig, steps: int) -> Ended | None:
+    """How a run ended, where there is nothing left to train with these settings."""
+    ended = read_ended(begun.folder)
+    if ended is None:
+        return None
+    early = ended.stopped is not None and not begun.goes_further(config, steps)
+    return ended if ended.step >= steps or early else None
 
 
 def finished_result(

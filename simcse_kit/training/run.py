@@ -12,11 +12,12 @@ import numpy as np
 from transformers import set_seed
 
 from simcse_kit.compute import keep_buffers
-from simcse_kit.data import Rows, TokenStore, read_rows
+from simcse_kit.data import Rows, TokenStore, check_can_make, read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.training.checkpoints import step_of
 from simcse_kit.training.checks import (
     check_apart,
     check_dev,
@@ -39,31 +40,31 @@ from simcse_kit.training.distributed import (
 from simcse_kit.training.folder import (
     Ended,
     LiveHistory,
-    began_as,
     check_folder,
     check_judge,
     note_end,
     prepared,
     read_best,
+    take_checkpoint,
     write_history,
 )
 from simcse_kit.training.held_out import hold_out
 from simcse_kit.training.in_force import in_force, joint_batch
+from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
 from simcse_kit.training.result import DID_NOT_HELP, TrainResult, already_finished, finished_result
+from simcse_kit.training.resuming import Begun, began_as
 from simcse_kit.training.sampling import ByEpoch, WindowedByLength
 from simcse_kit.training.settings import Profile
 from simcse_kit.training.trainer import (
     ContrastiveTrainer,
-    GracefulInterrupt,
     OwnDropout,
     RowNumbers,
     ViewCollator,
-    step_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def train(
 
     Raises:
         InputError: anything given cannot be trained on; nothing was written then.
-        KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, once a checkpoint is saved.
     """
     keep_buffers()
     folder = Path(output_dir)
@@ -110,21 +111,35 @@ def train(
         on_cpu = isinstance(model, SentenceEncoder) and model.device.type == "cpu"
         config.to_training_arguments(folder, use_cpu=config.use_cpu or on_cpu)
     check_apart(folder, model, data, eval_data, config, overwrite=overwrite)
-    checkpoint = check_folder(folder, resume, overwrite)
+    check_can_make(folder)
+    begun = Begun.read(folder) if resume else None
+    if begun is None:
+        check_folder(folder, overwrite=overwrite)
     check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
     check_rows(rows, config)
+    all_rows = rows
     rows, dev = _judged_on(rows, eval_data, config)
     check_rows(rows, config)  # those that are left
     steps = steps_in_all(len(rows), config)
-    given, config = config, config.for_length(steps)
-    if resume and (ended := already_finished(folder, checkpoint, config, steps)) is not None:
-        return finished_result(folder, ended, model, config)
+    given, config = config, (begun.cadence(config) if begun else config).for_length(steps)
     judge = None if dev is None else dev.key
-    if checkpoint is not None:
+    checkpoint = None
+    if begun is not None:
+        begun.check_data(all_rows)
+        changed = begun.changes(config, steps)
         check_judge(folder, judge, config)
+        if (ended := already_finished(begun, config, steps)) is not None:
+            if not begun.same_name(model):
+                encoder = load_to_train(model, config)
+                begun.check_model(began_as(encoder, model, all_rows, judge, steps), model)
+            return finished_result(folder, ended, model, config)
+        checkpoint = take_checkpoint(folder)
     set_seed(config.seed)  # before the head is initialised
     encoder = load_to_train(model, config)
+    began = began_as(encoder, model, all_rows, judge, steps)
+    if begun is not None:
+        begun.check_model(began, model)
     check_encoder(encoder, rows, config)
     contrastive = build_model(encoder, config)
     views, text_ids = build_views(rows, config)
@@ -144,14 +159,18 @@ def train(
         ready()
     if is_main():
         logger.info(in_force(given, config, encoder, rows, dev, steps))
-    began = began_as(encoder.name, rows.source, judge)
+        if begun is not None and checkpoint is not None:
+            begun.say(changed, config, steps, step_of(checkpoint))
     told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, encoder, config, dev, told)
     with prepared(folder, config, began, resume=resume, overwrite=overwrite):
+        if is_main():
+            keeper.settle()
+        wait_for_all()
         trainer = _trainer(keeper, contrastive, collator, len(rows), checkpoint)
         if checkpoint is not None and step_of(checkpoint) >= steps:
-            trainer.take_up(checkpoint)  # trained, but interrupted before it was all written
+            trainer.take_up(str(checkpoint))  # trained, but interrupted before it was all written
             if is_main():
                 write_history(folder, trainer.state.log_history)
         else:
@@ -183,7 +202,7 @@ def _trainer(
     model: ContrastiveModel,
     collator: ViewCollator,
     rows: int,
-    checkpoint: str | None,
+    checkpoint: Path | None,
 ) -> ContrastiveTrainer:
     config, encoder, dev = keeper.config, keeper.encoder, keeper.dev
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(keeper.folder / "tensorboard")
@@ -240,9 +259,9 @@ def _order(
 
 
 def _run(
-    trainer: ContrastiveTrainer, checkpoint: str | None, folder: Path, profile: Profile | None
+    trainer: ContrastiveTrainer, checkpoint: Path | None, folder: Path, profile: Profile | None
 ) -> None:
-    """Train to the end, or up to Ctrl-C."""
+    """Train to the end, or up to Ctrl-C or another signal to end."""
     interrupt = GracefulInterrupt()
     for callback in (
         Milestones(has_dev=trainer.evaluate_dev is not None),
@@ -255,11 +274,12 @@ def _run(
         trainer.add_callback(ProfileSteps(profile, folder / "tensorboard"))
     try:
         with above_the_bar(trainer.args):
-            trainer.train(resume_from_checkpoint=checkpoint)
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         interrupt.restore()
-    if interrupt.interrupted:
-        raise KeyboardInterrupt(f"saved step {trainer.state.global_step} in {folder}")
+    if interrupt.number:
+        said = f"saved step {trainer.state.global_step} in {folder}"
+        raise Interrupted(said, interrupt.number)
 
 
 def _finish(trainer: ContrastiveTrainer, keeper: Keeper, steps: int) -> TrainResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,14 @@ from typing import Any
 from simcse_kit.data import Rows, check_can_make, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
+from simcse_kit.training import overwriting
 from simcse_kit.training.checks import check_apart
 from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.folder import can_go_on
 from simcse_kit.training.loading import load_trained
+from simcse_kit.training.resuming import content_of, differences, same_model
 from simcse_kit.training.run import train
 from simcse_kit.training.seed_folder import FILE, SeedFolder, read_seed_folder
 
@@ -67,15 +69,16 @@ def train_seeds(
         model, data, config, eval_data: as for `train`.
 
     Raises:
-        InputError: as `train` does; fewer than two seeds; another recipe, model or data than
-            those of the finished seeds to go on from; several ranks.
-        KeyboardInterrupt: after Ctrl-C, once a checkpoint of the seed at work is saved.
+        InputError: as `train` does; fewer than two seeds; another recipe, model, data or dev
+            set than those of the finished seeds to go on from; several ranks.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, once a checkpoint of the seed at work
+            is saved.
     """
     _check_request(seeds, config)
-    settings = _settings(model, data, config)
     check_apart(Path(output_dir), model, data, eval_data, config, overwrite=overwrite)
-    state = _open(Path(output_dir), settings, resume, overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
+    settings = _settings(model, rows, config, eval_data)
+    state = _open(Path(output_dir), settings, resume, overwrite)
     numbers = range(config.seed, config.seed + seeds)
     for count, seed in enumerate(numbers, start=1):
         if seed in state.runs:
@@ -115,11 +118,30 @@ def _check_request(seeds: int, config: TrainConfig) -> None:
         )
 
 
-def _settings(model: str | Path, data: str | Path | Rows, config: TrainConfig) -> dict[str, Any]:
-    """What all seeds have in common."""
+def _settings(
+    model: str | Path, rows: Rows, config: TrainConfig, dev: PairTask | None
+) -> dict[str, Any]:
+    """What all seeds have in common: recipe, model, rows, and the set their steps are chosen on."""
     common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
-    source = data.source if isinstance(data, Rows) else str(data)
-    return {"model": str(model), "data": source} | common
+    told = {"model": str(model), "data": rows.source, "rows": content_of(rows)}
+    judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
+    return told | {"dev": judge} | common
+
+
+def _check_alike(found: SeedFolder, settings: dict[str, Any]) -> None:
+    """InputError where seeds that are to come would not be of the recipe of those that are done."""
+    had = {key: settings[key] for key in ("rows", "dev")} | found.settings  # of older versions
+    other = differences(had, settings)
+    other.pop("data", None)  # its rows are what counts
+    if same_model(*other.get("model", ("", ""))):
+        other.pop("model", None)
+    if other and found.runs:
+        key, (before, now) = next(iter(other.items()))
+        names = {"rows": "other rows of the same name", "dev": "the dev set"}
+        raise InputError(
+            f"the finished seeds in {str(found.folder)!r} were trained with {names.get(key, key)}"
+            f" {before!r}, not {now!r}; go on with the same, or give a new folder"
+        )
 
 
 def _open(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool) -> SeedFolder:
@@ -129,14 +151,7 @@ def _open(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool)
     if resume:
         if found is None:
             raise InputError(f"nothing to resume: {str(folder)!r} holds no {FILE}")
-        other = [key for key in settings if found.settings.get(key) != settings[key]]
-        if other and found.runs:
-            key = other[0]
-            raise InputError(
-                f"the finished seeds in {str(folder)!r} were trained with {key}"
-                f" {found.settings.get(key)!r}, not {settings[key]!r}; go on with the same, or"
-                " give a new folder"
-            )
+        _check_alike(found, settings)
         return SeedFolder(folder, settings, found.runs)
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
@@ -167,9 +182,9 @@ def _train_one(
 
     def ready() -> None:
         if first:  # all that was given is checked: what is there may be replaced
-            for old in state.folder.glob("seed-*/"):
-                shutil.rmtree(old)
             state.folder.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                overwriting.set_aside(state.folder, _of_seeds)
         state.write()
 
     try:
@@ -183,12 +198,11 @@ def _train_one(
             overwrite=own.is_dir() and not begun,
             ready=ready,
         )
-    except Exception:
-        if first and state.folder.is_dir() and not own.exists():
-            (state.folder / FILE).unlink(missing_ok=True)
-            if not any(state.folder.iterdir()):
-                state.folder.rmdir()
+    except BaseException:
+        if first and state.folder.is_dir() and not can_go_on(own):
+            _give_up(state.folder)
         raise
+    overwriting.drop(state.folder)
     return {
         "steps": result.steps,
         "best_step": result.best_step,
@@ -196,6 +210,20 @@ def _train_one(
         "stopped": result.stopped,
         "dev": result.dev,
     }
+
+
+def _of_seeds(path: Path) -> bool:
+    return path.name == FILE or (path.name.startswith("seed-") and path.is_dir())
+
+
+def _give_up(folder: Path) -> None:
+    """Leave the folder of seeds as it was before the first of them, which left nothing."""
+    if (folder / overwriting.REPLACED).is_dir():
+        overwriting.bring_back(folder, _of_seeds)
+    elif not any(folder.glob("seed-*")):
+        (folder / FILE).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _held_out_summary(runs: dict[int, dict[str, Any]]) -> dict[str, Any] | None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -36,15 +33,14 @@ from simcse_kit.compute import PackedBatch
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
+from simcse_kit.training.checkpoints import checkpoint_aside
 from simcse_kit.training.collapse import BATCH_FIGURES, CollapseAlarm
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.distributed import (
-    any_rank,
     from_main,
-    is_main,
     mean_over_ranks,
-    world_size,
 )
+from simcse_kit.training.finite import all_finite, leave_out_unless_finite
 from simcse_kit.training.progress import QuietProgress, evaluation_line
 from simcse_kit.training.sampling import ByEpoch, TellEpoch
 
@@ -155,6 +151,8 @@ class ContrastiveTrainer(Trainer):
         self._read = 0  # how many of them the alarm has seen
         self._since = time.perf_counter()
         self._rows_since = 0
+        self._aside: Path | None = None  # where a checkpoint is being written
+        self._left_out = False  # whether a step was, for its gradient was not finite
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.order is None:
@@ -200,14 +198,27 @@ class ContrastiveTrainer(Trainer):
                 if self.stop_on_alarm:
                     return
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self._heed_alarm(self.state.global_step)  # whose state it holds
-        super()._save_checkpoint(model, trial)
-
     def _get_learning_rate(self) -> Any:
         """As the Trainer's, who asks at every step; but a tensor is read when it is logged."""
         rate = self.lr_scheduler.get_last_lr()[0] if self.update is not None else None
         return rate if isinstance(rate, Tensor) else super()._get_learning_rate()
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As the Trainer's, but whole or not at all, and never of weights that are no numbers."""
+        step, folder = self.state.global_step, Path(self.args.output_dir)
+        self._heed_alarm(step)  # whose state it holds
+        if not all_finite(model):
+            raise InputError(
+                f"{self.stopped or f'step {step}'}: the weights are not finite and are not saved; "
+                f"lower learning_rate, or train with bf16=false; what was saved before is in "
+                f"{str(folder)!r}"
+            )
+        with checkpoint_aside(folder, step, self.args.save_total_limit) as self._aside:
+            super()._save_checkpoint(model, trial)
+        self._aside = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._aside or super()._get_output_dir(trial))
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """As the Trainer's; on a CPU gradients that are short enough are not multiplied by 1."""
@@ -221,6 +232,20 @@ class ContrastiveTrainer(Trainer):
         norm = _norm([p.grad for p in learning if p.grad is not None])
         if not norm <= self.args.max_grad_norm:  # a NaN too takes the Trainer's way
             clip_grads_with_norm_(learning, self.args.max_grad_norm, norm)
+        return norm
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """As the Trainer's; a step that it shows to be no step is left out."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if self.args.fp16:  # where the scaler sees to it
+            return norm
+        left_out = leave_out_unless_finite(self.optimizer, norm)
+        if left_out and not self._left_out and self.is_world_process_zero():
+            logger.warning(
+                "step %d is left out: its gradient is not finite (said once)",
+                self.state.global_step + 1,
+            )
+        self._left_out |= left_out
         return norm
 
     def _sound(self, step: int, reason: str | None) -> None:
@@ -291,6 +316,21 @@ class ContrastiveTrainer(Trainer):
         except InputError as error:
             return {"unscored": str(error)}
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer's; a run made longer has its new rate from the first step on."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        schedule = self.lr_scheduler
+        factors = getattr(schedule, "lr_lambdas", None)
+        if checkpoint is None or factors is None:
+            return
+        rates = [
+            base * f(schedule.last_epoch)
+            for base, f in zip(schedule.base_lrs, factors, strict=True)
+        ]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        schedule._last_lr = rates
+
     def take_up(self, checkpoint: str) -> None:
         """State and weights of a checkpoint, as if training had just made its last step."""
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
@@ -311,11 +351,6 @@ class ContrastiveTrainer(Trainer):
     ) -> None:
         model = self.accelerator.unwrap_model(model or self.model, keep_torch_compile=False)
         safetensors.torch.load_model(model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
-
-
-def step_of(checkpoint: str) -> int:
-    """The step a checkpoint was saved at, by its name."""
-    return int(checkpoint.rsplit("-", 1)[-1])
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
@@ -339,43 +374,3 @@ class OwnDropout(TrainerCallback):
         if args.process_index > 0:
             mixed = np.random.SeedSequence([args.seed, args.process_index])
             set_seed(int(mixed.generate_state(1)[0]))
-
-
-class GracefulInterrupt(TrainerCallback):
-    """Ctrl-C finishes the step, saves a checkpoint and stops; a second one stops at once.
-
-    On several ranks all stop after the same step, whichever was interrupted. There a second
-    signal is no second wish: launchers pass on what a terminal may have sent to all, and kill
-    (torchrun after 30 seconds) what does not end.
-    """
-
-    def __init__(self) -> None:
-        self.interrupted = False
-        self._previous: Any = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self.interrupted and is_main():
-            logger.warning("interrupted: finishing this step and saving a checkpoint")
-        self.interrupted = True
-        if world_size() == 1:
-            self.restore()
-
-    def restore(self) -> None:
-        """Give Ctrl-C back its former meaning."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self.interrupted = any_rank(self.interrupted)
-        if self.interrupted:
-            control.should_save = True
-            control.should_training_stop = True

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.data.links import linked_texts
 from simcse_kit.data.rows import Rows
 from simcse_kit.encoder.persistence import Head
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
@@ -111,20 +112,25 @@ def joint_model(encoder_folder: str) -> ContrastiveModel:
     for module in lm.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    return ContrastiveModel(
+    model = ContrastiveModel(
         encoder,
         Scaled(),
         projection=Head(32, 16),
         masked_lm=lm,
         masked_lm_weight=0.5,
         mini_batch_size=2,
-    ).train()
+    )
+    # the first row's anchor has two positives elsewhere, one of them a negative of the last rank
+    links = linked_texts(np.array([0, 0, 0]), np.array([1, 10, 17]), ROWS * 3)
+    model.link(links, ROWS * 3)
+    return model.train()
 
 
 def joint_batch(rows: slice) -> tuple[PackedBatch, Tensor]:
-    """Some rows, three views each, of one batch in which texts repeat."""
+    """Some rows, three views each, of one batch in which texts repeat and a negative lacks."""
     text_ids = np.arange(ROWS * 3).reshape(ROWS, 3)
     text_ids[6], text_ids[4, 1] = text_ids[1], text_ids[0, 0]
+    text_ids[2, 2] = -1
     lengths = np.random.default_rng(0).integers(2, 20, ROWS * 3)[text_ids[rows]].reshape(-1)
     ids = [
         np.random.default_rng(i).integers(5, 90, n)
@@ -179,9 +185,9 @@ def in_the_second_epoch(encoder: str, folder: Path, own: dict[str, Any]) -> list
 
 def _interrupted(encoder: str, folder: Path) -> str:
     """Ctrl-C on rank 1 alone, in the second step."""
-    from simcse_kit.training import trainer
+    from simcse_kit.training import interrupting
 
-    step_end = trainer.GracefulInterrupt.on_step_end
+    step_end = interrupting.GracefulInterrupt.on_step_end
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
         if state.global_step == 2 and distributed.rank() == 1:
@@ -189,14 +195,14 @@ def _interrupted(encoder: str, folder: Path) -> str:
             signal.raise_signal(signal.SIGINT)  # the launcher's, after the terminal's
         step_end(self, args, state, control, **rest)
 
-    trainer.GracefulInterrupt.on_step_end = on_step_end  # type: ignore[method-assign]
+    interrupting.GracefulInterrupt.on_step_end = on_step_end  # type: ignore[method-assign]
     try:
         own = settings(folder, save_steps=100)
         train(encoder, pairs(), own, folder / "interrupted")
     except KeyboardInterrupt as interrupt:
         return str(interrupt)
     finally:
-        trainer.GracefulInterrupt.on_step_end = step_end  # type: ignore[method-assign]
+        interrupting.GracefulInterrupt.on_step_end = step_end  # type: ignore[method-assign]
     return "went on"
 
 

@@ -146,12 +146,12 @@ def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tiny_encoder, tmp_pat
     shutil.rmtree(run / "last")
     (run / "checkpoint-6" / "trainer_state.json").write_text('{"epo')
     (run / "checkpoint-4-copy").mkdir()  # a user's
-    assert run_folder.last_checkpoint(run) == str(run / "checkpoint-4")
+    assert run_folder.take_checkpoint(run) == run / "checkpoint-4"
     assert_same(weights(train(*given, resume=True).encoder), whole)
     shutil.rmtree(run / "last")
     for state in run.glob("checkpoint-*/trainer_state.json"):
         state.unlink()
-    with pytest.raises(InputError, match="holds no checkpoint"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* is whole: checkpoint-6 \(trainer_s"):
         train(*given, resume=True)
 
 

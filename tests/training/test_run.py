@@ -290,12 +290,12 @@ def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
 def test_ctrl_c_saves_and_can_be_resumed(tiny_encoder, tmp_path):
     import signal
 
-    from simcse_kit.training import trainer
+    from simcse_kit.training import interrupting
 
     settings = config(tmp_path, max_steps=6, save_steps=100)
     data = text_rows(64)
     whole = train(tiny_encoder("bert"), data, settings, tmp_path / "whole")
-    step_end = trainer.GracefulInterrupt.on_step_end
+    step_end = interrupting.GracefulInterrupt.on_step_end
 
     def interrupt(self, args, state, control, **kwargs):
         if state.global_step == 3:
@@ -303,7 +303,7 @@ def test_ctrl_c_saves_and_can_be_resumed(tiny_encoder, tmp_path):
         return step_end(self, args, state, control, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.GracefulInterrupt, "on_step_end", interrupt)
+        patch.setattr(interrupting.GracefulInterrupt, "on_step_end", interrupt)
         with pytest.raises(KeyboardInterrupt, match="step 3"):
             train(tiny_encoder("bert"), data, settings, tmp_path / "run")
     resumed = train(tiny_encoder("bert"), data, settings, tmp_path / "run", resume=True)
@@ -380,10 +380,11 @@ def test_settings_the_trainer_refuses_leave_no_folder(tiny_encoder, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_not_saved(tiny_encoder, tmp_path):
-    settings = config(tmp_path, learning_rate=1e30, max_steps=6, max_grad_norm=0)
-    with pytest.raises(InputError, match="not finite"):
+    settings = config(tmp_path, learning_rate=1e30, weight_decay=1e30, max_steps=6, max_grad_norm=0)
+    with pytest.raises(InputError, match="weights are not finite"):
         train(tiny_encoder("bert"), text_rows(64), settings, tmp_path / "r")
     assert not (tmp_path / "r" / "modules.json").exists()
+    assert not list((tmp_path / "r").glob("*checkpoint*"))
 
 
 def test_gradient_checkpointing_gives_the_same_step(tiny_encoder, tmp_path):

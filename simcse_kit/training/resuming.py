@@ -1,0 +1,295 @@
+"""What a run that goes on may change, and what must be as it was begun.
+
+A checkpoint's optimizer, schedule and place in the data are those of one model, one list of rows
+and one set of settings: with others the run would be of neither. So they are compared, by content
+where a name says little.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers import get_scheduler
+
+from simcse_kit.data import Rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation import short
+from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.distributed import world_size
+from simcse_kit.training.folder import CONFIG_FILE, read_run
+
+logger = logging.getLogger(__name__)
+
+# What changes neither a step nor a choice: saving, logging, trackers, this machine.
+_FREE = {
+    *("save_steps", "save_total_limit", "profile", "report_to", "run_name", "project"),
+    *("push_to_hub", "cache_dir", "dataloader_num_workers", "disable_tqdm"),
+}
+_FREE_KINDS = ("logging_", "log_", "hub_", "trackio_")
+# How long it goes on: more steps, or no longer stopped where it was.
+_LENGTH = {"max_steps", "num_train_epochs", "early_stopping_patience", "collapse"}
+
+Differences = dict[str, tuple[Any, Any]]
+
+
+def began_as(
+    encoder: SentenceEncoder, given: object, rows: Rows, judge: str | None, steps: int
+) -> dict[str, Any]:
+    """What a run's file tells of its beginning: no folders of this machine but the model's.
+
+    Args:
+        encoder: before its first step.
+        given: what the run was given as model; of an encoder the weights may be trained already.
+        rows: all that were given.
+        judge: the dev set's key (`simcse_kit.training.dev.DevSet`), or None without one.
+        steps: how many there are to be.
+    """
+    told = {
+        "model": encoder.name,
+        "architecture": _architecture(encoder),
+        "weights": None if isinstance(given, SentenceEncoder) else _weights(encoder),
+        "data": short(rows.source),
+        "rows": len(rows),
+        "content": content_of(rows),
+        "ranks": world_size(),
+        "steps": steps,
+    }
+    return told | ({} if judge is None else {"judge": judge})
+
+
+def content_of(rows: Rows) -> str:
+    """Equal for equal texts in equal columns and order, whatever file they came from."""
+    digest = hashlib.sha256(json.dumps([rows.kind, *rows.columns]).encode())
+    for column in rows.columns.values():
+        for text in column:
+            data = text.encode(errors="surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:32]
+
+
+def _architecture(encoder: SentenceEncoder) -> str:
+    """Of the network and the tokenizer."""
+    backend: Any = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    tokens = json.loads(backend.to_str()) if hasattr(backend, "to_str") else {}
+    tokens |= {"truncation": None, "padding": None}  # the last call's
+    shapes = {name: list(each.shape) for name, each in encoder.named_parameters()}
+    parts = [encoder.backbone.config.model_type, shapes, tokens]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _weights(encoder: SentenceEncoder) -> str:
+    """Of some numbers of every weight, for other weights differ in nearly all."""
+    digest = hashlib.sha256()
+    for _, weight in sorted(encoder.named_parameters()):
+        flat = weight.detach().reshape(-1)
+        some = flat[:: max(1, len(flat) // 64)]
+        digest.update(some.to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How the run in a folder was begun.
+
+    Attributes:
+        settings: as its ``train_config.yaml`` has them.
+        told: what `began_as` gave; less of a run of an older version.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    told: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Begun:
+        """InputError where the folder no longer tells."""
+        path = folder / CONFIG_FILE
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls(folder, dict(settings), read_run(folder))
+        except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
+            raise InputError(
+                f"nothing to resume: {path}, which tells the run's settings, is missing or damaged;"
+                " train again into a new folder"
+            ) from error
+
+    def cadence(self, config: TrainConfig) -> TrainConfig:
+        """With the run's own steps between evaluations and checkpoints where none are set."""
+        own = {
+            key: self.settings[key]
+            for key in ("eval_steps", "save_steps")
+            if getattr(config, key) is None and self.settings.get(key) is not None
+        }
+        return config.model_copy(update=own)
+
+    def changes(self, config: TrainConfig, steps: int) -> Differences:
+        """The settings that are to change, and may; InputError for those that may not."""
+        found = differences(self.settings, _plain(config), free=True)
+        had = self.told.get("steps", steps)
+        if steps < had:
+            key = "max_steps" if config.max_steps > 0 else "num_train_epochs"
+            raise InputError(
+                f"the run in {str(self.folder)!r} was begun with {had} steps (now {steps}, by "
+                f"{key}): it can be made longer but not shorter; its model so far is in the folder"
+            )
+        self._refuse({k: each for k, each in found.items() if k not in _LENGTH and not _is_free(k)})
+        return found
+
+    def goes_further(self, config: TrainConfig, steps: int) -> bool:
+        """Whether the run is to end later than it was to, or no longer where it was stopped."""
+        found = set(differences(self.settings, _plain(config))) & _LENGTH
+        return steps > self.told.get("steps", steps) or bool(
+            found & {"early_stopping_patience", "collapse"}
+        )
+
+    def check_data(self, rows: Rows) -> None:
+        """InputError where the rows are others, or divided among another number of ranks."""
+        told = self.told
+        if "content" in told and told["content"] != content_of(rows):
+            had, now = (f"{told['data']!r}", told["rows"]), (f"{short(rows.source)!r}", len(rows))
+            if had == now:
+                raise InputError(
+                    f"the data {now[0]} have changed since the run in {str(self.folder)!r} was "
+                    f"begun: {now[1]:,} rows as before, but not the same; --resume goes on with "
+                    "the same rows, so restore them, or give a new output folder"
+                )
+            self._refuse({"data": tuple(f"{name} of {count:,} rows" for name, count in (had, now))})
+        ranks = told.get("ranks", world_size())
+        if ranks != world_size():
+            self._refuse({"the number of ranks": (ranks, world_size())})
+
+    def same_name(self, model: object) -> bool:
+        """Whether a model is named as the run's was, or lies where that lay."""
+        name = model.name if isinstance(model, SentenceEncoder) else str(model)
+        return same_model(self.told.get("model", name), name)
+
+    def check_model(self, now: Mapping[str, Any], given: object) -> None:
+        """InputError where the run was begun with another model; by another name it may come.
+
+        Args:
+            now: as `began_as` tells of the one that is given.
+        """
+        told, name = self.told, now["model"]
+        alike = told.get("architecture", now["architecture"]) == now["architecture"]
+        if None in (told.get("weights"), now["weights"]):
+            alike &= self.same_name(given)
+        else:
+            alike &= told["weights"] == now["weights"]
+        if alike:
+            return
+        if not self.same_name(given):
+            self._refuse({"model": (told["model"], name)})
+        raise InputError(
+            f"model {name!r} has changed since the run in {str(self.folder)!r} was begun with it: "
+            "weights or tokenizer are others; restore it, or give a new output folder"
+        )
+
+    def _refuse(self, found: Mapping[str, tuple[Any, ...]]) -> None:
+        if found:
+            raise InputError(
+                f"the run in {str(self.folder)!r} was begun with {_listed(found)}: --resume goes "
+                "on with the same, and may change how long, how it is saved and what is logged; "
+                "give what it was begun with, or a new output folder"
+            )
+
+    def say(self, changed: Differences, config: TrainConfig, steps: int, at: int) -> None:
+        """Log what changes, and what the schedule then is.
+
+        Args:
+            at: the step that the run goes on from.
+        """
+        if changed:
+            said = (f"{key} {_text(now)} (had {_text(had)})" for key, (had, now) in changed.items())
+            logger.info("the run goes on with %s", ", ".join(said))
+        had = self.told.get("steps", steps)
+        if steps == had:
+            return
+        before, after = (_rate(config, total, at) for total in (had, steps))
+        rates = "" if before is None else f": {after:.3g} at step {at}, not {before:.3g}"
+        logger.info(
+            "it has %d steps, not %d: learning_rate (%s) now follows the schedule of %d steps%s",
+            *(steps, had, config.lr_scheduler_type, steps, rates),
+        )
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two names are of one model: alike, or of one folder."""
+    places = [Path(name).expanduser() for name in (one, other)]
+    return one == other or (
+        all(place.exists() for place in places) and places[0].samefile(places[1])
+    )
+
+
+def differences(
+    had: Mapping[str, Any], now: Mapping[str, Any], *, free: bool = False
+) -> Differences:
+    """The settings that differ, each with both values.
+
+    Args:
+        had, now: what a run was begun with, and is to go on with; one that is absent has its
+            default.
+        free: those too that change nothing learnt.
+    """
+    found = {}
+    for key in dict.fromkeys([*now, *had]):
+        if key == "cache_dir" or (_is_free(key) and not free):
+            continue
+        before, after = (each[key] if key in each else _default(key) for each in (had, now))
+        if before != after:
+            found[key] = (before, after)
+    return found
+
+
+def _is_free(key: str) -> bool:
+    return key in _FREE or key.startswith(_FREE_KINDS)
+
+
+def _default(key: str) -> Any:
+    if key in TrainConfig.model_fields:
+        return TrainConfig.model_fields[key].default
+    from transformers import TrainingArguments
+
+    fields = {field.name: field for field in dataclasses.fields(TrainingArguments)}
+    return fields[key].default if key in fields else None
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """As a run's folder tells it."""
+    settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))
+    return settings
+
+
+def _listed(found: Mapping[str, tuple[Any, ...]]) -> str:
+    return ", ".join(
+        f"{key} {_text(before)} (now {_text(now)})" for key, (before, now) in found.items()
+    )
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rate(config: TrainConfig, steps: int, at: int) -> float | None:
+    """The learning rate of step `at` in a run of so many; None where a schedule looks at more."""
+    warm = config.warmup_steps
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
+    schedule = get_scheduler(
+        config.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=int(warm) if warm >= 1 else math.ceil(warm * steps),
+        num_training_steps=steps,
+        scheduler_specific_kwargs=getattr(config, "lr_scheduler_kwargs", None),
+    )
+    factors = getattr(schedule, "lr_lambdas", None)
+    return None if factors is None else config.learning_rate * float(factors[0](at))
