@@ -20,17 +20,18 @@ def candidate_texts(text_ids: Tensor) -> Tensor:
 
 
 def equal_text_mask(text_ids: Tensor) -> Tensor:
-    """Candidates that read as a row's own anchor or positive.
+    """Candidates that read as a row's own anchor or positive, and places without a candidate.
 
     Args:
         text_ids: int ``(B, 2 + K)``: equal numbers for equal texts of anchor, positive and hard
-            negatives.
+            negatives; below 0 where a row has fewer hard negatives than K.
 
     Returns:
         bool ``(B, B·(1 + K))``; the own positive, at ``(i, i)``, is among what is True.
     """
     candidates = candidate_texts(text_ids)
-    return (text_ids[:, 0, None] == candidates) | (text_ids[:, 1, None] == candidates)
+    own = (text_ids[:, 0, None] == candidates) | (text_ids[:, 1, None] == candidates)
+    return own | (candidates < 0)
 
 
 def linked_text_mask(text_ids: Tensor, links: Tensor, texts: int) -> Tensor:
@@ -40,7 +41,7 @@ def linked_text_mask(text_ids: Tensor, links: Tensor, texts: int) -> Tensor:
     else be pushed away from the question by the other row.
 
     Args:
-        text_ids: int64 ``(B, 2 + K)``, numbers below `texts`.
+        text_ids: int64 ``(B, 2 + K)``, numbers below `texts`; what is below 0 may be True or not.
         links: int64 ``(L,)``, sorted, ``u · texts + v`` for texts ``u`` and ``v`` that a row pairs,
             both ways round (`simcse_kit.data.linked_texts`).
         texts: how many texts are numbered.

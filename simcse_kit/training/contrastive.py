@@ -107,7 +107,8 @@ class ContrastiveModel(nn.Module):
         Args:
             batch: ``B·V`` sequences, the ``V`` views of a row side by side: anchor, positive,
                 hard negatives.
-            text_ids: int ``(B, V)``, equal for equal texts, to mask false negatives; or None.
+            text_ids: int ``(B, V)``, equal for equal texts, below 0 where a row lacks a hard
+                negative, to mask false negatives; or None.
 
         Returns:
             ``loss`` scalar, ``figures`` as in `batch_geometry`, both of the joined batch where
@@ -213,7 +214,10 @@ def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) 
 def build_views(
     rows: Rows, config: TrainConfig
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | None]:
-    """The view function of these rows, and the numbers of their texts (equal for equal texts)."""
+    """The view function of these rows, and the numbers of their texts.
+
+    Numbers are equal for equal texts, and -1 for a hard negative that a row lacks.
+    """
     if rows.kind == "text":
         columns, views = 2, dropout_twins
     else:
@@ -228,5 +232,7 @@ def build_views(
         all_differ = len(numbers) == len(texts)
     else:
         text_ids, all_differ = np.arange(len(texts), dtype=np.int64), True
+    if rows.kind == "pairs":
+        text_ids[[place for place, text in enumerate(texts) if not text]] = -1
     # with two views the numbers serve the mask alone; with more they also tell how many there are
     return views, None if all_differ and columns == 2 else text_ids

@@ -112,7 +112,7 @@ class HeldOutPairs:
     def __init__(self, rows: Rows) -> None:
         anchors, positives, *negatives = rows.columns.values()
         queries = distinct(anchors)
-        corpus = distinct(text for column in (positives, *negatives) for text in column)
+        corpus = distinct(text for column in (positives, *negatives) for text in column if text)
         pairs = {(queries[a], corpus[p]) for a, p in zip(anchors, positives, strict=True)}
         query, document = np.array(sorted(pairs), dtype=np.int64).T
         self.relevance = Relevance(query, document, np.ones(len(query)))

@@ -85,6 +85,8 @@ def _groups(rows: Rows) -> np.ndarray:
         (numbers.setdefault(each, len(numbers)) for each in texts), np.int64, len(texts)
     )
     row = np.tile(np.arange(n), columns)
+    there = np.array([bool(each) for each in texts])  # not a hard negative that a row lacks
+    text, row = text[there], row[there]
     size = n + len(numbers)
     graph = coo_array((np.ones(len(text), dtype=np.int8), (row, n + text)), shape=(size, size))
     _, group = connected_components(graph, directed=False)
@@ -96,4 +98,10 @@ def _some(rows: Rows, where: np.ndarray) -> Rows:
     places = np.flatnonzero(where).tolist()
     columns = {name: [column[place] for place in places] for name, column in rows.columns.items()}
     different = len(set(zip(*columns.values(), strict=True)))
-    return replace(rows, columns=columns, duplicates=len(places) - different)
+    return replace(
+        rows,
+        columns=columns,
+        duplicates=len(places) - different,
+        numbers=np.array(places) if rows.numbers is None else rows.numbers[places],
+        lines=None if rows.lines is None else rows.lines[places],
+    )

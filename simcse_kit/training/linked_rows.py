@@ -22,14 +22,15 @@ class NoDuplicates(ByEpoch):
     what is left all shares a text, fill the last batches as they are: every epoch has every row.
 
     Args:
-        texts: ``(rows, V)``, the numbers of each row's texts: anchor, positive, hard negatives.
+        texts: ``(rows, V)``, the numbers of each row's texts: anchor, positive, hard negatives;
+            below 0 for a hard negative that the row lacks.
         batch_size: rows a batch, of all ranks together.
         seed: of all epochs.
     """
 
     def __init__(self, texts: np.ndarray, batch_size: int, seed: int) -> None:
         super().__init__(seed)
-        self.own = [frozenset(row) for row in texts.tolist()]
+        self.own = [frozenset(text for text in row if text >= 0) for row in texts.tolist()]
         partners: dict[int, set[int]] = defaultdict(set)
         for anchor, positive, *_ in texts.tolist():
             partners[anchor].add(positive)

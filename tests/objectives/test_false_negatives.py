@@ -36,6 +36,15 @@ def test_a_candidate_that_any_row_calls_a_positive_is_none(
             assert bool(mask[i, column]) == wanted, (row, text)
 
 
+def test_places_without_a_hard_negative_hold_no_candidate() -> None:
+    ids = torch.tensor([[0, 1, 2, -1], [3, 4, -1, -1], [5, 6, 1, 2]])
+    mask = equal_text_mask(ids)
+    expected = torch.eye(3, 9, dtype=torch.bool)  # the own positives; then two places a row
+    expected[:, [4, 5, 6]] = True
+    expected[0, 7] = True  # its own positive, given as a negative of another row
+    assert torch.equal(mask, expected)
+
+
 def test_texts_with_one_partner_need_no_entry() -> None:
     anchors, positives = np.array([0, 2, 4]), np.array([1, 3, 5])
     assert len(linked_texts(anchors, positives, 6)) == 0

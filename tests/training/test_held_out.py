@@ -45,6 +45,15 @@ def test_rows_are_held_out_whole_and_share_no_text(seed, size, held):
     assert hold_out(rows, size, seed + 1)[1].columns != out.columns
 
 
+def test_negatives_that_rows_lack_do_not_link_them():
+    rows = linked(40, 1)
+    rows.columns["negative"][:] = [""] * 39 + ["n"]
+    kept, out = hold_out(rows, 0.25, 0)
+    assert (len(kept), len(out)) == (30, 10)
+    assert [rows.where(int(kept.numbers[i])) for i in range(30)] == list(map(kept.where, range(30)))
+    assert "" not in HeldOutPairs(out).texts
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_rows_that_share_a_text_stay_on_one_side(seed):
     # groups of four by their anchors; two of these groups are joined by a negative that is a

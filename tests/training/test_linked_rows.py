@@ -52,6 +52,12 @@ def test_two_questions_with_many_answers_cannot_be_kept_apart() -> None:
     assert {texts[row, 0] for row in order[:2]} == {0, 1}
 
 
+def test_rows_that_lack_a_negative_are_no_relatives() -> None:
+    texts = np.array([[2 * row, 2 * row + 1, -1] for row in range(12)])
+    order = list(NoDuplicates(texts, 4, 0))
+    assert order == np.random.default_rng((0, 0)).permutation(12).tolist()
+
+
 def test_one_text_in_half_of_many_rows_takes_no_square_of_them() -> None:
     count = 30_000
     texts = np.stack([np.arange(count), count + np.arange(count)], axis=1)

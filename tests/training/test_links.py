@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from simcse_kit.compute.packing import PackedBatch
-from simcse_kit.data.rows import Rows
+from simcse_kit.data.rows import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training.config import build_config
@@ -26,31 +27,108 @@ def questions(count: int, answers: int) -> Rows:
     return Rows("pairs", {"anchor": anchors, "positive": positives}, None, None, "faq", 0, 0)
 
 
-@pytest.mark.parametrize("mini_batch_size", [None, 2])
-def test_answers_to_one_question_do_not_push_it_away(tiny_encoder, tmp_path, mini_batch_size):
-    rows = questions(3, 4)
+def loss_of(tiny_encoder, tmp_path, rows: Rows, batch_rows: list[int], **own):
+    """A batch's loss without dropout, its texts' embeddings ``(B, V, D)``, float64, and τ."""
     encoder = SentenceEncoder.from_pretrained(
         tiny_encoder("bert"), pooling="mean", dropout=0.0, device="cpu", precision="fp32"
     )
-    settings = config(tmp_path, head="none", mini_batch_size=mini_batch_size)
+    settings = config(tmp_path, head="none", **own)
     model = build_model(encoder, settings).train()
     views, text_ids = build_views(rows, settings)
     link_rows(model, rows, text_ids)
-    batch_rows = np.array([0, 1, 4, 9])  # two answers of question 0, one each of 1 and 2
-    numbers = views(batch_rows)
-    texts = rows.texts()
-    ids = [encoder.tokenizer(texts[n])["input_ids"] for n in numbers.reshape(-1)]
-    batch = PackedBatch.from_sequences(ids)
+    numbers = views(np.array(batch_rows))
+    texts = [rows.texts()[n] for n in numbers.reshape(-1)]
+    batch = PackedBatch.from_sequences([encoder.tokenizer(text)["input_ids"] for text in texts])
     output = model(batch, torch.from_numpy(text_ids[numbers]))
+    z = torch.from_numpy(encoder.encode(texts, normalize=True)).double()
+    return output["loss"].item(), z.unflatten(0, numbers.shape), settings.temperature
 
-    z = torch.from_numpy(encoder.encode([texts[n] for n in numbers.reshape(-1)], normalize=True))
-    anchors, positives = z.double().unflatten(0, (4, 2)).unbind(1)
-    logits = anchors @ positives.T / settings.temperature
+
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+def test_answers_to_one_question_do_not_push_it_away(tiny_encoder, tmp_path, mini_batch_size):
+    rows = questions(3, 4)
+    batch_rows = [0, 1, 4, 9]  # two answers of question 0, one each of 1 and 2
+    found, z, temperature = loss_of(
+        tiny_encoder, tmp_path, rows, batch_rows, mini_batch_size=mini_batch_size
+    )
+    anchors, positives = z.unbind(1)
+    logits = anchors @ positives.T / temperature
     loss = 0.0
     for i, row in enumerate(batch_rows):
         rivals = [j for j, other in enumerate(batch_rows) if j == i or row // 4 != other // 4]
         loss += (torch.logsumexp(logits[i, rivals], 0) - logits[i, i]).item() / 4
-    assert output["loss"].item() == pytest.approx(loss, rel=1e-4)
+    assert found == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+@pytest.mark.parametrize("mask", [True, False])
+def test_lists_of_unequal_length_against_a_plain_reading_of_the_records(
+    tiny_encoder, tmp_path, mini_batch_size, weight, mask
+):
+    """Candidates of an anchor: all texts given in the batch but those the file calls positives."""
+    words = sentences(12)
+    records = [
+        {"query": words[0], "pos": words[1:3], "neg": [words[5], words[6], words[7]]},
+        {"query": words[3], "pos": [words[4]], "neg": []},
+        # its negatives are a positive of the first question, and the second question itself
+        {"query": words[8], "pos": [words[9]], "neg": [words[2], words[3]]},
+        {"query": words[10], "pos": [words[0]], "neg": [words[11]]},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    rows = read_rows(path)
+    batch = [0, 1, 2, 3, 4]
+    found, z, temperature = loss_of(
+        *(tiny_encoder, tmp_path, rows, batch),
+        mini_batch_size=mini_batch_size,
+        hard_negative_weight=weight,
+        mask_equal_texts=mask,
+    )
+    table = [[column[row] for column in rows.columns.values()] for row in batch]
+    vectors = {(i, k): z[i, k] for i, row in enumerate(table) for k, t in enumerate(row) if t}
+    assert len(vectors) == 5 * 2 + 3 + 3 + 0 + 2 + 1  # no place that holds no text
+    positives: dict[str, set[str]] = {text: set() for text in words}
+    for record in records:
+        for text in record["pos"]:
+            positives[record["query"]].add(text)
+            positives[text].add(record["query"])
+    loss = 0.0
+    for i, (anchor, positive, *_) in enumerate(table):
+        terms = []
+        for (j, k), vector in vectors.items():
+            text = table[j][k]
+            if k == 0:
+                continue
+            if mask and (j, k) != (i, 1) and text in (anchor, positive, *positives[anchor]):
+                continue
+            own = weight if k > 1 and j == i else 1.0
+            terms.append(own * torch.exp(z[i, 0] @ vector / temperature))
+        loss += (torch.log(sum(terms)) - z[i, 0] @ z[i, 1] / temperature).item() / len(batch)
+    assert found == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_run_on_lists(tiny_encoder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "simcse_kit")
+    words = sentences(60)
+    records = [
+        {
+            "query": words[i],
+            "pos": words[20 + i : 20 + i + 1 + i % 2],
+            "neg": words[40 : 40 + i % 4],
+        }
+        for i in range(20)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    for sampler in ("random", "no_duplicates"):
+        settings = config(
+            tmp_path, max_steps=3, per_device_train_batch_size=4, batch_sampler=sampler
+        )
+        result = train(str(tiny_encoder("bert")), path, settings, tmp_path / sampler)
+        assert result.steps == 3
+    assert "20 records to a row for each of 30 positives" in caplog.text
+    assert "texts have several positives" in caplog.text
 
 
 @pytest.mark.parametrize("sampler", ["random", "no_duplicates"])
