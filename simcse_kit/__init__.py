@@ -4,6 +4,7 @@ The public names, loaded when first asked for: importing this package costs next
 """
 
 from importlib import import_module
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
 from simcse_kit.version import __version__
@@ -51,13 +52,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # seen by a type checker, it would stand for any name, slips included
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            said = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(said, name=name, obj=modules[__name__])
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return [*__all__]

@@ -32,6 +32,7 @@ app = typer.Typer(
     name="simcse-kit",
     help="Turn a Hugging Face text encoder into a better sentence encoder, and prove it.",
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

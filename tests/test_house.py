@@ -95,3 +95,19 @@ def test_importing_the_package_and_its_rooms_is_light() -> None:
     heavy = {"torch", "numpy", "pydantic"}
     code = f"import sys, {', '.join(names)}\nassert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_type_checker_and_a_shell_see_the_public_names_and_no_others() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    # a `__getattr__` that a checker sees stands for every name, misspelt ones too
+    assert not [one for one in tree.body if getattr(one, "name", "") == "__getattr__"]
+    code = (
+        "import simcse_kit; assert dir(simcse_kit) == sorted(simcse_kit.__all__)\n"
+        "for name in dir(simcse_kit): getattr(simcse_kit, name)\n"
+        "simcse_kit.SentenceEncodr"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "has no attribute 'SentenceEncodr'" in said.stderr
+    assert "'SentenceEncoder'?" in said.stderr  # Python's own suggestion

@@ -50,7 +50,7 @@ def compare(
     plots: Plots = None,
     loading: ModelOptions,
 ) -> None:
-    """Score several models on the same tasks, and tell which differences are real.
+    """Compare models on the same tasks: which differences are real.
 
     Each model against the first (--baseline), or all pairs (--pairwise), by paired bootstrap;
     p-values are corrected by Holm. --pooling is for models that have none of their own.

@@ -40,7 +40,7 @@ def leakage(
     *,
     output: Output,
 ) -> None:
-    """Look for training rows in evaluation sets, and for these in one another.
+    """Look for training rows in evaluation sets.
 
     Sets are STS tasks, files, or hashes of them; without --train only the sets are compared.
     """

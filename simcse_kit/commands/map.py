@@ -46,7 +46,7 @@ def embedding_map(
     *,
     loading: ModelOptions,
 ) -> None:
-    """Draw a text file's embeddings in the plane, on a web page of one file."""
+    """Draw a file's embeddings in the plane, on a page of one file."""
     check_can_write(html)
     check_outputs(json_file, None)
     with chatter_on_stderr():

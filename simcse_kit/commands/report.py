@@ -73,7 +73,7 @@ def report(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     loading: ModelOptions,
 ) -> None:
-    """Report on one model or compare several, on a web page of one file.
+    """Report on one model, or on several, on a page of one file.
 
     Scores with their intervals, geometry, training, neighbours, worst pairs and leakage.
     """

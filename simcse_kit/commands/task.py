@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 
 app = typer.Typer(
-    help="Judge models on your own files: name the columns, and a file is a task.",
+    help="Judge models on your own files, their columns named.",
     rich_markup_mode=None,
 )
 
@@ -132,7 +132,11 @@ def _show_several(
     """The models side by side, a column each; below them their differences, in words too."""
     from simcse_kit.evaluation import difference_cells, draw, draw_markdown, side_by_side
 
-    tables = [side_by_side(results), *([difference_cells(comparison)] if comparison else [])]
+    told = comparison is not None and not comparison.missing
+    tables = [
+        side_by_side(results),
+        *([difference_cells(comparison)] if comparison and told else []),
+    ]
     for cells in tables:
         if markdown:
             typer.echo(draw_markdown(cells))
@@ -142,5 +146,7 @@ def _show_several(
     if comparison is None:
         note("the differences are not tested: this task does not resample its items")
         return
+    if comparison.missing:
+        note(f"the differences are not tested: {comparison.missing}")
     for sentence in comparison.sentences():
         typer.echo(f"- {sentence}" if markdown else sentence)

@@ -50,7 +50,7 @@ def classification(
     *,
     options: TaskOptions,
 ) -> None:
-    """Predict labels from embeddings: linear probe and nearest neighbours.
+    """Predict labels: linear probe and nearest neighbours.
 
     Accuracy and macro-F1 with 95 % intervals, beside the commonest class.
     """
@@ -92,9 +92,9 @@ def few_shot(
     *,
     options: TaskOptions,
 ) -> None:
-    """Predict labels from a few examples of each: N-way K-shot episodes.
+    """Predict labels from a few examples: N-way K-shot.
 
-    Mean accuracy with its 95 % interval over episodes.
+    Mean accuracy with its 95 % interval over episodes of N labels with K examples of each.
     """
 
     def judge(encoder: SentenceEncoder, examples: LabelledTask, name: str) -> TaskResult:

@@ -73,6 +73,25 @@ def test_help_names_every_command_and_none_prints_help() -> None:
     assert succeed("--version").startswith("simcse-kit ")
 
 
+@pytest.mark.parametrize("group", [[], ["task"]])
+def test_help_cuts_no_line_short_in_a_terminal_of_80_columns(group: list[str]) -> None:
+    shown = succeed(*group, "-h")
+    assert shown == succeed(*group, "--help")
+    commands = shown.split("Commands:")[1].splitlines()
+    assert len(commands) > 5 and max(map(len, shown.splitlines())) <= 80
+    assert not [line for line in commands if line.endswith("...")]
+
+
+def test_the_package_is_run_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "simcse_kit", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == succeed("--version")
+
+
 def test_a_process_of_its_own_keeps_stdout_clean(model: Path, texts: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "simcse_kit.cli", "similarity", model, "a man", "a dog"],

@@ -1,0 +1,6 @@
+"""``python -m simcse_kit``: the command line, where its script is not on the path."""
+
+from simcse_kit.cli import main
+
+if __name__ == "__main__":
+    main()
