@@ -133,7 +133,7 @@ def joint_batch(rows: slice) -> tuple[PackedBatch, Tensor]:
     text_ids[2, 2] = -1
     lengths = np.random.default_rng(0).integers(2, 20, ROWS * 3)[text_ids[rows]].reshape(-1)
     ids = [
-        np.random.default_rng(i).integers(5, 90, n)
+        np.random.default_rng(abs(i)).integers(5, 90, n)
         for i, n in zip(text_ids[rows].reshape(-1), lengths, strict=True)
     ]
     return PackedBatch.from_flat(np.concatenate(ids), lengths), torch.from_numpy(text_ids[rows])

@@ -57,7 +57,8 @@ def answers(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_gradient_is_that_of_one_process(folder, encoder):
-    """Unequal rows, equal texts across ranks, hard negatives, chunks, masked LM, a learnt scale."""
+    """Unequal rows, texts equal and linked across ranks, hard negatives of which one lacks, chunks,
+    masked LM, a learnt scale."""
     expected, _ = two_ranks.joint_step(two_ranks.joint_model(encoder), slice(0, two_ranks.ROWS))
     ours = [load_file(folder / f"step-{rank}.safetensors") for rank in (0, 1)]
     assert expected["objective.log_scale"] != 0
