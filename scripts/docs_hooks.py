@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "simcse_kit"
 RESULTS = ROOT / "eval" / "results"
 HANDED_ON = re.compile(r"^from \.(\w+) import (\w+) as \2$", re.MULTILINE)
+PICTURE = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*'
+    r'<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
+)
 UP = re.compile(r"\]\((?:\.\./)+eval/results/")
 
 
@@ -35,9 +39,15 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links at the site's copy of eval/results."""
+    """Point links at the site's copy of eval/results; pictures follow the site's own switch."""
     up = "../" * page.file.src_uri.count("/")
-    return UP.sub(f"]({up}results/", markdown).replace("results/README.md)", "results.md)")
+    linked = UP.sub(f"]({up}results/", markdown).replace("results/README.md)", "results.md)")
+    return both_pictures(linked)
+
+
+def both_pictures(markdown: str) -> str:
+    """A picture of two colour schemes, as the theme shows it: by its switch, not the system's."""
+    return PICTURE.sub(r"![\3](\1#only-dark)\n![\3](\2#only-light)", markdown)
 
 
 def api_pages() -> dict[str, str]:

@@ -85,6 +85,29 @@ def test_a_page_from_a_folder_is_searched_and_asks_for_nothing_outside(tmp_path:
             page.close()
 
 
+def test_a_picture_follows_the_switch_between_light_and_dark(tmp_path: Path) -> None:
+    text = docs_hooks.both_pictures((ROOT / "docs/index.md").read_text())
+    assert "<picture>" not in text
+    shown = re.findall(r"^!\[(.+)\]\((.+)\)$", text, re.MULTILINE)
+    assert [url for _, url in shown] == [
+        "images/report-dark.png#only-dark",
+        "images/report-light.png#only-light",
+    ]
+    (tmp_path / "docs/images").mkdir(parents=True)
+    for name in ("report-dark.png", "report-light.png"):
+        (tmp_path / "docs/images" / name).write_bytes((ROOT / "docs/images" / name).read_bytes())
+    pictures = "\n".join(f"![{alt}]({url})" for alt, url in shown)
+    index = site(tmp_path, index=f"# Start\n\n{pictures}\n") / "index.html"
+    with browser() as chromium:
+        page = chromium.new_page(color_scheme="light")
+        page.goto(index.as_uri())
+        for name, other in (("light", "dark"), ("dark", "light")):
+            page.locator(f'img[src$="#only-{name}"]').wait_for(state="visible")
+            assert not page.locator(f'img[src$="#only-{other}"]').is_visible()
+            page.locator(".md-header__option label:visible").click()
+        page.close()
+
+
 def test_a_page_that_would_lie_where_another_file_does_fails(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/report.html").write_text("x")
