@@ -44,7 +44,7 @@ def evaluate(
     ] = False,
     loading: ModelOptions,
 ) -> None:
-    """Score a model on the STS suite, or on SentEval's transfer tasks.
+    """Score a model on the STS suite, or on transfer tasks.
 
     Spearman x 100 of cosines with its interval, alignment and uniformity beside it. A folder of
     several seeds (`train --seeds`) is scored seed by seed: mean, standard deviation, interval.
@@ -56,7 +56,7 @@ def evaluate(
         given = {
             "--column": bool(judging.columns),
             "--protocol": judging.protocol != usual.protocol,
-            "--clustered": judging.clustered,
+            "--clustered": judging.clustered is not None,
             "--draws": judging.draws != usual.draws,
             "--no-intervals": judging.no_intervals,
             "--published": judging.published != usual.published,

@@ -191,11 +191,13 @@ class Resampling:
 
     draws: Draws = 10_000
     clustered: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--clustered", help="Do not take pairs that share a sentence for independent."
+            "--clustered/--no-clustered",
+            help="Take pairs that share a sentence together, not for independent. Default: where"
+            " there are such pairs.",
         ),
-    ] = False
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """As keywords for what makes intervals."""

@@ -34,12 +34,16 @@ class TaskComparison:
         differences: of each pair that was compared. Holm's correction is over the pairs, for each
             figure by itself.
         draws, seed, level: of the resamples and the intervals.
+        clustered: whether pairs that share a sentence were taken together.
+        missing: why there are no differences, "" where there are.
     """
 
     differences: tuple[Difference, ...]
     draws: int
     seed: int
     level: float
+    clustered: bool = False
+    missing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -57,6 +61,7 @@ class TaskComparison:
         return said
 
 
+_TOGETHER = ", those that share a sentence taken together"
 _TEST = "paired bootstrap over the test items, both models on the same resamples"
 
 
@@ -88,14 +93,19 @@ def compare_tasks(
     pairs = compared(len(tested), pairwise=pairwise)
     names = list(results)
     found: list[dict[str, Comparison]] = [{} for _ in pairs]
-    for name, figure in first.together(tested, draws=draws, seed=seed).items():
+    try:
+        figures = first.together(tested, draws=draws, seed=seed)
+    except InputError as error:  # the models' own figures stand
+        return TaskComparison((), draws, seed, level, missing=str(error))
+    for name, figure in figures.items():
         for place, one in enumerate(compare_many(figure, pairs, level=level)):
             found[place][name] = one
     differences = [
         Difference(names[model], names[baseline], figures)
         for (model, baseline), figures in zip(pairs, found, strict=True)
     ]
-    return TaskComparison(tuple(differences), draws, seed, level)
+    clustered = any(figure.clustered for figure in figures.values())
+    return TaskComparison(tuple(differences), draws, seed, level, clustered)
 
 
 def compared(models: int, *, pairwise: bool = False) -> list[tuple[int, int]]:
@@ -133,8 +143,9 @@ def difference_cells(comparison: TaskComparison) -> Cells:
     notes = [
         f"Points ×100; below them the {100 * comparison.level:g} % interval of the difference, and"
         f" its two-sided p-value{corrected} (each figure by itself).",
-        f"By {_TEST}, {comparison.draws:,} draws. It allows for other test items, not for other"
-        " training seeds of these models.",
+        f"By {_TEST}, {comparison.draws:,} draws"
+        f"{_TOGETHER if comparison.clustered else ''}. It allows for other test items, not for"
+        " other training seeds of these models.",
     ]
     return Cells(header, rows, [], notes, corner="Difference")
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from simcse_kit.evaluation import statistics
-from simcse_kit.evaluation.statistics import Interval, resample_together
+from simcse_kit.evaluation.statistics import (
+    Interval,
+    are_shared,
+    resample_together,
+    shared_covariance,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,16 +40,29 @@ class Tested(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """N items, and a model's figures ×100 where each is drawn a number of times."""
+    """N items, and a model's figures ×100 where each is drawn a number of times.
+
+    `sentences` (N, 2) are those of pairs, of which some may be in several; by how much each pair
+    moves each figure are then the `shares` {figure: (N,)}.
+    """
 
     count: int
     figures: statistics.Resampled
+    shares: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sentences: np.ndarray | None = None
 
     def together(
         self, models: Sequence[Items], *, draws: int, seed: int
     ) -> Mapping[str, statistics.Figure]:
         figures = [model.figures for model in models]
-        return resample_together(figures, self.count, draws=draws, seed=seed)
+        found = resample_together(figures, self.count, draws=draws, seed=seed)
+        if self.sentences is None or not are_shared(self.sentences):
+            return found
+        for name, figure in found.items():
+            shares = np.stack([model.shares[name] for model in models])
+            sharing = shared_covariance(shares, self.sentences, "the pairs")
+            found[name] = replace(figure, independent=shares @ shares.T, sharing=sharing)
+        return found
 
 
 def means(values: Mapping[str, np.ndarray]) -> Items:

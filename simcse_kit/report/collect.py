@@ -60,7 +60,7 @@ def collect(
     remark: str = "",
     examples: int = 3,
     draws: int = 10_000,
-    clustered: bool = False,
+    clustered: bool | None = None,
     seed: int = 0,
     program: str = "simcse-kit",
 ) -> Report:

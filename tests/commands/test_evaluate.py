@@ -92,12 +92,19 @@ def test_evaluate_without_intervals(room: Path) -> None:
     assert json.loads(succeed(*arguments, "--json", "-"))["intervals"] is None
 
 
-def test_clustered_intervals_or_the_reason_why_not(room: Path) -> None:
-    arguments = ("evaluate", room / "a", *FAST, "--clustered", "--tasks")
-    shown = succeed(*arguments, room / "pairs.tsv")
+def test_clustered_intervals_or_the_reason_why_not(room: Path, tmp_path: Path) -> None:
+    arguments = ("evaluate", room / "a", *FAST, "--tasks")
+    shown = succeed(*arguments, room / "pairs.tsv", "--clustered")
     assert "pairs that share a sentence taken together" in shown
-    shown = " ".join(succeed(*arguments, room / "three.tsv").split())
-    assert "has no interval on three: One sentence of three is in" in shown
+    shown = succeed(*arguments, room / "pairs.tsv", "--no-clustered")
+    assert "pairs that share a sentence taken together" not in shown
+    star, pairs = tmp_path / "star.tsv", (room / "pairs.tsv").read_text().splitlines()
+    rows = [f"a man\t{row.split(chr(9), 1)[1]}" for row in pairs[1:]]
+    star.write_text("\n".join([pairs[0], *rows]))
+    shown = " ".join(succeed(*arguments, star).split())
+    assert "has no interval on star: One sentence of star is in 40 of 40 pairs" in shown
+    assert "--no-clustered" in shown
+    assert "has no interval" not in succeed(*arguments, star, "--no-clustered")
 
 
 @pytest.mark.parametrize("name", get_args(ProtocolName))

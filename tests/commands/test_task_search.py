@@ -115,7 +115,7 @@ def test_duplicates(model: Path, tmp_path: Path) -> None:
     path.write_text("\n".join(["sentence1,sentence2,is_duplicate", *rows]))
     command = ["task", "duplicates", model, path, "--column", "label=is_duplicate"]
     found = json.loads(succeed(*command, "--json", "-", "--draws", 200))
-    assert found["figures"]["ap"]["value"] == found["figures"]["f1"]["value"] == 100.0
+    assert found["figures"]["ap"]["value"] == found["figures"]["best_f1"]["value"] == 100.0
     assert -1 <= found["figures"]["f1_threshold"]["value"] < 1
     assert (found["protocol"]["pairs"], found["protocol"]["duplicates"]) == (9, 5)
     assert "5 of them duplicates" in succeed(*command, "--markdown", "--draws", 200)

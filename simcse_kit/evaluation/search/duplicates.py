@@ -1,8 +1,9 @@
 """Duplicate detection: how well a cosine tells pairs that mean the same from pairs that do not.
 
-Average precision needs no threshold. F1 and accuracy are those at the best threshold for these very
-pairs, as sentence-transformers and MTEB report them, so a threshold to be used on other pairs is
-better chosen on a set of its own.
+Average precision needs no threshold. F1, its precision and recall, and accuracy are over calls by
+a threshold that was chosen on the other half of the pairs, since at the best threshold for these
+very pairs they are too high, by points where the pairs are few. Those best ones, which
+sentence-transformers and MTEB report, and their thresholds stand beside.
 """
 
 from __future__ import annotations
@@ -24,15 +25,13 @@ from simcse_kit.evaluation.embedding import (
     model_settings,
     pair_cosines,
 )
-from simcse_kit.evaluation.statistics import percentile_interval
-from simcse_kit.evaluation.sts import PairTask, task_name
+from simcse_kit.evaluation.statistics import are_shared, bounded_interval, design_effect
+from simcse_kit.evaluation.sts import PairTask, numbered_sentences, task_name
 from simcse_kit.evaluation.task_result import Figure, Items, TaskResult
 
-# Elements in a block of resamples.
-_BLOCK = 1 << 20
 # How a file may write its labels.
 _LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "True": 1.0, "False": 0.0}
-_FIGURES = ("ap", "f1", "precision", "recall", "accuracy")
+_CALLED = ("f1", "precision", "recall", "accuracy")
 
 
 def load_duplicates(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTask:
@@ -74,8 +73,8 @@ def _check_labels(labels: np.ndarray, where: str) -> None:
 class DuplicateScores:
     """×100 but the thresholds: pairs with a cosine of at least that much are called duplicates.
 
-    `precision` and `recall` are those at `f1_threshold`; the draws (B,) of each figure are over
-    resamples of the pairs, in which the best threshold is chosen anew.
+    All at the thresholds that are best for these pairs; `precision` and `recall` are those at
+    `f1_threshold`.
     """
 
     ap: float
@@ -85,19 +84,13 @@ class DuplicateScores:
     f1_threshold: float
     accuracy: float
     accuracy_threshold: float
-    draws: dict[str, np.ndarray]
 
 
-def duplicate_scores(
-    cosines: np.ndarray, labels: np.ndarray, *, draws: int = 0, seed: int = 0
-) -> DuplicateScores:
+def duplicate_scores(cosines: np.ndarray, labels: np.ndarray) -> DuplicateScores:
     """Average precision, best F1 and best accuracy of `cosines` (N,) for `labels` (N,) of 0 and 1.
 
     Pairs of equal cosines are called alike: no threshold parts them. A best threshold lies halfway
     to the next lower cosine; where all are called duplicates it is −1.
-
-    Args:
-        draws: resamples of the pairs; 0 for none. seed: of their generator.
 
     Raises:
         InputError: sizes that differ, cosines that are not finite, labels that are not 0 or 1, or
@@ -113,14 +106,22 @@ def duplicate_scores(
         raise InputError("A cosine is not finite.")
     _check_labels(labels, "labels")
     order, ends = _descending(cosines)
+    ap = float(_average_precision(np.ones((1, len(labels))), labels[order], ends)[0])
     cosines, labels = cosines[order], labels[order]
-    figures, f1_at, accuracy_at = _at_thresholds(np.ones((1, len(labels))), labels, ends)
+    called, found = ends + 1, labels.cumsum()[ends]
+    positive, total = labels.sum(), len(labels)
+    f1 = 2 * found / (called + positive)
+    right = found + (total - called) - (positive - found)
+    at, accuracy_at = int(f1.argmax()), int(right.argmax())
     lower = np.append((cosines[ends[:-1]] + cosines[ends[:-1] + 1]) / 2, -1.0)
     return DuplicateScores(
-        **{name: float(figures[name][0]) for name in _FIGURES},
-        f1_threshold=float(lower[f1_at[0]]),
-        accuracy_threshold=float(lower[accuracy_at[0]]),
-        draws=_resampled(labels, ends, draws, seed),
+        ap=ap,
+        f1=100 * float(f1[at]),
+        precision=100 * float(found[at] / called[at]),
+        recall=100 * float(found[at] / positive),
+        f1_threshold=float(lower[at]),
+        accuracy=100 * float(right[accuracy_at] / total),
+        accuracy_threshold=float(lower[accuracy_at]),
     )
 
 
@@ -130,54 +131,116 @@ def _descending(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.flatnonzero(np.append(np.diff(cosines[order]) != 0, True))
 
 
-def _at_thresholds(
-    counts: np.ndarray, labels: np.ndarray, ends: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Figures (B,) where pair i occurs `counts[b, i]` times, and at which of `ends` they are best.
+def _average_precision(counts: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """AP ×100 (B,) where pair i occurs `counts[b, i]` times; NaN where not both labels do.
 
     Pairs are in descending order of cosine, a threshold after each of `ends`.
     """
     called = counts.cumsum(axis=1)[:, ends]
     found = (counts * labels).cumsum(axis=1)[:, ends]
     positive, total = found[:, -1:], called[:, -1:]
-    with np.errstate(invalid="ignore"):  # 0 / 0 before the first pair that was drawn
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 before the first that was drawn
         precision = np.where(called > 0, found / called, 1.0)
-    recall = found / positive
-    f1 = 2 * found / (called + positive)
-    right = found + (total - called) - (positive - found)
-    accuracy = np.where(called > 0, right / total, 0.0)  # at least one is called a duplicate
-    f1_at, accuracy_at = f1.argmax(axis=1), accuracy.argmax(axis=1)
-    rows = np.arange(len(counts))
-    figures = {
-        "ap": (np.diff(recall, axis=1, prepend=0.0) * precision).sum(axis=1),
-        "f1": f1[rows, f1_at],
-        "precision": precision[rows, f1_at],
-        "recall": recall[rows, f1_at],
-        "accuracy": accuracy[rows, accuracy_at],
-    }
-    return {name: 100 * values for name, values in figures.items()}, f1_at, accuracy_at
+        recall = found / positive
+    ap = 100 * (np.diff(recall, axis=1, prepend=0.0) * precision).sum(axis=1)
+    both = (positive > 0) & (positive < total)
+    return np.where(both[:, 0], ap, np.nan)
 
 
-def _resampled(
-    labels: np.ndarray, ends: np.ndarray, draws: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Each figure on resamples of the pairs (B,); those without both labels are drawn anew."""
-    n = len(labels)
+# ---- calls by a threshold from the other half ----------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Calls:
+    """Which of N pairs are called duplicates, for F1 and for accuracy, at others' thresholds."""
+
+    for_f1: np.ndarray
+    for_accuracy: np.ndarray
+
+
+def _crossed(cosines: np.ndarray, labels: np.ndarray, seed: int) -> _Calls | None:
+    """Each half of the pairs, drawn label by label, called at the best thresholds of the other.
+
+    None where a half would lack one of the labels.
+    """
     rng = np.random.default_rng(seed)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in _FIGURES}
-    kept, rows = 0, max(1, _BLOCK // n)
-    while kept < draws:
-        drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=rows * n).reshape(rows, n)
-        positive = counts @ labels
-        counts = counts[(positive > 0) & (positive < n)][: draws - kept]
-        kept += len(counts)
-        figures, _, _ = _at_thresholds(counts, labels, ends)
-        for name, values in figures.items():
-            found[name].append(values)
-    return {
-        name: np.concatenate(values) if values else np.empty(0) for name, values in found.items()
-    }
+    second = np.zeros(len(labels), dtype=bool)
+    for label in (0, 1):
+        second[rng.permutation(np.flatnonzero(labels == label))[::2]] = True
+    if min(len(np.unique(labels[half])) for half in (second, ~second)) < 2:
+        return None
+    calls = np.zeros((2, len(labels)), dtype=bool)
+    for half in (second, ~second):
+        best = duplicate_scores(cosines[~half], labels[~half])
+        calls[0, half] = cosines[half] >= best.f1_threshold
+        calls[1, half] = cosines[half] >= best.accuracy_threshold
+    return _Calls(*calls)
+
+
+def _called_figures(calls: _Calls, labels: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures ×100 of the calls (B,) where pair i occurs `counts[b, i]` times; NaN where none is.
+
+    Precision of no call is 0, as scikit-learn has it.
+    """
+    found, called = counts @ (labels * calls.for_f1), counts @ calls.for_f1.astype(float)
+    positive, total = counts @ labels, counts.sum(axis=1)
+    right = counts @ (calls.for_accuracy == (labels == 1)).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "f1": 100 * 2 * found / (called + positive),
+            "precision": 100 * np.where(called > 0, found / called, 0.0),
+            "recall": 100 * found / positive,
+            "accuracy": 100 * right / total,
+        }
+
+
+def _shares(
+    cosines: np.ndarray, labels: np.ndarray, calls: _Calls | None
+) -> dict[str, tuple[np.ndarray, float]]:
+    """By how much each pair moves each figure ×100, to first order (N,), and what it is over.
+
+    The derivatives by the pairs' weights: of a ratio A / B of sums, (a − A/B b) / B. Of average
+    precision, the mean over duplicates of the precision P at their cosine, a pair moves the P of
+    each duplicate at or below it.
+    """
+    n, positive = len(labels), float(labels.sum())
+    order, ends = _descending(cosines)
+    ranked = labels[order]
+    sizes = np.diff(ends, prepend=-1)
+    called, found = ends + 1.0, ranked.cumsum()[ends]
+    precision, hits = found / called, np.diff(found, prepend=0.0)
+    ap = float(hits @ precision / positive)
+    below = [np.repeat(np.cumsum((hits * x / called)[::-1])[::-1], sizes) for x in (1.0, precision)]
+    own = ranked * (np.repeat(precision, sizes) - ap)
+    moved = np.empty(n)
+    moved[order] = (own + ranked * below[0] - below[1]) / positive
+    shares = {"ap": (100 * moved, positive)}
+    if calls is not None:
+        yes, right = calls.for_f1.astype(float), calls.for_accuracy == (labels == 1)
+        figures = _called_figures(calls, labels, np.ones((1, n)))
+        f1, p, r, a = (float(figures[name][0]) / 100 for name in _CALLED)
+        shares |= {
+            "f1": (100 * (2 * labels * yes - f1 * (yes + labels)) / (yes + labels).sum(), positive),
+            "precision": (100 * yes * (labels - p) / max(1.0, yes.sum()), max(1.0, yes.sum())),
+            "recall": (100 * labels * (yes - r) / positive, positive),
+            "accuracy": (100 * (right - a) / n, float(n)),
+        }
+    return shares
+
+
+def pair_items(
+    cosines: np.ndarray, labels: np.ndarray, sentences: np.ndarray | None = None, seed: int = 0
+) -> Items:
+    """The pairs (N,); of resamples without both labels there are no figures."""
+    order, ends = _descending(cosines)
+    calls = _crossed(cosines, labels, seed)
+    shares = {name: one for name, (one, _) in _shares(cosines, labels, calls).items()}
+
+    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+        found = {"ap": _average_precision(counts[:, order], labels[order], ends)}
+        return found | ({} if calls is None else _called_figures(calls, labels, counts))
+
+    return Items(len(labels), figures, shares, sentences)
 
 
 def evaluate_duplicates(
@@ -193,7 +256,8 @@ def evaluate_duplicates(
 
     Args:
         task: its gold 1 for duplicates and 0 for others (`load_duplicates`).
-        draws, seed: of the bootstrap over pairs.
+        draws: of no effect any more: these intervals need no resamples.
+        seed: of the halves.
         encode_kwargs: passed on to `model.encode`.
         name: what to call the model; its own `name` by default.
 
@@ -206,15 +270,21 @@ def evaluate_duplicates(
     sides = [
         embeddings[[row[text] for text in texts]] for texts in (task.sentence1, task.sentence2)
     ]
-    cosines = pair_cosines(*sides)
-    scores = duplicate_scores(cosines, task.gold, draws=draws, seed=seed)
-    figures = {
-        figure: Figure(getattr(scores, figure), percentile_interval(scores.draws[figure]))
-        for figure in _FIGURES
+    cosines, sentences = pair_cosines(*sides), numbered_sentences(task)
+    best = duplicate_scores(cosines, task.gold)
+    figures, how = _figures(cosines, task, sentences, seed)
+    figures |= {
+        "best_f1": Figure(best.f1),
+        "best_accuracy": Figure(best.accuracy),
+        "f1_threshold": Figure(best.f1_threshold),
+        "accuracy_threshold": Figure(best.accuracy_threshold),
     }
-    figures["f1_threshold"] = Figure(scores.f1_threshold)
-    figures["accuracy_threshold"] = Figure(scores.accuracy_threshold)
     positive = int(task.gold.sum())
+    called = (
+        " F1, precision, recall and accuracy by a threshold chosen on the other half of the pairs;"
+        if "f1" in figures
+        else " No label has the two pairs it takes to choose a threshold on another half;"
+    )
     return TaskResult(
         model=name or model_name(model),
         task=task.name,
@@ -223,31 +293,42 @@ def evaluate_duplicates(
             "similarity": "cosine",
             "pairs": len(task),
             "duplicates": positive,
-            "thresholds": "the best for these pairs",
-            "interval": f"percentile bootstrap over pairs, {draws} draws, seed {seed}",
+            "thresholds": f"chosen on the other half of the pairs, seed {seed}; best_f1 and"
+            " best_accuracy, and the thresholds shown: the best for these pairs",
+            "interval": f"Wilson's of the figure's linearised variance over pairs{how}",
             "source": task.source,
         }
         | model_settings(model, encode_kwargs),
         summary=(
-            f"×100 over {len(task):,} pairs, {positive:,} of them duplicates, by cosine; F1 (with"
-            " its precision and recall) and accuracy at the thresholds best for these pairs."
+            f"×100 over {len(task):,} pairs, {positive:,} of them duplicates, by cosine.{called}"
+            f" best_f1 and best_accuracy are those of the thresholds best for these very pairs, too"
+            f" high for others. Intervals over other pairs{how}."
         ),
-        tested=pair_items(cosines, task.gold),
+        tested=pair_items(cosines, task.gold, sentences, seed),
     )
 
 
-def pair_items(cosines: np.ndarray, labels: np.ndarray) -> Items:
-    """The pairs (N,); of resamples without both labels there are no figures."""
-    order, ends = _descending(cosines)
-    labels = labels[order]
-
-    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
-        counts = counts[:, order]
-        positive = counts @ labels
-        both = (positive > 0) & (positive < len(labels))
-        found = {name: np.full(len(counts), np.nan) for name in _FIGURES}
-        for name, values in _at_thresholds(counts[both], labels, ends)[0].items():
-            found[name][both] = values
-        return found
-
-    return Items(len(labels), figures)
+def _figures(
+    cosines: np.ndarray, task: PairTask, sentences: np.ndarray, seed: int
+) -> tuple[dict[str, Figure], str]:
+    """Average precision and what is called, with intervals, and how pairs were taken for these."""
+    calls = _crossed(cosines, task.gold, seed)
+    one = np.ones((1, len(task)))
+    values = {"ap": duplicate_scores(cosines, task.gold).ap}
+    if calls is not None:
+        values |= {
+            name: float(each[0]) for name, each in _called_figures(calls, task.gold, one).items()
+        }
+    shares = _shares(cosines, task.gold, calls)
+    try:
+        effects = {
+            name: design_effect(each, sentences, task.name) for name, (each, _) in shares.items()
+        }
+    except InputError as error:
+        return {name: Figure(value) for name, value in values.items()}, f": none, for {error}"
+    figures = {}
+    for name, value in values.items():
+        (each, items), effect = shares[name], effects[name]
+        variance = effect * float(each @ each)
+        figures[name] = Figure(value, bounded_interval(value, variance, items / effect))
+    return figures, ", those that share a sentence taken together" if are_shared(sentences) else ""

@@ -2,6 +2,10 @@ from .bootstrap import Bootstrap as Bootstrap
 from .bootstrap import Figure as Figure
 from .bootstrap import PairScores as PairScores
 from .bootstrap import bootstrap as bootstrap
+from .bounded import bounded_interval as bounded_interval
+from .bounded import bounded_mean as bounded_mean
+from .bounded import near_a_bound as near_a_bound
+from .bounded import design_effect as design_effect
 from .intervals import Comparison as Comparison
 from .intervals import Interval as Interval
 from .intervals import compare as compare
@@ -14,3 +18,5 @@ from .paired import Resampled as Resampled
 from .paired import resample_together as resample_together
 from .seeds import compare_recipes as compare_recipes
 from .seeds import summarise_seeds as summarise_seeds
+from .sharing import are_shared as are_shared
+from .sharing import shared_covariance as shared_covariance

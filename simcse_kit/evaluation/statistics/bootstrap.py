@@ -14,15 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.statistics.influence import influence, sharing_covariance
+from simcse_kit.evaluation.statistics.influence import influence
 from simcse_kit.evaluation.statistics.resampling import resampled_spearman, spearman
+from simcse_kit.evaluation.statistics.sharing import are_shared, shared_covariance
 
 _THREADS = 4
 # Sums of the cubes of ranks must stay below 2⁶³.
 _MOST_PAIRS = 1_000_000
-# With fewer clusters than about this many equal ones, intervals are known to be too short
-# (Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference").
-_FEWEST_SENTENCES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class PairScores:
         scores: (M, N) cosines or other scores, a row a model, the same models in every task;
             (N,) is one model.
         sentences: (N, 2) numbers of the two sentences of each pair, the same sentence having the
-            same number in every task; needed for `clustered` figures only.
+            same number in every task; without them pairs are taken for independent.
         parts: where a task's figure is a mean over subsets, each with its weight (scaled to
             sum to 1); by default one correlation over all pairs.
 
@@ -85,6 +83,11 @@ class Figure:
     independent: np.ndarray | None = None
     sharing: np.ndarray | None = None
 
+    @property
+    def clustered(self) -> bool:
+        """Whether pairs that share a sentence were taken together."""
+        return self.sharing is not None
+
     def row(self, model: int) -> np.ndarray:
         """1 at the model's row, else 0: (M,). Raises InputError where there is no such row."""
         models = len(self.observed)
@@ -125,7 +128,9 @@ class Bootstrap:
     observed: Mapping[str, np.ndarray]
     draws: Mapping[str, np.ndarray]
 
-    def figure(self, names: Sequence[str] | None = None, *, clustered: bool = False) -> Figure:
+    def figure(
+        self, names: Sequence[str] | None = None, *, clustered: bool | None = None
+    ) -> Figure:
         """The mean over the named tasks, all by default; of one task, its own figure.
 
         Tasks are resampled apart from each other, so a draw of the average is over one resample
@@ -135,11 +140,13 @@ class Bootstrap:
         Args:
             clustered: pairs that share a sentence, in any of the tasks, are not independent (and
                 three quarters of STS-B's test pairs occur in STS12–16 too). This widens what is
-                read off the draws as `influence.sharing_covariance` says.
+                read off the draws as `sharing.shared_covariance` says. By default where some
+                sentence is shared; False takes all pairs for independent.
 
         Raises:
-            InputError: unknown or no task, no figure in half of the resamples, and for
-                `clustered` tasks without `sentences` or with a few in most pairs.
+            InputError: unknown or no task, no figure in half of the resamples, where pairs are
+                taken together a few sentences in most of them, and for True tasks without
+                `sentences`.
         """
         chosen = list(self.tasks) if names is None else list(names)
         unknown = [name for name in chosen if name not in self.tasks]
@@ -156,34 +163,28 @@ class Bootstrap:
                 f"Most resamples of {', '.join(chosen)} are constant and have no correlation: there"
                 " are too few different scores for an interval."
             )
-        if not clustered:
+        sentences = None if clustered is False else self._sentences(chosen, clustered is None)
+        if sentences is None or not (clustered or are_shared(sentences)):
             return Figure(observed, kept)
         shares = np.concatenate([_shares(self.tasks[name]) for name in chosen], axis=1)
         shares /= len(chosen)
-        sharing = sharing_covariance(shares, self._sentences(chosen))
+        sharing = shared_covariance(shares, sentences, ", ".join(chosen))
         return Figure(observed, kept, shares @ shares.T, sharing)
 
-    def _sentences(self, names: Sequence[str]) -> np.ndarray:
-        """Both sentences of all pairs of the tasks (N, 2), checked to be enough."""
+    def _sentences(self, names: Sequence[str], may_lack: bool) -> np.ndarray | None:
+        """Both sentences of all pairs of the tasks (N, 2); None where a task does not tell."""
         pairs = []
         for name in names:
             sentences = self.tasks[name].sentences
+            if sentences is None and may_lack:
+                return None
             if sentences is None:
                 raise InputError(
                     f"{name} does not say which sentences its pairs are of: give `sentences`, or"
                     " take its pairs for independent."
                 )
             pairs.append(np.asarray(sentences))
-        every = np.concatenate(pairs)
-        occurrences = np.unique(every, return_counts=True)[1]
-        equal = occurrences.sum() ** 2 / (occurrences**2).sum()
-        if equal < _FEWEST_SENTENCES:
-            raise InputError(
-                f"One sentence of {', '.join(names)} is in {occurrences.max():,} of {len(every):,}"
-                f" pairs, as if {equal:.0f} sentences made all of them: too few to judge by;"
-                " take the pairs for independent, and say so."
-            )
-        return every
+        return np.concatenate(pairs)
 
 
 def bootstrap(tasks: Mapping[str, PairScores], *, draws: int = 10_000, seed: int = 0) -> Bootstrap:

@@ -1,16 +1,8 @@
-"""What each pair does to a Spearman, and how uncertain pairs that share sentences make it.
+"""What each pair does to a Spearman, to first order.
 
 The influence of a pair is the derivative of the correlation with respect to the pair's weight
 (Hampel 1974; the infinitesimal jackknife). To first order the error of a Spearman is the sum of
-its pairs' shares, influence / N, so its variance is a sum over pairs of pairs: the equal ones
-where pairs are independent, and also those with a sentence in common where they are not. The
-latter is the dyadic cluster-robust variance of Aronow, Samii & Assenova (2015, Political Analysis
-23:564–577), after Cameron, Gelbach & Miller (2011).
-
-Why not resample connected components? Chains join what has nothing in common: one component of
-161 of STS14's 3,750 pairs ("the act of …") then makes four fifths of the variance. And resampling
-sentences on both sides (the pigeonhole bootstrap, Owen 2007) triples the variance of pairs that
-share nothing.
+its pairs' shares, influence / N; `sharing` makes a variance of them.
 """
 
 from __future__ import annotations
@@ -38,29 +30,6 @@ def influence(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
         relative = v_influence / variance + w_influence / w
         rows.append(c_influence / (variance * w) ** 0.5 - rho / 2 * relative)
     return 100 * np.stack(rows)
-
-
-def sharing_covariance(shares: np.ndarray, sentences: np.ndarray) -> np.ndarray:
-    """Covariance (M, M) of M figures whose errors are sums of `shares` (M, N) over the pairs.
-
-    `sentences` (N, 2) numbers each pair's two: Σ shares_i shares_jᵀ over all i, j (also i = j)
-    that have one in common. Summed by sentence, two pairs with both in common count twice, so
-    these are taken off once.
-    """
-    first, second = np.sort(sentences, axis=1).T
-    two = first != second
-    ends = np.append(first, second[two])
-    by_sentence = _sums(np.append(shares, shares[:, two], axis=1), ends)
-    _, pairs = np.unique(np.stack([first, second])[:, two], axis=1, return_inverse=True)
-    by_pair = _sums(shares[:, two], pairs.reshape(-1))
-    covariance: np.ndarray = by_sentence @ by_sentence.T - by_pair @ by_pair.T
-    return covariance
-
-
-def _sums(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Sums of the columns of `values` (M, N) by their label (N,): (M, K)."""
-    numbers, places = np.unique(labels, return_inverse=True)
-    return np.stack([np.bincount(places, row, minlength=len(numbers)) for row in values])
 
 
 def _mid_ranks(values: np.ndarray) -> np.ndarray:

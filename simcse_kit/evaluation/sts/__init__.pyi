@@ -9,6 +9,7 @@ from .graded import evaluate_graded as evaluate_graded
 from .intervals import STSIntervals as STSIntervals
 from .intervals import intervals as intervals
 from .intervals import mean_result as mean_result
+from .intervals import numbered_sentences as numbered_sentences
 from .intervals import summarise_runs as summarise_runs
 from .protocols import Protocol as Protocol
 from .protocols import departures as departures

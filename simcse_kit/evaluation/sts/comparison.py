@@ -74,7 +74,7 @@ def compare_results(
     baseline: str | None = None,
     draws: int = 10_000,
     seed: int = 0,
-    clustered: bool = False,
+    clustered: bool | None = None,
     level: float = 0.95,
 ) -> STSComparison:
     """Compare models, or recipes of several seeds, with one of them.
@@ -103,7 +103,7 @@ def compare_pairwise(
     *,
     draws: int = 10_000,
     seed: int = 0,
-    clustered: bool = False,
+    clustered: bool | None = None,
     level: float = 0.95,
 ) -> list[STSComparison]:
     """Compare each with each: every contender but the last is the baseline of those after it.
@@ -124,7 +124,7 @@ def _compare(
     *,
     draws: int,
     seed: int,
-    clustered: bool,
+    clustered: bool | None,
     level: float,
 ) -> list[STSComparison]:
     """A comparison for each baseline with the others of it, all of one resampling."""
@@ -136,10 +136,11 @@ def _compare(
     options: dict[str, Any] = {"clustered": clustered, "level": level}
     sure = {one: read_intervals(resampled, rows[one], over, **options) for one in rows}
     alone = [_differences(resampled, rows, base, o, over, **options) for base, o in families]
+    together = any(one.clustered for one in sure.values())
     adjusted = _corrected([found for found, _ in alone])
     family = sum(map(len, adjusted))
     return [
-        STSComparison(base, sure, found, missing, over, seeds, draws, clustered, level, family)
+        STSComparison(base, sure, found, missing, over, seeds, draws, together, level, family)
         for (base, _), found, (_, missing) in zip(families, adjusted, alone, strict=True)
     ]
 
@@ -181,7 +182,7 @@ def _differences(
     others: Sequence[str],
     average_over: Sequence[str],
     *,
-    clustered: bool,
+    clustered: bool | None,
     level: float,
 ) -> tuple[dict[str, dict[str, Comparison]], dict[str, str]]:
     """By contender and figure, each p-value by itself; and why figures are missing."""

@@ -61,6 +61,8 @@ def evaluate_graded(
     if len(tasks) > 1:
         figures["average"] = Figure(result.average, sure.average)
     n = sum(len(task) for task in tasks)
+    missing = {task: why for task, why in sure.missing.items() if task in figures}
+    together = ", those that share a sentence taken together" if sure.clustered else ""
     return TaskResult(
         model=result.model,
         task=", ".join(task.name for task in tasks),
@@ -70,10 +72,17 @@ def evaluate_graded(
             "figure": "Spearman ×100 with the scores",
             "pairs": {task: score.n for task, score in result.tasks.items()},
             "pearson": {task: score.pearson for task, score in result.tasks.items()},
-            "interval": f"percentile bootstrap over pairs, {draws} draws, seed {seed}",
+            "interval": f"percentile bootstrap over pairs{together}, {draws} draws, seed {seed}",
+            "intervals_missing": missing,
             "sources": result.protocol["sources"],
         }
         | model_settings(model, encode_kwargs),
-        summary=f"Spearman ×100 of cosines with the scores of {n:,} pairs.",
+        summary=" ".join(
+            [
+                f"Spearman ×100 of cosines with the scores of {n:,} pairs"
+                f" (intervals over other pairs{together}).",
+                *(f"No interval on {task}: {why}" for task, why in missing.items()),
+            ]
+        ),
         tested=_Pairs(result, tasks),
     )

@@ -28,7 +28,8 @@ class STSIntervals:
         tasks, average: of the tasks that have an interval; `missing` says why others have none.
         sd: standard deviations over `seeds` trainings by task, and "average"; {} for one model,
             whose intervals are over other test pairs alone and not over other trainings.
-        draws, clustered, level: how they were made (see `intervals`).
+        draws, clustered, level: how they were made (see `intervals`); clustered, whether pairs
+            that share a sentence were taken together in any of them.
     """
 
     tasks: dict[str, Interval]
@@ -52,7 +53,7 @@ def intervals(
     *,
     draws: int = 10_000,
     seed: int = 0,
-    clustered: bool = False,
+    clustered: bool | None = None,
     level: float = 0.95,
 ) -> STSIntervals:
     """Intervals of a result over other pairs of the same kind, by bootstrap over its pairs.
@@ -63,7 +64,8 @@ def intervals(
     Args:
         tasks: those the result is of.
         draws, seed: of the resamples; see `bootstrap`.
-        clustered: do not take pairs that share a sentence for independent (`influence`).
+        clustered: do not take pairs that share a sentence for independent (`sharing`), by default
+            where there are such pairs; False takes all for independent.
         level: of confidence.
     """
     resampled = resample([result], tasks, draws=draws, seed=seed)
@@ -77,7 +79,7 @@ def summarise_runs(
     *,
     draws: int = 10_000,
     seed: int = 0,
-    clustered: bool = False,
+    clustered: bool | None = None,
     level: float = 0.95,
 ) -> tuple[STSResult, STSIntervals]:
     """Several seeds of one recipe: the mean of their results, with its intervals and their sd.
@@ -96,16 +98,18 @@ def read_intervals(
     rows: Sequence[int],
     average_over: Sequence[str],
     *,
-    clustered: bool = False,
+    clustered: bool | None = None,
     level: float = 0.95,
 ) -> STSIntervals:
     """The intervals of a model (its row in `resampled`) or of a recipe (the rows of its seeds)."""
     found: dict[str, Interval] = {}
     sd: dict[str, float] = {}
     missing: dict[str, str] = {}
+    together = False
     for name, members in [*((task, [task]) for task in resampled.tasks), ("average", average_over)]:
         try:
             figure = resampled.figure(members, clustered=clustered)
+            together |= figure.clustered
             if len(rows) == 1:
                 found[name] = estimate(figure, rows[0], level=level).interval
             else:
@@ -116,7 +120,7 @@ def read_intervals(
     draws = len(next(iter(resampled.draws.values())))
     average = found.pop("average", None)
     return STSIntervals(
-        found, average, tuple(average_over), draws, clustered, level, missing, len(rows), sd
+        found, average, tuple(average_over), draws, together, level, missing, len(rows), sd
     )
 
 
@@ -149,13 +153,23 @@ def resample(
                     f" cosines for the {len(task):,} pairs of {task.name}: give the tasks that"
                     " were evaluated."
                 )
-        both = zip(task.sentence1, task.sentence2, strict=True)
-        sentences = [[numbers.setdefault(text, len(numbers)) for text in pair] for pair in both]
+        sentences = numbered_sentences(task, numbers)
         cosines = np.stack([result.cosines[task.name] for result in results])
         samples[task.name] = PairScores(
-            task.gold, cosines, np.array(sentences), _parts(task, next(iter(how)))
+            task.gold, cosines, sentences, _parts(task, next(iter(how)))
         )
     return bootstrap(samples, draws=draws, seed=seed)
+
+
+def numbered_sentences(task: PairTask, numbers: dict[str, int] | None = None) -> np.ndarray:
+    """The two sentences of each pair as numbers (N, 2), equal but for case the same.
+
+    `numbers` are those given so far, and grow: the same over several tasks.
+    """
+    numbers = {} if numbers is None else numbers
+    both = zip(task.sentence1, task.sentence2, strict=True)
+    found = [[numbers.setdefault(text.casefold(), len(numbers)) for text in pair] for pair in both]
+    return np.array(found)
 
 
 def mean_result(results: Sequence[STSResult]) -> STSResult:

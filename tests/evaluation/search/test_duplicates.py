@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_recall_curve,
+    precision_score,
+    recall_score,
+)
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.search.duplicates import (
+    _crossed,
     duplicate_scores,
     evaluate_duplicates,
     load_duplicates,
+    pair_items,
 )
 from simcse_kit.evaluation.sts.tasks import PairTask
 
@@ -67,18 +75,89 @@ def test_where_all_had_better_be_called_duplicates() -> None:
 
 def test_a_draw_is_the_figures_of_the_resampled_pairs() -> None:
     cosines, labels = pairs(40, digits=1)
-    scores = duplicate_scores(cosines, labels, draws=200, seed=1)
-    again = duplicate_scores(cosines, labels, draws=200, seed=1)
+    items = pair_items(cosines, labels)
     rng = np.random.default_rng(1)
-    order = np.argsort(-cosines, kind="stable")
-    rows = (1 << 20) // 40
-    drawn = rng.integers(0, 40, size=(rows, 40))[:200]
+    drawn = rng.integers(0, 40, size=(50, 40))
+    counts = np.stack([np.bincount(some, minlength=40) for some in drawn])
+    found = items.figures(counts)
+    calls = _crossed(cosines, labels, 0)
+    assert calls is not None
     for draw, some in enumerate(drawn):
-        chosen = order[some]
-        expected = duplicate_scores(cosines[chosen], labels[chosen])
-        for name in ("ap", "f1", "accuracy"):
-            assert scores.draws[name][draw] == pytest.approx(getattr(expected, name)), name
-    assert all((scores.draws[name] == again.draws[name]).all() for name in scores.draws)
+        expected = {
+            "ap": average_precision_score(labels[some], cosines[some]),
+            "f1": f1_score(labels[some], calls.for_f1[some]),
+            "precision": precision_score(labels[some], calls.for_f1[some]),
+            "recall": recall_score(labels[some], calls.for_f1[some]),
+            "accuracy": (calls.for_accuracy[some] == labels[some]).mean(),
+        }
+        for name, value in expected.items():
+            assert found[name][draw] == pytest.approx(100 * value), name
+
+
+def test_calls_are_by_the_best_threshold_of_the_other_half() -> None:
+    cosines, labels = pairs(60)
+    calls = _crossed(cosines, labels, 3)
+    assert calls is not None
+    rng = np.random.default_rng(3)
+    second = np.zeros(60, dtype=bool)
+    for label in (0, 1):
+        second[rng.permutation(np.flatnonzero(labels == label))[::2]] = True
+    for half in (second, ~second):
+        assert abs(labels[half].sum() - labels[~half].sum()) <= 1
+        best = duplicate_scores(cosines[~half], labels[~half])
+        assert (calls.for_f1[half] == (cosines[half] >= best.f1_threshold)).all()
+        assert (calls.for_accuracy[half] == (cosines[half] >= best.accuracy_threshold)).all()
+    assert _crossed(np.array([0.1, 0.2, 0.3]), np.array([0, 1, 0]), 0) is None
+
+
+def test_on_noise_called_figures_are_those_of_chance_and_the_best_are_above() -> None:
+    """Half are duplicates, at random: accuracy is 50, and the best threshold finds more."""
+    found: dict[str, list[float]] = {"called": [], "best": []}
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        cosines, labels = rng.random(40), rng.permutation(np.repeat([0.0, 1.0], 20))
+        calls = _crossed(cosines, labels, seed)
+        assert calls is not None
+        found["called"].append(100 * (calls.for_accuracy == labels).mean())
+        found["best"].append(duplicate_scores(cosines, labels).accuracy)
+    assert np.mean(found["called"]) == pytest.approx(50, abs=2.5)
+    assert np.mean(found["best"]) > 57
+
+
+@pytest.mark.parametrize("digits", [6, 1])
+def test_shares_are_the_derivatives_by_the_pairs_weights(digits: int) -> None:
+    cosines, labels = pairs(50, digits=digits)
+    items = pair_items(cosines, labels)
+    step = 1e-6
+    plain = items.figures(np.ones((1, 50)))
+    moved = items.figures(np.ones((50, 50)) + step * np.eye(50))
+    for name, shares in items.shares.items():
+        assert abs(shares.sum()) < 1e-9, name
+        slopes = (moved[name] - plain[name]) / step
+        # the weights of all sum to N + step, which moves nothing: a share is a slope
+        np.testing.assert_allclose(shares, slopes, atol=1e-4, err_msg=name)
+
+
+def test_pairs_that_share_texts_are_taken_together() -> None:
+    """Every pair twice is half as many pairs: √2 the width of what independent ones would have."""
+    rng = np.random.default_rng(4)
+    labels = np.tile([0.0, 1.0], 100)
+    turns = rng.integers(0, 60, 200) + np.where(labels == 1, 0, 15) + rng.random(200)
+    first = [str(number / 1000) for number in range(200)]
+    once = PairTask("t", first, [str(turn) for turn in turns], labels, {}, "file", "made up")
+    twice = PairTask(
+        "t", once.sentence1 * 2, once.sentence2 * 2, np.tile(labels, 2), {}, "file", "made up"
+    )
+    results = [evaluate_duplicates(Angles(), task) for task in (once, twice)]
+    assert "those that share a sentence taken together" in results[1].summary
+    assert "taken together" not in results[0].summary
+    (alone, doubled) = (result.figures["ap"].interval for result in results)
+    assert alone is not None and doubled is not None
+    assert doubled.high - doubled.low == pytest.approx(alone.high - alone.low, rel=0.03)
+    star = PairTask("star", ["0"] * 200, once.sentence2, labels, {}, "file", "made up")
+    found = evaluate_duplicates(Angles(), star)
+    assert found.figures["ap"].interval is None
+    assert "One sentence of star is in 200 of 200 pairs" in found.summary
 
 
 @pytest.mark.parametrize(
@@ -132,17 +211,24 @@ def test_a_model_on_a_task() -> None:
     rng = np.random.default_rng(2)
     labels = np.tile([0.0, 1.0], 50)
     turns = np.where(labels == 1, rng.integers(0, 50, 100), rng.integers(20, 90, 100))
-    task = PairTask("turns", ["0"] * 100, [str(t) for t in turns], labels, {}, "file", "made up")
+    turns = turns + rng.random(100)
+    first = [str(200 + number) for number in range(100)]
+    second = [str(200 + number + turn) for number, turn in enumerate(turns)]
+    task = PairTask("turns", first, second, labels, {}, "file", "made up")
     model = Angles()
-    result = evaluate_duplicates(model, task, draws=300)
+    result = evaluate_duplicates(model, task)
     assert len(model.asked) == len(set(model.asked))
     expected = duplicate_scores(np.cos(np.deg2rad(turns)), labels)
-    for name in ("ap", "f1", "precision", "recall", "accuracy", "f1_threshold"):
-        assert result.figures[name].value == pytest.approx(getattr(expected, name)), name
+    figures = {name: figure.value for name, figure in result.figures.items()}
+    assert figures["ap"] == pytest.approx(expected.ap)
+    assert figures["f1_threshold"] == pytest.approx(expected.f1_threshold)
+    assert figures["best_f1"] == pytest.approx(expected.f1)
+    assert figures["best_accuracy"] == pytest.approx(expected.accuracy)
+    assert figures["f1"] <= expected.f1 and figures["accuracy"] <= expected.accuracy
     interval = result.figures["ap"].interval
     assert interval is not None
     assert interval.low < expected.ap < interval.high
-    assert result.to_json() == evaluate_duplicates(model, task, draws=300).to_json()
+    assert result.to_json() == evaluate_duplicates(model, task).to_json()
 
 
 class Cone:

@@ -158,7 +158,7 @@ def test_every_pair_twice_is_half_as_many_pairs() -> None:
     resampled = bootstrap({"task": twice}, draws=draws)
     found = estimate(resampled.figure(clustered=True)).interval
     assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.08)
-    naive = estimate(resampled.figure()).interval
+    naive = estimate(resampled.figure(clustered=False)).interval
     assert naive.high - naive.low == pytest.approx(
         (expected.high - expected.low) / 2**0.5, rel=0.08
     )
@@ -322,6 +322,8 @@ def test_coverage_and_false_positives_in_brief() -> None:
     assert rates["significant"] <= 9.5
     shared = interval_coverage.shared_coverage(0.75, 30, 10, 200, 199)
     assert shared["pairs independent"] < 88 < shared["clustered"]
+    shared = interval_coverage.shared_false_positives(50, 8, 200, 199)
+    assert shared["significant"] <= 9 and shared["pairs independent"] >= 15
     rates = interval_coverage.recipes(3, 0.02, (0.9, 0.05, 0.05), 60, 99)
     assert rates["significant"] <= 15 < rates["pairs alone"]
 

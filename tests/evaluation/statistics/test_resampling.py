@@ -9,12 +9,13 @@ import pytest
 from scipy.stats import spearmanr
 
 from simcse_kit.evaluation.statistics import resampling
-from simcse_kit.evaluation.statistics.influence import influence, sharing_covariance
+from simcse_kit.evaluation.statistics.influence import influence
 from simcse_kit.evaluation.statistics.resampling import (
     counted_spearman,
     resampled_spearman,
     spearman,
 )
+from simcse_kit.evaluation.statistics.sharing import sharing_covariance
 
 
 def scored(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

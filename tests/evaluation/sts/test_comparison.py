@@ -44,7 +44,7 @@ def alone(results: dict[str, STSResult]) -> dict[str, list[STSResult]]:
 def test_differences_are_those_of_the_scores_and_intervals_those_of_each_model(
     results: dict[str, STSResult], tasks: list[PairTask]
 ) -> None:
-    found = compare_results(alone(results), tasks, draws=400)
+    found = compare_results(alone(results), tasks, draws=400, clustered=False)
     assert found.baseline == "wide" and list(found.differences) == ["middle", "narrow"]
     for name, differences in found.differences.items():
         assert list(differences) == [AVERAGE, *SUITE]
@@ -54,7 +54,7 @@ def test_differences_are_those_of_the_scores_and_intervals_those_of_each_model(
             one, other = (results[n].tasks[task].spearman for n in (name, "wide"))
             assert differences[task].difference == pytest.approx(one - other, abs=1e-9)
         # Alone, a model sees the very same resamples.
-        assert found.intervals[name] == intervals(results[name], tasks, draws=400)
+        assert found.intervals[name] == intervals(results[name], tasks, draws=400, clustered=False)
 
 
 def test_the_paired_test_is_that_of_a_loop(tasks: list[PairTask]) -> None:
@@ -63,7 +63,7 @@ def test_the_paired_test_is_that_of_a_loop(tasks: list[PairTask]) -> None:
 
     task = max(tasks, key=len)
     both = {str(size): evaluate(BagOfWords(size), [task]) for size in (32, 4)}
-    found = compare_results(alone(both), [task], draws=199)
+    found = compare_results(alone(both), [task], draws=199, clustered=False)
     rng = np.random.default_rng([0, zlib.crc32(task.name.encode()), 0])
     by_gold = np.argsort(task.gold, kind="stable")
     gold = task.gold[by_gold]
@@ -167,15 +167,15 @@ def test_pairs_that_share_sentences_widen_the_interval() -> None:
     twice = PairTask("x", first + second, second + first, np.tile(gold, 2), {}, "test", "memory")
     assert len(task) == 30
     result = evaluate(BagOfWords(8), [twice])
-    plain, clustered = (
-        intervals(result, [twice], draws=999, clustered=c).tasks["x"] for c in (False, True)
-    )
+    found = [intervals(result, [twice], draws=999, clustered=c) for c in (False, None)]
+    assert [one.clustered for one in found] == [False, True]  # by default, for some are shared
+    plain, clustered = (one.tasks["x"] for one in found)
     ratio = (clustered.high - clustered.low) / (plain.high - plain.low)
     assert ratio == pytest.approx(2**0.5, rel=0.1)
 
 
 def test_json_holds_all_of_it(results: dict[str, STSResult], tasks: list[PairTask]) -> None:
-    found = compare_results(alone(results), tasks, draws=200, clustered=False)
+    found = compare_results(alone(results), tasks, draws=200)
     data = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert set(data["differences"]["narrow"][AVERAGE]) == {
         "difference", "interval", "p_value", "p_adjusted",
