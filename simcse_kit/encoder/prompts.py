@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from simcse_kit.errors import InputError
 
-_OF_QUERIES = ("query",)
 _OF_DOCUMENTS = ("document", "passage", "corpus")
 
 
@@ -34,7 +33,7 @@ def prompt_text(
 
 def query_prompt(prompts: Mapping[str, str]) -> str | None:
     """The name of the queries' prompt, or None where they get the default one."""
-    return next((name for name in _OF_QUERIES if name in prompts), None)
+    return "query" if "query" in prompts else None
 
 
 def document_prompt(prompts: Mapping[str, str]) -> str | None:
@@ -42,27 +41,33 @@ def document_prompt(prompts: Mapping[str, str]) -> str | None:
     return next((name for name in _OF_DOCUMENTS if name in prompts), None)
 
 
-def with_prompt(
-    prompts: Mapping[str, str], text: str | None, name: str | None
-) -> tuple[dict[str, str], str]:
-    """The prompts where this one is put before every text, queries included; and its name.
+def chosen_prompts(
+    prompts: Mapping[str, str],
+    default: str | None,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    *,
+    document_prompt: str | None = None,
+    document_prompt_name: str | None = None,
+) -> tuple[dict[str, str], str | None]:
+    """The prompts and the default's name where these are put before texts.
 
     Args:
-        text, name: a prompt, or the name of one; not both.
+        prompt, prompt_name: before every text, queries included; the prompt, or its name.
+        document_prompt, document_prompt_name: before documents.
+
+    Raises InputError for a name that is none of the prompts', and for both ways at once.
     """
-    _check_one(text, name, "prompt")
-    chosen = prompt_text(prompts, None, text, name)
-    name = name or query_prompt(prompts) or _OF_QUERIES[0]
-    return {**prompts, name: chosen, _OF_QUERIES[0]: chosen}, name
-
-
-def with_document_prompt(
-    prompts: Mapping[str, str], text: str | None, name: str | None
-) -> dict[str, str]:
-    """The prompts where this one is put before documents."""
-    _check_one(text, name, "document_prompt")
-    chosen = prompt_text(prompts, None, text, name)
-    return {**prompts, _OF_DOCUMENTS[0]: chosen}
+    chosen = dict(prompts)
+    if document_prompt is not None or document_prompt_name is not None:
+        _check_one(document_prompt, document_prompt_name, "document_prompt")
+        chosen["document"] = prompt_text(prompts, None, document_prompt, document_prompt_name)
+    if prompt is not None or prompt_name is not None:
+        _check_one(prompt, prompt_name, "prompt")
+        default = prompt_name or "query"
+        chosen[default] = chosen["query"] = prompt_text(prompts, None, prompt, prompt_name)
+        chosen.setdefault("document", "")  # else they would get the default one
+    return chosen, default
 
 
 def _check_one(text: str | None, name: str | None, what: str) -> None:

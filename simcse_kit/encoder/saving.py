@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from simcse_kit.encoder.card import model_card
-from simcse_kit.encoder.persistence import Head, Parts, save_parts
+from simcse_kit.encoder.modules import Chain, Head, Parts
+from simcse_kit.encoder.persistence import save_parts
+from simcse_kit.encoder.verify import check_written
 from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 
 class Saving(nn.Module):
@@ -19,11 +25,15 @@ class Saving(nn.Module):
     backbone: PreTrainedModel
     tokenizer: Any
     pooling: str
-    head: Head | None
+    head: Head | Chain | None
     normalize: bool
     max_length: int
     prompts: dict[str, str]
     default_prompt: str | None
+    truncate_dim: int | None
+    similarity_fn_name: str
+    include_prompt: bool
+    own_code: bool
     name: str
 
     @property
@@ -40,8 +50,12 @@ class Saving(nn.Module):
             self.head,
             self.normalize,
             self.max_length,
-            self.prompts,
+            dict(self.prompts),
             self.default_prompt,
+            self.truncate_dim,
+            self.similarity_fn_name,
+            self.include_prompt,
+            self.own_code,
         )
 
     def model_card(
@@ -80,7 +94,13 @@ class Saving(nn.Module):
         if layout not in ("current", "legacy"):
             raise InputError(f"unknown layout {layout!r}; choose current or legacy")
         try:
-            save_parts(self.parts(), Path(folder), layout=layout, card=card or self.model_card())
+            save_parts(
+                self.parts(),
+                Path(folder),
+                layout=layout,
+                card=card or self.model_card(),
+                check=partial(check_written, cast("SentenceEncoder", self)),
+            )
         except OSError as error:
             raise InputError(f"cannot write the model to {str(folder)!r}: {error}") from error
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +18,30 @@ from simcse_kit.compute import (
     Precision,
     dropout_rates,
     enable_packing,
+    forget_recorders,
     held_weights,
     keep_buffers,
-    resolve_precision,
+    make_recordable,
+    model_precision,
     set_dropout,
     token_batches,
     use_early_end,
     use_fast_layers,
+    use_token_types,
     use_whole_layers,
+    watch_padding,
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
-from simcse_kit.encoder.persistence import Parts, load_parts, position_limit
-from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.encoder.evaluating import evaluating
+from simcse_kit.encoder.given_texts import as_texts
+from simcse_kit.encoder.limits import Vocabulary, position_limit
+from simcse_kit.encoder.modules import Parts
+from simcse_kit.encoder.persistence import load_parts
+from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool, pooled_width
+from simcse_kit.encoder.prompts import chosen_prompts, document_prompt, prompt_text, query_prompt
 from simcse_kit.encoder.saving import Saving
+from simcse_kit.encoder.similarity import similarities
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -59,6 +70,13 @@ def _check_finite(out: np.ndarray, start: int, end: int) -> None:
         raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
 
 
+def _prompted(name: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a call, with the name of a prompt where they name none and give none."""
+    if settings.get("prompt") is None and settings.get("prompt_name") is None:
+        return {**settings, "prompt_name": name}
+    return settings
+
+
 class SentenceEncoder(Saving):
     """A Hugging Face encoder that gives one embedding a text.
 
@@ -66,8 +84,13 @@ class SentenceEncoder(Saving):
         backbone: the transformers model, without a pooler.
         tokenizer: its tokenizer.
         pooling: one of `simcse_kit.encoder.pooling.POOLINGS`.
-        head: linear layer and activation kept at inference, or None.
+        head: what changes the pooled vector, or None: linear layer and activation (SimCSE's), or
+            the modules of a folder.
         normalize: whether `encode` gives unit vectors unless told otherwise.
+        truncate_dim: leading numbers of an embedding that are kept, or None for all.
+        similarity_fn_name: what `similarity` compares by: cosine, dot, euclidean or manhattan.
+        prompts, default_prompt: texts put before texts, by name; and the name of the one put
+            before each that `encode` is not told otherwise of, or None.
         max_length: tokens a text is cut to, special tokens included.
         precision: ``fp32`` or ``bf16``, what `encode` computes in.
         name: where it came from, for tables and cards.
@@ -81,10 +104,19 @@ class SentenceEncoder(Saving):
         self.pooling = check_pooling(parts.pooling or "")
         self.head = parts.head
         self.normalize = parts.normalize
-        self.prompts = parts.prompts
+        self.truncate_dim = parts.truncate_dim
+        self.similarity_fn_name = parts.similarity_fn_name
+        self.prompts = dict(parts.prompts)
         self.default_prompt = parts.default_prompt
+        self.include_prompt = parts.include_prompt
+        self.own_code = parts.own_code
         self.name = name
         self.packed = enable_packing(self.backbone)
+        use_token_types(self.backbone, self.tokenizer)
+        if not self.packed and watch_padding(self.backbone):
+            logger.info(
+                "padding changes what %s computes: texts of equal length run together", name
+            )
         use_fast_layers(self.backbone)
         use_early_end(self.backbone)
         use_whole_layers(self.backbone)
@@ -93,7 +125,8 @@ class SentenceEncoder(Saving):
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]
         self.max_length: int = parts.max_length or min(bounds)
         self.check_max_length(self.max_length)
-        self.precision = resolve_precision(precision, self.device)
+        self.precision = model_precision(precision, self.backbone, name)
+        self.vocabulary = Vocabulary(self.tokenizer, self.backbone, name)
 
     @classmethod
     def from_pretrained(
@@ -160,8 +193,17 @@ class SentenceEncoder(Saving):
         if dropout is not None:
             encoder.set_dropout(dropout)
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        encoder.precision = resolve_precision(precision, encoder.device)
+        encoder.precision = model_precision(precision, encoder.backbone, name)
         return encoder.eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle`, `copy` and processes that are given an encoder."""
+        forget_recorders(self)
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        make_recordable(self.backbone)
 
     @property
     def device(self) -> torch.device:
@@ -175,9 +217,14 @@ class SentenceEncoder(Saving):
     @property
     def dimension(self) -> int:
         """Length of an embedding."""
+        return min(self.width, self.truncate_dim or self.width)
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding before `truncate_dim` cuts it."""
         if self.head is not None:
-            return self.head.linear.out_features
-        return self.backbone.config.hidden_size
+            return self.head.out_features
+        return pooled_width(self.pooling, self.backbone)
 
     def check_max_length(self, max_length: int) -> None:
         """Raises `InputError` where a text could not be cut to so many tokens."""
@@ -200,14 +247,36 @@ class SentenceEncoder(Saving):
             raise InputError(f"dropout {rate} is no rate; use 0 or more and less than 1")
         set_dropout(self.backbone, rate)
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Embeddings ``(sequences, dimension)`` of a packed batch, in the caller's order."""
-        pooled = pool(self.backbone, batch, self.pooling)
-        return pooled if self.head is None else self.head(pooled)
+    def forward(self, batch: PackedBatch, skip: int = 0) -> Tensor:
+        """Embeddings ``(sequences, dimension)`` of a packed batch, in the caller's order.
+
+        Args:
+            skip: first tokens of each sequence that are not pooled (see `include_prompt`).
+        """
+        embeddings = pool(self.backbone, batch, self.pooling, skip)
+        if self.head is not None:
+            embeddings = self.head(embeddings)
+        if self.truncate_dim is None:
+            return embeddings
+        if self.normalize:
+            embeddings = nn.functional.normalize(embeddings, dim=-1)
+        return embeddings[:, : self.truncate_dim]
+
+    def use_prompts(
+        self, prompt: str | None = None, prompt_name: str | None = None, **documents: str | None
+    ) -> None:
+        """Put this prompt before every text from now on; see `prompts.chosen_prompts`.
+
+        Args:
+            documents: ``document_prompt`` or ``document_prompt_name``, for documents.
+        """
+        self.prompts, self.default_prompt = chosen_prompts(
+            self.prompts, self.default_prompt, prompt, prompt_name, **documents
+        )
 
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         normalize: bool | None = None,
         precision: Precision | None = None,
@@ -217,10 +286,11 @@ class SentenceEncoder(Saving):
         show_progress: bool = False,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Embed texts. The result does not depend on what else is in the call.
+        """Embed a string, or any iterable of strings in order. Each embedding is its text's alone.
 
         Args:
-            normalize: unit vectors; default: as the model's folder says.
+            normalize: unit vectors; default: as the model's folder says, which is before
+                `truncate_dim` cuts them.
             precision: overrides the encoder's own.
             batch_tokens: tokens a batch; default fits the device.
             prompt, prompt_name: text put before each text, or the name of the folder's; the
@@ -235,14 +305,18 @@ class SentenceEncoder(Saving):
             InputError: an entry is not a string, or a number in the embeddings is not finite.
         """
         single = isinstance(texts, str)
-        rows: Sequence[str] = [texts] if isinstance(texts, str) else texts
-        prefix = self._prompt(prompt, prompt_name)
+        rows = as_texts(texts)
+        prefix = prompt_text(self.prompts, self.default_prompt, prompt, prompt_name)
         if out is None:
             out = np.empty((len(rows), self.dimension), dtype=np.float32)
         elif out.shape != (len(rows), self.dimension):
             raise InputError(f"out has shape {out.shape}, not {(len(rows), self.dimension)}")
-        chosen = resolve_precision(precision or self.precision, self.device)
-        unit = self.normalize if normalize is None else normalize
+        chosen = self.precision
+        if precision not in (None, chosen):
+            chosen = model_precision(precision, self.backbone, self.name)
+        own = self.normalize and self.truncate_dim is None  # else `forward` did it
+        unit = own if normalize is None else normalize
+        skip = 0 if self.include_prompt else self._tokens_of(prefix)
         if self.device.type == "cpu":
             keep_buffers()
             if len(rows) >= _WORTH_COMPILING:
@@ -254,10 +328,11 @@ class SentenceEncoder(Saving):
             for start, store in tokenised(
                 rows, self.tokenizer, self.max_length, prefix=prefix, chunk=_CHUNK
             ):
+                self.vocabulary.check(store, start)
                 waiting: list[tuple[np.ndarray, Tensor]] = []
                 for places in self._batches(store.lengths, batch_tokens):
                     batch = PackedBatch.from_flat(*store.gather(places))
-                    waiting.append((places, self._embed(batch, unit)))
+                    waiting.append((places, self._embed(batch, unit, skip)))
                     if self.device.type != "cuda" or len(waiting) == _IN_FLIGHT:
                         _settle(waiting, out[start:])
                     bar.update(len(places))
@@ -265,51 +340,57 @@ class SentenceEncoder(Saving):
                 _check_finite(out, start, start + len(store))
         return out[0] if single else out
 
+    def encode_query(self, texts: str | Sequence[str], **settings: Any) -> np.ndarray:
+        """`encode`, with the prompt named ``query`` where the model has one."""
+        return self.encode(texts, **_prompted(query_prompt(self.prompts), settings))
+
+    def encode_document(self, texts: str | Sequence[str], **settings: Any) -> np.ndarray:
+        """`encode`, with the prompt named ``document``, ``passage`` or ``corpus``, if any is."""
+        return self.encode(texts, **_prompted(document_prompt(self.prompts), settings))
+
     def similarity(
         self, texts: str | Sequence[str], others: str | Sequence[str] | None = None
     ) -> np.ndarray:
-        """Cosines ``(len(texts), len(others))``; without `others` of the texts among themselves."""
-        left = self.encode([texts] if isinstance(texts, str) else texts, normalize=True)
-        if others is None:
-            right = left
-        else:
-            right = self.encode([others] if isinstance(others, str) else others, normalize=True)
-        return left @ right.T
+        """``(len(texts), len(others))``; without `others` of the texts among themselves.
 
-    def _embed(self, batch: PackedBatch, unit: bool) -> Tensor:
+        Cosines, or what `similarity_fn_name` says: dot products, or distances with a minus before
+        them (euclidean, manhattan), as `SentenceTransformer.similarity` gives.
+        """
+        name = self.similarity_fn_name
+        unit = True if name == "cosine" else None
+        left = self.encode([texts] if isinstance(texts, str) else texts, normalize=unit)
+        right = left
+        if others is not None:
+            right = self.encode([others] if isinstance(others, str) else others, normalize=unit)
+        return similarities(left, right, name)
+
+    def _embed(self, batch: PackedBatch, unit: bool, skip: int) -> Tensor:
         if self.device.type == "cuda":  # the copy does not hold up the batches before it
             batch = batch.laid_out(self.pad_id).pin_memory().to(self.device, non_blocking=True)
-        embeddings: Tensor = self(batch).float()
+        embeddings: Tensor = (self(batch, skip) if skip else self(batch)).float()
         return nn.functional.normalize(embeddings, dim=-1) if unit else embeddings
 
-    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        if prompt is not None:
-            return prompt
-        name = prompt_name or self.default_prompt
-        if name is None:
-            return ""
-        if name not in self.prompts:
-            known = ", ".join(self.prompts) or "none"
-            raise InputError(f"no prompt named {name!r}; the model's prompts: {known}")
-        return self.prompts[name]
+    def _tokens_of(self, prompt: str) -> int:
+        """How many tokens a prompt takes before a text, the ones before every text included."""
+        if not prompt:
+            return 0
+        ids = self.tokenizer(prompt, truncation=True, max_length=self.max_length)["input_ids"]
+        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
         on_gpu = self.device.type == "cuda"
         tokens = batch_tokens or (65_536 if on_gpu else 8_192)
         # on a GPU attention and pooling may pad what runs packed elsewhere
-        return token_batches(lengths, tokens, padded=on_gpu or not self.packed)
+        pads = on_gpu or not (self.packed or self.backbone.sees_padding)
+        return token_batches(lengths, tokens, padded=pads)
 
     @contextlib.contextmanager
     def _inference(self, precision: str) -> Iterator[None]:
         """Eval mode without gradients, in this precision; the training flag is put back."""
-        training = self.training
-        self.eval()
-        try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-                held_weights(),
-            ):
-                yield
-        finally:
-            self.train(training)
+        with (
+            evaluating(self),
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+            held_weights(),
+        ):
+            yield
