@@ -1,0 +1,35 @@
+"""What Python users hand over as texts: whatever gives strings in an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from simcse_kit.errors import InputError
+
+#: How columns of other libraries (numpy, pandas, polars, pyarrow, torch) become lists.
+_TO_LIST = ("to_pylist", "tolist", "to_list")
+
+
+def as_texts(texts: str | Iterable[str]) -> Sequence[str]:
+    """The texts as a sequence; a string is one text. Whether each is a string, its reader asks.
+
+    Raises:
+        InputError: what has no order (a set), is ambiguous (a dict), or holds no texts in a row.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, (list, tuple)):
+        return texts
+    kind = type(texts).__name__
+    if isinstance(texts, (set, frozenset)):
+        raise InputError(f"the texts are a {kind}, which has no order; give sorted(texts)")
+    if isinstance(texts, Mapping):
+        raise InputError(f"the texts are a {kind}; give its .keys() or .values()")
+    if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Iterable):
+        raise InputError(f"the texts are of type {kind}; give a string, or strings in a row")
+    if getattr(texts, "ndim", 1) != 1:
+        shape = tuple(getattr(texts, "shape", ()))
+        raise InputError(f"the texts have shape {shape}; give one dimension")
+    convert: Any = next((getattr(texts, name) for name in _TO_LIST if hasattr(texts, name)), None)
+    return list(texts) if convert is None else convert()
