@@ -17,6 +17,8 @@ from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
 from .taught import Taught as Taught
 from .taught import teach as teach
+from .unaltered import forget_recorders as forget_recorders
+from .unaltered import make_recordable as make_recordable
 from .unpacked import use_token_types as use_token_types
 from .unpacked import watch_padding as watch_padding
 from .whole_layers import use_whole_layers as use_whole_layers

@@ -9,9 +9,16 @@ over. Such modules go their original way.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
+
+from simcse_kit.compute.taught import Taught
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Where the classes come from whose computations are known here.
 _HOMES = ("torch.nn.modules.", "transformers.models.", "transformers.activations", "simcse_kit.")
@@ -53,3 +60,24 @@ def has_hooks(module: nn.Module, *kinds: str) -> bool:
     """
     hooks = (hook for kind in kinds or _HOOKS for hook in getattr(module, kind).values())
     return any(getattr(hook, "__module__", None) != _RECORDER for hook in hooks)
+
+
+def forget_recorders(model: nn.Module) -> None:
+    """Take transformers' recording hooks away, which cannot be pickled; it sets them again."""
+    for module in model.modules():
+        hooks = module._forward_hooks
+        for key in [key for key, hook in hooks.items() if hook.__module__ == _RECORDER]:
+            del hooks[key]
+        vars(module).pop("_output_capturing_hooks_installed", None)
+
+
+def make_recordable(backbone: PreTrainedModel) -> None:
+    """Let an unpickled backbone give all layers' states.
+
+    transformers learns what a class can record when one is built, which in the process that
+    unpickles may be never: it would then give none. So one is built, without memory.
+    """
+    kind = type(backbone)
+    original = kind.__bases__[1] if issubclass(kind, Taught) else kind
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        original(backbone.config)
