@@ -229,14 +229,16 @@ def _over(tasks: Sequence[str]) -> str:
 
 def in_words(one: Comparison, baseline: str, over: str, comparisons: int) -> str:
     """The difference as a sentence goes on after the model's name, with what can be told of it."""
-    more = "above" if one.difference > 0 else "below"
+    side = f"{abs(one.difference):.2f} points {'above' if one.difference > 0 else 'below'}"
+    if one.difference == 0:  # not rounded: one that small may still be told
+        side = "level with"
     low, high = one.interval.low, one.interval.high
     p = shown_p(one.p_value)
     if comparisons > 1:
         p += f", {shown_p(one.p_adjusted)} corrected for {comparisons} comparisons (Holm)"
     told = "can be told" if one.p_adjusted <= round(1 - one.interval.level, 9) else "cannot be told"
     return (
-        f"{abs(one.difference):.2f} points {more} {baseline} {over}"
+        f"{side} {baseline} {over}"
         f" ({100 * one.interval.level:g} % interval {low:+.2f} to {high:+.2f}, {p}): the"
         f" difference {told} from zero."
     )
