@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+
+def text_numbers(texts: Sequence[str]) -> np.ndarray:
+    """Numbers from 0 by first appearance, equal for equal texts, int64 ``(N,)``; -1 for no text."""
+    numbers: dict[str, int] = {"": -1}
+    return np.fromiter(
+        (numbers.setdefault(text, len(numbers) - 1) for text in texts), np.int64, len(texts)
+    )
 
 
 def linked_texts(anchors: np.ndarray, positives: np.ndarray, texts: int) -> np.ndarray:
     """The pairs of texts that a row makes, of the texts that stand in several such pairs.
 
-    A text with a single partner needs no entry: its partner is the positive beside it, and equal
-    texts are known by their numbers.
+    A text with a single partner needs no entry: its partner, which may be itself, is the positive
+    beside it, and equal texts are known by their numbers.
 
     Args:
         anchors, positives: int64 ``(N,)``: the number of each row's texts, equal for equal texts.
@@ -21,7 +31,5 @@ def linked_texts(anchors: np.ndarray, positives: np.ndarray, texts: int) -> np.n
     """
     keys = np.unique(np.concatenate([anchors * texts + positives, positives * texts + anchors]))
     first, second = np.divmod(keys, texts)
-    differ = first != second
-    keys, first = keys[differ], first[differ]
     partners = np.bincount(first, minlength=texts)
-    return keys[partners[first] > 1]
+    return keys[(partners[first] > 1) & (first != second)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.distributed import world_size
+from simcse_kit.training.distributed import is_main, world_size
+
+logger = logging.getLogger(__name__)
 
 
 def tokens_folder(config: TrainConfig) -> Path:
@@ -93,13 +96,17 @@ def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
         )
 
 
-def check_rows(rows: Rows, config: TrainConfig) -> None:
-    """Raise InputError for rows that do not train contrastively, or do not fill a batch."""
+def check_kind(rows: Rows) -> None:
+    """Raise InputError for rows that do not train contrastively."""
     if rows.kind not in ("text", "pairs"):
         raise InputError(
             f"{rows.source}: {rows.kind} rows ({', '.join(rows.columns)}) do not train an encoder "
             "contrastively; give a column text, or anchor and positive"
         )
+
+
+def check_batch(rows: Rows, config: TrainConfig) -> None:
+    """Raise InputError for rows that do not fill a batch."""
     batch = config.per_device_train_batch_size
     if len(rows) < batch * world_size():
         ranks = f" on each of {world_size()} ranks" if world_size() > 1 else ""
@@ -123,8 +130,28 @@ def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> 
             f"torch_compile: {family} models run padded, in shapes that change with every batch; "
             "leave torch_compile out"
         )
-    if rows.kind == "text" and not any(encoder.dropout_rates()):
+    if not any(encoder.dropout_rates()):
+        _check_views_differ(encoder, rows)
+
+
+def _check_views_differ(encoder: SentenceEncoder, rows: Rows) -> None:
+    """What is asked without dropout: that a row's texts differ."""
+    if rows.kind == "text":
         raise InputError(
             f"every dropout rate of {encoder.name!r} is 0, so the two views of a text would be "
             "the same and teach nothing; set dropout, for instance --set dropout=0.1"
+        )
+    anchors, positives, *_ = rows.columns.values()
+    same = [row for row, (a, b) in enumerate(zip(anchors, positives, strict=True)) if a == b]
+    if same and len(same) == len(rows):
+        raise InputError(
+            f"{rows.where(0)}: the anchor is its own positive, here and in every other row, and "
+            f"every dropout rate of {encoder.name!r} is 0, so there is nothing to bring together; "
+            "give other positives, or set dropout, for instance --set dropout=0.1"
+        )
+    if same and is_main():
+        logger.warning(
+            "%s: the anchor is its own positive, which teaches nothing without dropout; so it is "
+            "in %d of %d rows",
+            *(rows.where(same[0]), len(same), len(rows)),
         )

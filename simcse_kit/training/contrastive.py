@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from simcse_kit.compute import PackedBatch, use_fast_dropout
-from simcse_kit.data import Rows, linked_texts
+from simcse_kit.data import Rows, linked_texts, text_numbers
 from simcse_kit.encoder import Head, SentenceEncoder
 from simcse_kit.objectives import InfoNCE, equal_text_mask, linked_text_mask
 from simcse_kit.training.collapse import batch_geometry
 from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.distributed import join_rows, launched_together
+from simcse_kit.training.distributed import is_main, join_rows, launched_together
 from simcse_kit.training.grad_cache import encode_in_chunks
 from simcse_kit.training.masked_lm import MaskedLanguageModel
 from simcse_kit.views import dropout_twins, given_columns
@@ -205,10 +205,11 @@ def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) 
     links = linked_texts(anchors, positives, texts)
     if len(links):
         model.link(links, texts)
-        logger.info(
-            "%s: %d texts have several positives (%d pairs); none of them counts as a negative",
-            *(rows.source, len(np.unique(links // texts)), len(links)),
-        )
+        if is_main():
+            logger.info(
+                "%s: %d texts have several positives (%d pairs); none of them counts as a negative",
+                *(rows.source, len(np.unique(links // texts)), len(links)),
+            )
 
 
 def build_views(
@@ -223,16 +224,9 @@ def build_views(
     else:
         columns = len(rows.columns)
         views = partial(given_columns, columns=columns, total=len(rows))
-    texts = rows.texts()
-    if config.mask_equal_texts:
-        numbers: dict[str, int] = {}
-        text_ids = np.fromiter(
-            (numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts)
-        )
-        all_differ = len(numbers) == len(texts)
-    else:
-        text_ids, all_differ = np.arange(len(texts), dtype=np.int64), True
-    if rows.kind == "pairs":
-        text_ids[[place for place, text in enumerate(texts) if not text]] = -1
+    text_ids = text_numbers(rows.texts())
+    if not config.mask_equal_texts:
+        text_ids = np.where(text_ids < 0, -1, np.arange(len(text_ids)))
+    all_differ = int(text_ids.max()) + 1 == len(text_ids)
     # with two views the numbers serve the mask alone; with more they also tell how many there are
     return views, None if all_differ and columns == 2 else text_ids

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, text_numbers
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -79,15 +79,10 @@ def _groups(rows: Rows) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     n, columns = len(rows), len(rows.columns)
-    numbers: dict[str, int] = {}
-    texts = rows.texts()
-    text = np.fromiter(
-        (numbers.setdefault(each, len(numbers)) for each in texts), np.int64, len(texts)
-    )
+    text = text_numbers(rows.texts())
     row = np.tile(np.arange(n), columns)
-    there = np.array([bool(each) for each in texts])  # not a hard negative that a row lacks
-    text, row = text[there], row[there]
-    size = n + len(numbers)
+    text, row = text[text >= 0], row[text >= 0]  # without the hard negatives that rows lack
+    size = n + int(text.max()) + 1
     graph = coo_array((np.ones(len(text), dtype=np.int8), (row, n + text)), shape=(size, size))
     _, group = connected_components(graph, directed=False)
     _, group = np.unique(group[:n], return_inverse=True)

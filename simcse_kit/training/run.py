@@ -13,16 +13,17 @@ from transformers import set_seed
 
 from simcse_kit.compute import keep_buffers
 from simcse_kit.data import Rows, TokenStore, check_can_make, read_rows
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder import SentenceEncoder, position_limit
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.checkpoints import step_of
 from simcse_kit.training.checks import (
     check_apart,
+    check_batch,
     check_dev,
     check_encoder,
-    check_rows,
+    check_kind,
     tokens_folder,
 )
 from simcse_kit.training.collapse import CollapseAlarm
@@ -52,6 +53,7 @@ from simcse_kit.training.held_out import hold_out
 from simcse_kit.training.in_force import in_force, joint_batch
 from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted
 from simcse_kit.training.keeper import Keeper
+from simcse_kit.training.learnable import check_negatives, tell_cut
 from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.profiling import ProfileSteps
@@ -117,10 +119,11 @@ def train(
         check_folder(folder, overwrite=overwrite)
     check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
-    check_rows(rows, config)
+    check_kind(rows)
     all_rows = rows
     rows, dev = _judged_on(rows, eval_data, config)
-    check_rows(rows, config)  # those that are left
+    check_negatives(rows, config)  # those that are left
+    check_batch(rows, config)
     steps = steps_in_all(len(rows), config)
     given, config = config, (begun.cadence(config) if begun else config).for_length(steps)
     judge = None if dev is None else dev.key
@@ -152,6 +155,9 @@ def train(
             cache_dir=tokens_folder(config),
             show_progress=is_main(),
         )
+    if is_main():
+        limit = position_limit(encoder.backbone)
+        tell_cut(rows.texts(), store, encoder.tokenizer, config.max_length, limit)
     # a GPU wants batches of few shapes
     pad_id = encoder.pad_id if encoder.device.type == "cuda" else None
     collator = ViewCollator(store, views, text_ids, pad_id)

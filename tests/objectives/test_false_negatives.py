@@ -51,5 +51,6 @@ def test_texts_with_one_partner_need_no_entry() -> None:
     # one question, two answers: the question has several partners, each answer one
     links = linked_texts(np.array([0, 0, 3]), np.array([1, 2, 4]), 5)
     assert links.tolist() == [0 * 5 + 1, 0 * 5 + 2]
-    # a row that pairs a text with itself links nothing
-    assert len(linked_texts(np.array([0, 0]), np.array([0, 1]), 2)) == 0
+    # paired with itself and with another: in the first row that other is not the positive beside it
+    assert linked_texts(np.array([0, 0]), np.array([0, 1]), 2).tolist() == [1]
+    assert len(linked_texts(np.array([0]), np.array([0]), 1)) == 0
