@@ -230,7 +230,7 @@ def _over(tasks: Sequence[str]) -> str:
 def in_words(one: Comparison, baseline: str, over: str, comparisons: int) -> str:
     """The difference as a sentence goes on after the model's name, with what can be told of it."""
     side = f"{abs(one.difference):.2f} points {'above' if one.difference > 0 else 'below'}"
-    if one.difference == 0:  # not rounded: one that small may still be told
+    if abs(one.difference) < 1e-9:  # a difference that rounds to 0.00 may still be told
         side = "level with"
     low, high = one.interval.low, one.interval.high
     p = shown_p(one.p_value)
