@@ -34,7 +34,7 @@ class Head(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """``(B, in_features)`` to ``(B, out_features)``."""
-        return self.activation(self.linear(pooled))
+        return self.activation(self.linear(in_type_of(self, pooled)))
 
 
 class Chain(nn.Module):
@@ -57,10 +57,15 @@ class Chain(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """``(B, in_features)`` to ``(B, out_features)``."""
-        features = {"sentence_embedding": pooled}
+        features = {"sentence_embedding": in_type_of(self, pooled)}
         for step in self.steps:
             features = step(features)
         return features["sentence_embedding"]
+
+
+def in_type_of(module: nn.Module, states: Tensor) -> Tensor:
+    """States, which pooling gives in fp32, in the type of a module's weights."""
+    return states.to(next(module.parameters(), states).dtype)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from simcse_kit.compute import PackedBatch
 from simcse_kit.compute.fast_layers import FastLinear
 from simcse_kit.compute.taught import Taught
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder.modules import Chain, Head
 from simcse_kit.errors import InputError
 
 PAGE = Path(__file__).parents[2] / "docs/files-and-models.md"
@@ -261,3 +262,20 @@ def test_an_integer_rate_is_a_rate(folder, tmp_path):
     encoder = load(tmp_path)
     encoder.set_dropout(0.3)
     assert encoder.dropout_rates() == {0.3}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", ["head", "chain"])
+@pytest.mark.parametrize("family", ["BERT", "ModernBERT", "MPNet", "T5", "LLaMA"])
+def test_a_model_that_is_cast_to_bf16_computes_with_its_head(folder, family, kind, precision):
+    from sentence_transformers.base.modules import Dense
+
+    encoder = load(folder(family))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        encoder.head = Head(32, 16) if kind == "head" else Chain([Dense(32, 16)], 32)
+    exact = encoder.encode(TEXTS, normalize=True)
+    encoder.to(torch.bfloat16)
+    found = encoder.encode(TEXTS, normalize=True, precision=precision)
+    assert found.dtype == np.float32
+    assert (found * exact).sum(1).min() > 0.99
