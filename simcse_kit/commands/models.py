@@ -1,17 +1,27 @@
 """Models as the command line names them: with settings of their own, and several by labels.
 
 ``run1@pooling=cls,max_length=64`` is the model run1, loaded so; a setting of its own goes before
-the command's option.
+the command's option. A prompt stands last, and is all that follows: ``run1@prompt=query: ``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from simcse_kit.errors import InputError, one_of
 
-SETTINGS = ("pooling", "head", "max_length", "precision")
+SETTINGS = (
+    "pooling",
+    "head",
+    "max_length",
+    "precision",
+    "trust_remote_code",
+    "prompt_name",
+    "prompt",
+)
+_BEHIND = re.compile(rf"@(?=({'|'.join(SETTINGS).replace('_', '[_-]')})\s*=)")
 
 
 def split_model(model: str) -> tuple[str, dict[str, str]]:
@@ -19,18 +29,26 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
 
     Raises InputError for an unknown setting and for one twice.
     """
-    name, at, written = model.rpartition("@")
-    if not at or "=" not in written or Path(model).expanduser().exists():
+    known = _BEHIND.search(model)  # a prompt may hold another @
+    at = known.start() if known else model.rfind("@")
+    name, written = model[:at], model[at + 1 :]
+    if at < 0 or "=" not in written or Path(model).expanduser().exists():
         return model, {}
     found: dict[str, str] = {}
-    for each in written.split(","):
-        key, _, value = each.partition("=")
+    more = True
+    while more:
+        key, _, value = written.partition("=")
         key = key.strip().replace("-", "_")
+        if key == "prompt":
+            more = False
+        else:
+            value, comma, written = value.partition(",")
+            value, more = value.strip(), bool(comma)
         if key not in SETTINGS:
             raise InputError(f"{model}: a setting behind @ {one_of(SETTINGS, key)}")
-        if not value.strip() or key in found:
+        if not value or key in found:
             raise InputError(f"{model}: give {key} once and a value, as in {name}@pooling=mean")
-        found[key] = value.strip()
+        found[key] = value
     return name, found
 
 

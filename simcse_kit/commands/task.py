@@ -69,6 +69,27 @@ class TaskOptions(ModelOptions, Output, Others):
     """What every task takes."""
 
 
+@dataclass(frozen=True)
+class RetrievalOptions(TaskOptions):
+    """What retrieval takes, where --prompt is for the queries."""
+
+    document_prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Put before documents; --prompt is before queries."),
+    ] = None
+    document_prompt_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="By name. Default: the folder's document prompt."),
+    ] = None
+
+    def document_prompts(self) -> dict[str, str | None]:
+        """As keywords for `SentenceEncoder.use_prompts`."""
+        return {
+            "document_prompt": self.document_prompt,
+            "document_prompt_name": self.document_prompt_name,
+        }
+
+
 def run_task(
     read: Callable[[], Task],
     judge: Callable[[SentenceEncoder, Task, str], TaskResult],

@@ -26,13 +26,24 @@ def model_name(model: Any) -> str:
 
 
 def model_settings(model: Any, encode_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Precision, tokens a text is cut to and pooling, as far as the model says: for protocols."""
+    """Precision, tokens a text is cut to, pooling and prompt, as far as the model says them."""
     settings = {
         "precision": (encode_kwargs or {}).get("precision") or getattr(model, "precision", None),
         "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),
         "pooling": getattr(model, "pooling", None),
     }
+    default = getattr(model, "default_prompt_name", getattr(model, "default_prompt", None))
+    settings["prompt"] = (getattr(model, "prompts", None) or {}).get(default) or None
     return {key: value for key, value in settings.items() if isinstance(value, str | int)}
+
+
+def say_by_cosine(model: Any) -> None:
+    """Say that the figures are of cosines, where the model is made to be compared otherwise."""
+    name = getattr(model, "similarity_fn_name", None) or "cosine"
+    if name != "cosine":
+        logger.warning(
+            "%s says that it compares by %s; these figures are of cosines", model_name(model), name
+        )
 
 
 def distinct(texts: Iterable[str]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from simcse_kit.evaluation.embedding import (
     model_name,
     model_settings,
     pair_cosines,
+    say_by_cosine,
 )
 from simcse_kit.evaluation.sts.protocols import protocol_of
 from simcse_kit.evaluation.sts.tasks import (
@@ -159,6 +160,7 @@ def evaluate(
         geometry = _geometry_task(tasks, alignment_threshold)
     judged = [*tasks] if geometry is None or geometry in tasks else [*tasks, geometry]
     row = distinct(text for task in judged for text in (*task.sentence1, *task.sentence2))
+    say_by_cosine(model)
     embeddings = embed(model, list(row), encode_kwargs)
 
     cosines = {task.name: _cosines(task, row, embeddings) for task in tasks}
