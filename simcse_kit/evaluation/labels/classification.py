@@ -11,11 +11,12 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1, macro_f1
+from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1, macro_f1
 from simcse_kit.evaluation.labels.clustering import LabelledTask
 from simcse_kit.evaluation.labels.few_shot import Classifier, few_shot, large_classes, mean_accuracy
 from simcse_kit.evaluation.labels.logistic import stratified_folds
 from simcse_kit.evaluation.labels.probe import STRENGTHS, linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.labels.repeats import first_rows, repeated, same_texts
 from simcse_kit.evaluation.task_result import Figure, Items, TaskResult, means
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,12 @@ class _Examples:
 
     texts: list[str]
     numbers: np.ndarray
+    groups: np.ndarray
     classes: list[str]
     train: np.ndarray
     test: np.ndarray
     split: str
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate_classification(
@@ -47,14 +50,14 @@ def evaluate_classification(
 ) -> TaskResult:
     """Accuracy and macro-F1 of a linear probe and of k nearest neighbours, with intervals.
 
-    Beside them what always saying the commonest class would give. Intervals are over other test
-    examples: Wilson's for accuracies, the bootstrap for F1.
+    Beside them what always saying the commonest class would give. Intervals are Wilson's, over
+    other test examples.
 
     Args:
         test: examples to test on; by default `test_share` of `task`, drawn class by class.
         folds: of the training examples, to choose the probe's strength.
         k: neighbours that vote, by cosine.
-        seed: of the split, the folds and the bootstrap.
+        seed: of the split and the folds.
         encode_kwargs: passed on to `model.encode`.
         name: what to call the model; its own `name` by default.
 
@@ -64,19 +67,20 @@ def evaluate_classification(
     """
     examples = _examples(task, test, test_share, seed)
     known, unseen = examples.numbers[examples.train], examples.numbers[examples.test]
-    stratified_folds(known, folds, seed)  # complains before the embedding and not after it
+    groups = examples.groups[examples.train]
+    stratified_folds(known, folds, seed, groups)  # complains before the embedding and not after it
     if k > len(known):
         raise InputError(f"There are {len(known)} training examples for k = {k}: lower k.")
     embeddings = _embeddings(model, examples.texts, encode_kwargs)
     train, there = embeddings[examples.train], embeddings[examples.test]
-    probe = linear_probe(train, known, there, folds=folds, seed=seed)
+    probe = linear_probe(train, known, there, folds=folds, seed=seed, groups=groups)
     voted = nearest_neighbours(train, known, there, k=k)
     commonest = np.full(len(unseen), np.bincount(known).argmax())
     figures = {}
     predictions = {"probe": probe.predicted, f"{k}-NN": voted}
     for kind, predicted in predictions.items():
         figures[f"{kind} accuracy"] = accuracy(unseen, predicted)
-        figures[f"{kind} macro-F1"] = f1(unseen, predicted, seed=seed)
+        figures[f"{kind} macro-F1"] = f1(unseen, predicted)
     figures["commonest class accuracy"] = accuracy(unseen, commonest)
     return TaskResult(
         model=name or model_name(model),
@@ -94,9 +98,9 @@ def evaluate_classification(
             "test": len(unseen),
             "split": examples.split,
             "seed": seed,
-            "test_texts_also_in_train": _shared(examples),
-            "interval": f"accuracy: Wilson; F1: percentile bootstrap over test examples, {DRAWS}"
-            f" draws, seed {seed}",
+            "repeated_texts": repeated(examples.groups),
+            "remarks": list(examples.remarks),
+            "interval": "Wilson, over test examples; of F1 by its linearised variance",
             "source": task.source,
             "test_source": task.source if test is None else test.source,
         }
@@ -104,6 +108,7 @@ def evaluate_classification(
         summary=(
             f"×100 on {len(unseen):,} examples of {len(examples.classes):,} classes after"
             f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
+            f"{''.join(f' {remark}' for remark in examples.remarks)}"
         ),
         tested=_tested(unseen, predictions),
     )
@@ -125,19 +130,20 @@ def evaluate_few_shot(
 ) -> TaskResult:
     """Mean accuracy over few-shot episodes, with its interval over other episodes.
 
-    Every distinct text is one example of its label, so that no text is both known and asked for.
+    Texts that are equal but for case are one example, so that none is both known and asked for.
     For the arguments see `few_shot`. Raises InputError as it and `embed`, and for a text with two
     labels.
     """
-    label_of: dict[str, str] = {}
-    for text, label in zip(task.texts, task.labels, strict=True):
-        if label_of.setdefault(text, label) != label:
+    groups = same_texts(task.texts)
+    first = first_rows(groups)
+    texts, labels = ([column[row] for row in first] for column in (task.texts, task.labels))
+    for group, text, label in zip(groups, task.texts, task.labels, strict=True):
+        if labels[group] != label:
             raise InputError(
-                f"{task.source}: {text!r:.60} has the labels {label_of[text]} and {label};"
+                f"{task.source}: {text!r:.60} has the labels {labels[group]} and {label};"
                 " correct one or remove the text."
             )
-    texts = list(label_of)
-    numbers, classes = class_numbers(list(label_of.values()), len(texts), task.source)
+    numbers, classes = class_numbers(labels, len(texts), task.source)
     # Before the embedding, so that a complaint does not come after it.
     enough = len(large_classes(numbers, ways, shots, queries))
     accuracies = few_shot(
@@ -151,7 +157,9 @@ def evaluate_few_shot(
         seed=seed,
         show_progress=show_progress,
     )
-    mean = mean_accuracy(accuracies)
+    mean = mean_accuracy(accuracies, queries=ways * queries)
+    again = repeated(groups)
+    said = f" {again:,} texts repeat another, and are one example with it." if again else ""
     return TaskResult(
         model=name or model_name(model),
         task=task.name,
@@ -168,15 +176,17 @@ def evaluate_few_shot(
             "classes": len(classes),
             "classes_with_enough_examples": enough,
             "texts": len(texts),
+            "repeated_texts": repeated(groups),
             "chance": 100 / ways,
             "seed": seed,
-            "interval": "Student's t over episodes; other episodes of the same examples",
+            "interval": "Wilson, with Student's quantile and the variance over episodes; other"
+            " episodes of the same examples",
             "source": task.source,
         }
         | model_settings(model, encode_kwargs),
         summary=(
             f"×100, {ways}-way {shots}-shot, {queries} queries a class, {episodes:,} episodes from"
-            f" {enough:,} classes; chance is {100 / ways:.2f}."
+            f" {enough:,} classes; chance is {100 / ways:.2f}.{said}"
         ),
         tested=means({"accuracy": accuracies}),
     )
@@ -199,11 +209,18 @@ def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> Items:
 def _examples(
     task: LabelledTask, test: LabelledTask | None, test_share: float, seed: int
 ) -> _Examples:
+    """What to train on and to test on: no text, equal but for case, is on both sides."""
+    texts = task.texts if test is None else task.texts + test.texts
+    groups = same_texts(texts)
     if test is None:
-        numbers, classes = class_numbers(task.labels, len(task.texts), task.source)
-        known, unseen = split(numbers, test_share, seed)
+        task, remarks = _without_rare(task)
+        texts, groups = task.texts, same_texts(task.texts)
+        numbers, classes = class_numbers(task.labels, len(texts), task.source)
+        known, unseen = split(numbers, test_share, seed, groups)
         how = f"{test_share:g} of the file to test on, stratified, seed {seed}"
-        return _Examples(task.texts, numbers, classes, known, unseen, how)
+        if again := repeated(groups):
+            remarks += [f"{again:,} texts repeat another, and stand on its side of the split."]
+        return _Examples(texts, numbers, groups, classes, known, unseen, how, tuple(remarks))
     _, classes = class_numbers(task.labels, len(task.texts), task.source)
     only = sorted(set(test.labels) - set(classes))
     if only:
@@ -213,9 +230,36 @@ def _examples(
         )
     place = {label: number for number, label in enumerate(classes)}
     numbers = np.array([place[label] for label in [*task.labels, *test.labels]], dtype=np.int64)
-    rows = np.arange(len(numbers))
-    n = len(task.texts)
-    return _Examples(task.texts + test.texts, numbers, classes, rows[:n], rows[n:], "two files")
+    rows, n = np.arange(len(numbers)), len(task.texts)
+    in_test = np.isin(groups[:n], groups[n:])
+    remarks = []
+    if in_test.any():
+        remarks = [f"{in_test.sum():,} training texts are in the test file too, and left out."]
+        logger.warning("%s: %s", task.source, remarks[0])
+        if len(np.unique(numbers[:n][~in_test])) < len(classes):
+            raise InputError(
+                f"{task.source}: all training texts of a class are in {test.source} too, so nothing"
+                " is left to learn it from; give other training texts."
+            )
+    known, unseen = rows[:n][~in_test], rows[n:]
+    return _Examples(texts, numbers, groups, classes, known, unseen, "two files", tuple(remarks))
+
+
+def _without_rare(task: LabelledTask) -> tuple[LabelledTask, list[str]]:
+    """The task without the classes of one text, which cannot be on both sides, and what is said."""
+    groups = same_texts(task.texts)
+    texts_of: dict[str, set[int]] = {}
+    for label, group in zip(task.labels, groups.tolist(), strict=True):
+        texts_of.setdefault(label, set()).add(group)
+    rare = sorted(label for label, found in texts_of.items() if len(found) < 2)
+    if not rare or len(texts_of) - len(rare) < 2:
+        return task, []
+    kept = [row for row, label in enumerate(task.labels) if label not in rare]
+    named = ", ".join(rare[:5]) + (", …" if len(rare) > 5 else "")
+    said = f"{len(rare):,} class(es) of one text are left out: {named}."
+    logger.warning("%s: %s", task.source, said)
+    texts, labels = ([column[row] for row in kept] for column in (task.texts, task.labels))
+    return LabelledTask(task.name, texts, labels, task.source), [said]
 
 
 def _embeddings(
@@ -223,12 +267,3 @@ def _embeddings(
 ) -> np.ndarray:
     row = distinct(texts)
     return embed(model, list(row), encode_kwargs)[[row[text] for text in texts]]
-
-
-def _shared(examples: _Examples) -> int:
-    """How many test texts were trained on: they are remembered and not understood."""
-    known = {examples.texts[row] for row in examples.train}
-    shared = sum(examples.texts[row] in known for row in examples.test)
-    if shared:
-        logger.warning("%d of %d test texts are in the training set", shared, len(examples.test))
-    return shared

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from simcse_kit.data import read_rows
+from simcse_kit.data import Reading, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
+from simcse_kit.evaluation.labels.repeats import same_texts
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 from simcse_kit.geometry import finite_rows
 
@@ -39,12 +40,14 @@ class LabelledTask:
     source: str
 
 
-def load_labelled(path: Path | str, columns: Mapping[str, str] | None = None) -> LabelledTask:
+def load_labelled(
+    path: Path | str, columns: Mapping[str, str] | None = None, **reading: Unpack[Reading]
+) -> LabelledTask:
     """Texts and labels from a file with the columns text and label, or with others by mapping.
 
     Raises InputError as `read_rows` where these two are wanted.
     """
-    rows = read_rows(path, columns=columns, wanted=("text", "label"))
+    rows = read_rows(path, columns=columns, wanted=("text", "label"), **reading)
     assert rows.labels is not None  # they were wanted
     return LabelledTask(Path(path).name.split(".")[0], rows.columns["text"], rows.labels, str(path))
 
@@ -109,7 +112,7 @@ def evaluate_clustering(
     encode_kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> TaskResult:
-    """Cluster the texts of a task: means over k-means' seeds, and their standard deviations.
+    """Cluster the texts of a task, each once: means over k-means' seeds and standard deviations.
 
     Args:
         seeds: of k-means, a run each.
@@ -119,10 +122,18 @@ def evaluate_clustering(
     Raises:
         InputError: as `embed` and `cluster_agreement`.
     """
-    kinds = _kinds(task.labels, len(task.texts))
-    row = distinct(task.texts)
-    embeddings = embed(model, list(row), encode_kwargs)[[row[text] for text in task.texts]]
-    scores = cluster_agreement(embeddings, task.labels, seeds=seeds)
+    # Copies of a text are in one cluster whatever the space; of two labels, they are two examples.
+    first: dict[tuple[int, str], int] = {}
+    for row, pair in enumerate(zip(same_texts(task.texts).tolist(), task.labels, strict=True)):
+        first.setdefault(pair, row)
+    rows = list(first.values())
+    texts, labels = ([column[row] for row in rows] for column in (task.texts, task.labels))
+    again = len(task.texts) - len(texts)
+    said = f" {again:,} texts repeat another of their label, and are left out." if again else ""
+    kinds = _kinds(labels, len(texts))
+    places = distinct(texts)
+    embeddings = embed(model, list(places), encode_kwargs)[[places[text] for text in texts]]
+    scores = cluster_agreement(embeddings, labels, seeds=seeds)
     return TaskResult(
         model=name or model_name(model),
         task=task.name,
@@ -135,7 +146,8 @@ def evaluate_clustering(
         protocol={
             "clustering": f"MiniBatchKMeans, batches of {_BATCH}, one k-means++ start, as in MTEB",
             "sample": "all texts, where MTEB draws ten samples",
-            "texts": len(task.texts),
+            "texts": len(texts),
+            "repeated_texts": again,
             "labels": kinds,
             "seeds": list(seeds),
             "by_seed": {figure: values.tolist() for figure, values in scores.items()},
@@ -143,7 +155,7 @@ def evaluate_clustering(
         }
         | model_settings(model, encode_kwargs),
         summary=(
-            f"×100, k-means on {len(task.texts):,} texts with {kinds:,} labels, mean and standard"
-            f" deviation over {len(seeds)} seeds."
+            f"×100, k-means on {len(texts):,} texts with {kinds:,} labels, mean and standard"
+            f" deviation over {len(seeds)} seeds.{said}"
         ),
     )

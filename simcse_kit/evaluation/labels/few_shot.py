@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.statistics import Interval
+from simcse_kit.evaluation.statistics import bounded_mean
 from simcse_kit.evaluation.task_result import Figure
 from simcse_kit.geometry import normalize, whole_number
 
@@ -104,14 +104,12 @@ def _logistic(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.asarray(fit.predict(asked.reshape(-1, dimension))).reshape(ways, -1)
 
 
-def mean_accuracy(accuracies: np.ndarray, *, level: float = 0.95) -> Figure:
-    """The mean over E episodes and its interval by Student's t, as the few-shot literature has it.
+def mean_accuracy(accuracies: np.ndarray, *, queries: int = 1, level: float = 0.95) -> Figure:
+    """The mean over E episodes of `queries` each and its interval, between 0 and 100.
 
-    It speaks of other episodes from the same examples: with many of them it is short, however few
-    the examples.
+    Wilson's with the variance over episodes and Student's quantile: of many episodes it is that of
+    Student's t, as the few-shot literature has it. It speaks of other episodes from the same
+    examples: with many of them it is short, however few the examples.
     """
-    from scipy.stats import t
-
-    mean, n = float(accuracies.mean()), len(accuracies)
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(accuracies.std(ddof=1)) / n**0.5
-    return Figure(mean, Interval(mean - half, mean + half, level))
+    interval = bounded_mean(accuracies, items_each=queries, level=level)
+    return Figure(float(accuracies.mean()), interval)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.labels.repeats import first_rows, rows_of
 from simcse_kit.geometry import finite_rows
 
 if TYPE_CHECKING:
@@ -61,8 +62,12 @@ def as_features(rows: Any, name: str) -> np.ndarray:
     return np.where(negligible, np.float32(0), features)
 
 
-def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
+def stratified_folds(
+    labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None
+) -> list[Fold]:
     """Rows to train on and rows held out, shuffled, with every class in equal shares.
+
+    Rows of one of the `groups` (N,) are in one fold; by default each row is its own.
 
     Raises InputError where a class has fewer examples than there are folds.
     """
@@ -70,7 +75,9 @@ def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
 
     if folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, not {folds}.")
-    sizes = np.bincount(labels)
+    groups = np.arange(len(labels)) if groups is None else groups
+    rows = first_rows(groups)
+    sizes = np.bincount(labels[rows])
     sizes = sizes[sizes > 0]
     if sizes.min() < folds:
         raise InputError(
@@ -78,7 +85,10 @@ def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
             " folds: take fewer folds, or leave the class out."
         )
     drawn = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return list(drawn.split(np.zeros(len(labels)), labels))
+    return [
+        (rows_of(rows[train], groups), rows_of(rows[held], groups))
+        for train, held in drawn.split(np.zeros(len(rows)), labels[rows])
+    ]
 
 
 def choose_by_folds(

@@ -15,6 +15,7 @@ from simcse_kit.evaluation.labels.logistic import (
     predict,
     stratified_folds,
 )
+from simcse_kit.evaluation.labels.repeats import first_rows, rows_of
 from simcse_kit.geometry import normalize, whole_number
 
 # Unit vectors of few examples need strong fits, long vectors of many weak ones.
@@ -37,6 +38,7 @@ def linear_probe(
     folds: int = 5,
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> Probe:
     """Logistic regression on (N, D), its strength chosen by folds of them, predicts `test` (M, D).
 
@@ -45,13 +47,14 @@ def linear_probe(
     Args:
         labels: classes (N,), whole numbers from 0 (`classes.class_numbers`).
         strengths: scikit-learn's C, ascending.
+        groups: (N,), rows of one of which no fold parts (`repeats`); by default each is its own.
 
     Raises:
         InputError: features that are not finite, or a class with fewer examples than folds.
     """
     train = as_features(features, "training embeddings")
     unseen = as_features(test, "test embeddings")
-    drawn = stratified_folds(labels, folds, seed)
+    drawn = stratified_folds(labels, folds, seed, groups)
     chosen = choose_by_folds(train, labels, drawn, strengths)
     return Probe(predict(train, labels, chosen.strength, unseen), chosen)
 
@@ -74,8 +77,12 @@ def nearest_neighbours(
     return np.asarray(nearest.predict(normalize(test)))
 
 
-def split(labels: np.ndarray, test_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    labels: np.ndarray, test_share: float, seed: int, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to test on, drawn so that each class keeps its share.
+
+    Rows of one of the `groups` (N,) stay on one side; by default each row is its own.
 
     Raises InputError for a share that is not between 0 and 1, and where either side would have
     fewer examples than classes.
@@ -84,15 +91,17 @@ def split(labels: np.ndarray, test_share: float, seed: int) -> tuple[np.ndarray,
 
     if not 0 < test_share < 1:
         raise InputError(f"The share to test on lies between 0 and 1, not at {test_share:g}.")
-    if np.bincount(labels).min() < 2:
+    groups = np.arange(len(labels)) if groups is None else groups
+    rows = first_rows(groups)
+    if np.bincount(labels[rows], minlength=labels.max() + 1).min() < 2:
         raise InputError("A class has one example only, which cannot be split: leave it out.")
     try:
         train, test = train_test_split(
-            np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
+            rows, test_size=test_share, random_state=seed, stratify=labels[rows]
         )
     except ValueError as error:
         raise InputError(
             f"{len(labels)} examples cannot be split with {test_share:g} of them to test on and"
             " every class on both sides: take another share, or give more examples."
         ) from error
-    return np.sort(train), np.sort(test)
+    return rows_of(train, groups), rows_of(test, groups)

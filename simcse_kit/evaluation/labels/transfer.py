@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.labels.classes import DRAWS, accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1
 from simcse_kit.evaluation.labels.logistic import (
     SOLVERS,
     TOLERANCE,
@@ -127,7 +127,7 @@ class TransferResult:
             figures,
             self.protocol,
             "accuracy ×100 of scikit-learn's logistic regression; Wilson intervals over test"
-            f" examples, for F1 bootstrap ones.{average}",
+            f" examples.{average}",
         )
 
 
@@ -196,7 +196,7 @@ def score_task(
         labels = labels[task.splits["test"]]
     return TransferScore(
         accuracy=accuracy(labels, predicted),
-        f1=None if second is None else f1(labels, predicted, of_class=1, seed=SEED),
+        f1=None if second is None else f1(labels, predicted, of_class=1),
         n=len(labels),
         chosen=chosen,
         predicted=predicted,
@@ -250,6 +250,5 @@ def _protocol(tasks: Sequence[TransferTask]) -> dict[str, Any]:
         "strengths_where_chosen_by_folds_of_train": list(STRENGTHS_BY_FOLDS),
         "splits": {task.name: list(task.splits) or f"{FOLDS} folds" for task in tasks},
         "sources": {task.name: task.source for task in tasks},
-        "interval": "accuracy: Wilson over test examples; F1: percentile bootstrap over them,"
-        f" {DRAWS} draws, seed {SEED}",
+        "interval": "Wilson over test examples; of F1 by its linearised variance",
     }

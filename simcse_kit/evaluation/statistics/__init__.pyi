@@ -4,8 +4,8 @@ from .bootstrap import PairScores as PairScores
 from .bootstrap import bootstrap as bootstrap
 from .bounded import bounded_interval as bounded_interval
 from .bounded import bounded_mean as bounded_mean
-from .bounded import near_a_bound as near_a_bound
 from .bounded import design_effect as design_effect
+from .bounded import near_a_bound as near_a_bound
 from .intervals import Comparison as Comparison
 from .intervals import Interval as Interval
 from .intervals import compare as compare

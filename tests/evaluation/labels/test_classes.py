@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1
+from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1, macro_f1
 
 
 def answers(seed: int, n: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -47,19 +48,46 @@ def test_f1_is_scikit_learns() -> None:
     )
 
 
-def test_its_interval_is_that_of_resampled_examples() -> None:
+@pytest.mark.parametrize("of_class", [None, 1])
+def test_its_interval_is_about_that_of_resampled_examples(of_class: int | None) -> None:
     labels, predicted = answers(2, n=150, classes=3)
-    figure = f1(labels, predicted, seed=1)
+    figure = f1(labels, predicted, of_class=of_class)
     rng = np.random.default_rng(0)
     drawn = []
-    for _ in range(1500):
+    average: dict[str, Any] = {"average": "macro"}
+    if of_class is not None:
+        average = {"labels": [of_class], "average": "macro"}
+    for _ in range(300):
         rows = rng.integers(0, 150, 150)
-        drawn.append(100 * f1_score(labels[rows], predicted[rows], average="macro"))
+        drawn.append(100 * f1_score(labels[rows], predicted[rows], **average))
     assert figure.interval is not None
     ends = (figure.interval.low, figure.interval.high)
-    assert ends == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.7)
-    assert f1(labels, predicted, seed=1) == figure
-    assert f1(labels, predicted, seed=2) != figure
+    assert ends == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=2)
+
+
+def test_f1_of_all_right_is_not_certain() -> None:
+    labels = np.repeat([0, 1, 2, 3], 25)
+    macro, one = f1(labels, labels), f1(labels, labels, of_class=2)
+    assert macro.value == one.value == 100
+    assert macro.interval is not None and one.interval is not None
+    # as an accuracy of 100 of 100; one class's is lowered by 1 / 50 by an error of either kind
+    assert (macro.interval.low, macro.interval.high) == pytest.approx((96.30, 100), abs=0.01)
+    assert (one.interval.low, one.interval.high) == pytest.approx((92.87, 100), abs=0.01)
+
+
+def test_a_thousand_classes_take_no_time() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, 5000)
+    predicted = np.where(rng.random(5000) < 0.6, labels, rng.integers(0, 1000, 5000))
+    counts = rng.multinomial(5000, np.full(5000, 1 / 5000), size=200)
+    start = time.perf_counter()
+    found = macro_f1(labels, predicted, counts)
+    single = f1(labels, predicted)
+    assert time.perf_counter() - start < 2  # of 10,000 resamples 400 s, once
+    rows = np.repeat(np.arange(5000), counts[7])
+    expected = 100 * f1_score(labels[rows], predicted[rows], average="macro")
+    assert found[7] == pytest.approx(expected)
+    assert single.value == pytest.approx(100 * f1_score(labels, predicted, average="macro"))
 
 
 def test_labels_become_numbers_of_classes() -> None:

@@ -102,7 +102,9 @@ def test_a_model_on_a_task_gives_mean_and_spread_and_repeats_itself() -> None:
     task = LabelledTask("blobs", [*texts, texts[0]], [*labels, labels[0]], "made up")
     result = evaluate_clustering(model, task, seeds=[0, 1, 2])
     assert len(model.asked) == 60
-    scores = cluster_agreement(points[[*range(60), 0]], task.labels, seeds=[0, 1, 2])
+    scores = cluster_agreement(points, labels, seeds=[0, 1, 2])  # a copy adds nothing
+    assert result.protocol["repeated_texts"] == 1
+    assert "1 texts repeat another of their label, and are left out" in result.summary
     for name in ("v_measure", "ami", "ari"):
         assert result.figures[name].value == pytest.approx(scores[name].mean())
         assert result.figures[name].sd == pytest.approx(scores[name].std(ddof=1))

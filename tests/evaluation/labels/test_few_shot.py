@@ -68,12 +68,17 @@ def test_the_same_seed_gives_the_same_bits_and_more_episodes_the_same_first_ones
     assert np.array_equal(few_shot(x, y, episodes=25)[:10], ten)
 
 
-def test_the_interval_is_students() -> None:
-    accuracies = np.array([50.0, 60.0, 70.0, 80.0])
-    figure = mean_accuracy(accuracies)
-    low, high = t.interval(0.95, 3, 65.0, np.std(accuracies, ddof=1) / 2)
+def test_the_interval_of_many_episodes_is_students_and_of_few_within_bounds() -> None:
+    accuracies = np.clip(np.random.default_rng(0).normal(65, 8, 600), 0, 100)
+    figure = mean_accuracy(accuracies, queries=75)
+    low, high = t.interval(0.95, 599, accuracies.mean(), np.std(accuracies, ddof=1) / 600**0.5)
     assert figure.interval is not None
-    assert (figure.interval.low, figure.interval.high) == pytest.approx((low, high))
+    assert (figure.interval.low, figure.interval.high) == pytest.approx((low, high), abs=0.01)
+    few = mean_accuracy(np.array([93.3, 100.0]), queries=15)  # Student's: 54 to 139
+    assert few.interval is not None
+    assert 10 < few.interval.low < 96.65 < few.interval.high < 100
+    right = mean_accuracy(np.full(3, 100.0), queries=15).interval
+    assert right is not None and 50 < right.low < right.high == 100
 
 
 @pytest.mark.parametrize(
