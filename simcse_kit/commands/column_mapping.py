@@ -1,14 +1,19 @@
-"""``--column OURS=THEIRS``: which of a file's columns are which of ours."""
+"""How files are read: ``--column OURS=THEIRS``, ``--header`` and the like, for all commands."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from simcse_kit.errors import InputError, one_of
+
+if TYPE_CHECKING:
+    from simcse_kit.data import Reading
 
 _HELP = "Which column of the file is which of ours, e.g. anchor=title (repeatable)"
 
@@ -22,6 +27,69 @@ TextColumnOption = Annotated[
         "--column", metavar="[OURS=]THEIRS", help=f"{_HELP}; a name alone is the text's column."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How the files of a command are read."""
+
+    columns: ColumnOption = None
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first row of a .csv or .tsv is names. Default: if it names columns"
+            " that are known.",
+        ),
+    ] = None
+    skip_bad_rows: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Leave out up to N broken rows, and list them.")
+    ] = 0
+    file_format: Annotated[
+        Literal["txt", "csv", "tsv", "jsonl", "json", "parquet"] | None,
+        typer.Option("--format", help="Of the file, whatever its name ends in (- is text)."),
+    ] = None
+
+    def mapping(
+        self, *, ours: Sequence[str] = (), bare: str | None = None
+    ) -> dict[str, str] | None:
+        """The columns, as `column_mapping`."""
+        return column_mapping(self.columns, ours=ours, bare=bare)
+
+    def keywords(self) -> Reading:
+        """The rest, as keywords for what reads files."""
+        return {
+            "header": self.header,
+            "skip_bad_rows": self.skip_bad_rows,
+            "file_format": self.file_format,
+        }
+
+    def given_of_files(self) -> list[str]:
+        """The options that were given."""
+        chosen = {
+            "--column": bool(self.columns),
+            "--header": self.header is not None,
+            "--skip-bad-rows": self.skip_bad_rows > 0,
+            "--format": self.file_format is not None,
+        }
+        return [option for option, is_set in chosen.items() if is_set]
+
+
+@dataclass(frozen=True)
+class TextFileOptions(FileOptions):
+    """The same, of a command that asks for one column."""
+
+    columns: TextColumnOption = None
+
+
+@contextlib.contextmanager
+def column_called(option: str) -> Iterator[None]:
+    """Let complaints name the option that is meant, where a command reads files of two kinds."""
+    try:
+        yield
+    except InputError as error:
+        said = error.command_line.replace("--column ", f"{option} ")
+        raise InputError(str(error), command_line=said) from error
 
 
 def column_mapping(

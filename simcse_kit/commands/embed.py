@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from simcse_kit.commands.column_mapping import TextColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import TextFileOptions
 from simcse_kit.commands.console import chatter_on_stderr
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Model, ModelOptions
@@ -24,21 +24,38 @@ def embed(
         typer.Argument(metavar="INPUT", help="Texts: .txt .csv .tsv .jsonl .parquet (.gz too)."),
     ],
     output: Annotated[Path, typer.Option(help="FILE.npy, or FILE.parquet with the texts beside.")],
-    columns: TextColumnOption = None,
+    blank: Annotated[
+        Literal["error", "keep", "skip"] | None,
+        typer.Option(help="Of rows without text. Default: keep them in a .txt, else an error."),
+    ] = None,
     *,
+    reading: TextFileOptions,
     loading: ModelOptions,
 ) -> None:
-    """Embed the texts of a file, in its order."""
+    """Embed the texts of a file: a row an embedding, in its order.
+
+    With --blank skip and --skip-bad-rows, rows are left out: the numbers of those that stay, from
+    0, are then written too, into FILE.rows.npy, or the column row of a FILE.parquet.
+    """
+    import numpy as np
+
     from simcse_kit.data import read_rows
-    from simcse_kit.encoder import check_output, write_embeddings
+    from simcse_kit.encoder import check_output, rows_file, write_embeddings
 
     check_output(output)
     with chatter_on_stderr():
-        rows = read_rows(source, columns=column_mapping(columns, bare="text"), wanted=["text"])
+        how: dict[str, Any] = {"columns": reading.mapping(bare="text"), **reading.keywords()}
+        rows = read_rows(source, wanted=["text"], blank=blank, **how)
+        numbers = rows.numbers
+        if blank == "skip" and numbers is None:
+            numbers = np.arange(len(rows))
         encoder = loading.load(model)
-        write_embeddings(encoder, rows.columns["text"], output, show_progress=True)
-    blank = f" ({rows.blank} blank lines skipped)" if rows.blank else ""
-    typer.echo(f"{output}  {len(rows)} x {encoder.dimension} float32{blank}")
+        write_embeddings(encoder, rows.columns["text"], output, numbers=numbers, show_progress=True)
+    said = f"{output}  {len(rows)} x {encoder.dimension} float32"
+    if numbers is not None:
+        where = "its column row" if output.suffix == ".parquet" else str(rows_file(output))
+        said += f" (of these rows of {source}: {where})"
+    typer.echo(said)
 
 
 @grouped

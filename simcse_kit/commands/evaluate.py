@@ -54,7 +54,7 @@ def evaluate(
     if suite == "transfer":
         usual = Judging()
         given = {
-            "--column": bool(judging.columns),
+            **dict.fromkeys(judging.given_of_files(), True),
             "--protocol": judging.protocol != usual.protocol,
             "--clustered": judging.clustered is not None,
             "--draws": judging.draws != usual.draws,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import DataDir, Model, ModelOptions, Output
@@ -26,7 +26,6 @@ def geometry(
         str | None,
         typer.Argument(metavar="[FILE]", help="Texts or pairs. Default: an STS task."),
     ] = None,
-    columns: ColumnOption = None,
     data_dir: DataDir = None,
     task: Annotated[str | None, typer.Option(help="The STS task. Default: STSB.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Layer by layer.")] = False,
@@ -40,6 +39,7 @@ def geometry(
     temperature: Annotated[float, typer.Option(help="Of the effective negatives.")] = 0.05,
     draws: Annotated[int, typer.Option(min=100, help="Resamples for the intervals.")] = 1000,
     *,
+    reading: FileOptions,
     output: Output,
     loading: ModelOptions,
 ) -> None:
@@ -48,15 +48,15 @@ def geometry(
     Each figure with its interval, with what it means and with what it must not be taken for.
     Layer by layer the figures are of each layer's mean over tokens, without head and pooling.
     """
-    if columns and source is None:
-        raise InputError("--column is of a FILE's columns; give the file, or leave it out")
+    if source is None and (foreign := reading.given_of_files()):
+        raise InputError(f"{foreign[0]} is of a FILE's rows; give the file, or leave it out")
     if source is not None and (data_dir is not None or task is not None):
         raise InputError("geometry is of a FILE or of an STS task, not of both; leave one out")
     output.check()
     with chatter_on_stderr():
         from simcse_kit.geometry import references
 
-        sentences = _sentences(source, columns, data_dir, task)
+        sentences = _sentences(source, reading, data_dir, task)
         options: dict[str, Any] = sentences.options(threshold=threshold)
         options |= {"temperature": temperature, "draws": draws}
         encoder = loading.load(model)
@@ -87,14 +87,14 @@ def geometry(
 
 
 def _sentences(
-    source: str | None, columns: list[str] | None, data_dir: Path | None, task: str | None
+    source: str | None, reading: FileOptions, data_dir: Path | None, task: str | None
 ) -> Sentences:
     from simcse_kit.evaluation import sentences_of_rows, sentences_of_task
 
     if source is not None:
         from simcse_kit.data import read_rows
 
-        return sentences_of_rows(read_rows(source, columns=column_mapping(columns)))
+        return sentences_of_rows(read_rows(source, columns=reading.mapping(), **reading.keywords()))
     from simcse_kit.evaluation.sts import load_tasks
 
     return sentences_of_task(load_tasks(data_dir, [task or "STSB"])[0])

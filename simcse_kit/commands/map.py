@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simcse_kit.commands.column_mapping import TextColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import TextFileOptions
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Json, Model, ModelOptions
@@ -27,7 +27,6 @@ def embedding_map(
         typer.Argument(metavar="FILE", help="Texts: .txt .csv .tsv .jsonl .parquet (.gz too)."),
     ],
     html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")],
-    columns: TextColumnOption = None,
     color: Annotated[
         Literal["label", "cluster"] | None,
         typer.Option(help="Default: label, where the file has one."),
@@ -44,6 +43,7 @@ def embedding_map(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     json_file: Json = None,
     *,
+    reading: TextFileOptions,
     loading: ModelOptions,
 ) -> None:
     """Draw a file's embeddings in the plane, on a page of one file."""
@@ -56,7 +56,9 @@ def embedding_map(
         from simcse_kit.report import map_page
 
         check_method(method)
-        rows = read_rows(source, columns=column_mapping(columns, bare="text"), wanted=["text"])
+        mapping = reading.mapping(bare="text")
+        how = reading.keywords()
+        rows = read_rows(source, columns=mapping, wanted=["text"], beside=["label"], **how)
         labels = _labels(rows, color, clusters)
         chosen = draw(len(rows), max_points, seed)
         if len(chosen) < len(rows):

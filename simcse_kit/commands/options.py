@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from simcse_kit.commands.column_mapping import column_mapping
+from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import check_outputs, note, write_json
 from simcse_kit.commands.models import split_model
 from simcse_kit.encoder import Pooling
@@ -49,6 +49,18 @@ Model = Annotated[
 PoolingOption = Annotated[
     Pooling | None,
     typer.Option(help="How token states become one vector. Default: the model's pooling file."),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Put before every text, as the model was trained with."),
+]
+PromptName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The prompt that the model's folder has under this name."),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run the code that a model's folder brings."),
 ]
 Labels = Annotated[
     list[str] | None,
@@ -88,6 +100,9 @@ class ModelOptions:
         ),
     ] = None
     max_length: Annotated[int | None, typer.Option(help="Tokens a text is cut to.")] = None
+    prompt: Prompt = None
+    prompt_name: PromptName = None
+    trust_remote_code: TrustRemoteCode = False
 
     def load(self, model: str, *, alone: bool = True) -> SentenceEncoder:
         """A model loaded so, but for the settings that were written behind it (`split_model`).
@@ -108,7 +123,13 @@ class ModelOptions:
             default_pooling=None if forced else chosen.pooling,
             head=chosen.head,
             max_length=chosen.max_length,
+            trust_remote_code=chosen.trust_remote_code,
         )
+        try:
+            encoder.use_prompts(**chosen.prompts(), **self.document_prompts())
+        except InputError as error:
+            said = f"{model}: {error.command_line}"
+            raise InputError(said) from error
         if chosen.pooling not in (None, encoder.pooling):
             note(
                 f"{model} keeps its own pooling, {encoder.pooling}; "
@@ -116,14 +137,24 @@ class ModelOptions:
             )
         return encoder
 
+    def prompts(self) -> dict[str, str | None]:
+        """What to put before texts, as keywords for `SentenceEncoder.use_prompts`."""
+        return {"prompt": self.prompt, "prompt_name": self.prompt_name}
+
+    def document_prompts(self) -> dict[str, str | None]:
+        """The same for documents, where there are queries and documents."""
+        return {}
+
     def with_own(self, model: str, own: Mapping[str, str]) -> ModelOptions:
         """These options with the model's own instead, checked as the command line checks them."""
         if not own:
             return self
         from pydantic import TypeAdapter, ValidationError
 
+        given = {field.name: getattr(self, field.name) for field in fields(ModelOptions)}
+        if "prompt" in own or "prompt_name" in own:  # either goes before both
+            given |= {"prompt": None, "prompt_name": None}
         try:
-            given = {field.name: getattr(self, field.name) for field in fields(ModelOptions)}
             return TypeAdapter(ModelOptions).validate_python(given | dict(own))
         except ValidationError as error:
             raise InputError(f"{model}: {explain_settings(error)}") from error
@@ -154,19 +185,11 @@ class Output:
 
 
 @dataclass(frozen=True)
-class STSOptions:
-    """Which STS tasks, and by which protocol."""
+class STSOptions(FileOptions):
+    """Which STS tasks, and by which protocol; how your own files among them are read."""
 
     data_dir: DataDir = None
     tasks: Tasks = None
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="OURS=THEIRS",
-            help="Of your own files among the tasks, e.g. score=rating (repeatable).",
-        ),
-    ] = None
     protocol: Annotated[
         Literal["senteval-all", "mean", "wmean", "mteb"],  # `protocols.ProtocolName`, without numpy
         typer.Option(
@@ -180,9 +203,9 @@ class STSOptions:
         from simcse_kit.evaluation.sts import protocol as by_name
 
         named = by_name(self.protocol)
-        mapping = column_mapping(self.columns, ours=("sentence1", "sentence2", "score"))
+        mapping = self.mapping(ours=("sentence1", "sentence2", "score"))
         names = listed(self.tasks) or named.suite
-        return load_tasks(self.data_dir, names, columns=mapping), named
+        return load_tasks(self.data_dir, names, columns=mapping, **self.keywords()), named
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Model
 from simcse_kit.commands.task import FORMATS, SHOWN, TaskOptions, run_task
@@ -25,10 +25,10 @@ File = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 
 
-def _read(file: str, columns: list[str] | None) -> LabelledTask:
+def _read(file: str, reading: FileOptions) -> LabelledTask:
     from simcse_kit.evaluation.labels import load_labelled
 
-    return load_labelled(file, column_mapping(columns, ours=("text", "label")))
+    return load_labelled(file, reading.mapping(ours=("text", "label")), **reading.keywords())
 
 
 @grouped
@@ -38,7 +38,6 @@ def classification(
     test: Annotated[
         str | None, typer.Option(help="File to test on. Default: a share of the other.")
     ] = None,
-    columns: ColumnOption = None,
     test_share: Annotated[
         float, typer.Option(help="Share of FILE to test on, each class alike, without --test.")
     ] = 0.2,
@@ -48,6 +47,7 @@ def classification(
     k: Annotated[int, typer.Option(min=1, help="Nearest neighbours that vote.")] = 10,
     seed: Seed = 0,
     *,
+    reading: FileOptions,
     options: TaskOptions,
 ) -> None:
     """Predict labels: linear probe and nearest neighbours.
@@ -56,7 +56,7 @@ def classification(
     """
 
     def read() -> Files:
-        return _read(file, columns), None if test is None else _read(test, columns)
+        return _read(file, reading), None if test is None else _read(test, reading)
 
     def judge(encoder: SentenceEncoder, files: Files, name: str) -> TaskResult:
         from simcse_kit.evaluation.labels import evaluate_classification
@@ -79,7 +79,6 @@ def classification(
 def few_shot(
     model: Model,
     file: File,
-    columns: ColumnOption = None,
     ways: Annotated[int, typer.Option(min=2, help="Classes in an episode.")] = 5,
     shots: Annotated[int, typer.Option(min=1, help="Known examples of each.")] = 5,
     queries: Annotated[int, typer.Option(min=1, help="Examples of each to classify.")] = 15,
@@ -90,6 +89,7 @@ def few_shot(
     ] = "centroid",
     seed: Seed = 0,
     *,
+    reading: FileOptions,
     options: TaskOptions,
 ) -> None:
     """Predict labels from a few examples: N-way K-shot.
@@ -112,16 +112,16 @@ def few_shot(
             name=name,
         )
 
-    run_task(lambda: _read(file, columns), judge, model, options, seed=seed)
+    run_task(lambda: _read(file, reading), judge, model, options, seed=seed)
 
 
 @grouped
 def clustering(
     model: Model,
     file: File,
-    columns: ColumnOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of k-means.")] = 10,
     *,
+    reading: FileOptions,
     options: TaskOptions,
 ) -> None:
     """Compare k-means clusters with labels: V-measure."""
@@ -133,4 +133,4 @@ def clustering(
             encoder, task, seeds=range(seeds), encode_kwargs=SHOWN, name=name
         )
 
-    run_task(lambda: _read(file, columns), judge, model, options)
+    run_task(lambda: _read(file, reading), judge, model, options)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Draws, Model, listed
-from simcse_kit.commands.task import FORMATS, SHOWN, TaskOptions, run_task
+from simcse_kit.commands.task import FORMATS, SHOWN, RetrievalOptions, TaskOptions, run_task
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def retrieval(
             " a document) is no candidate for itself."
         ),
     ] = True,
-    columns: ColumnOption = None,
     draws: Draws = 10_000,
     *,
-    options: TaskOptions,
+    reading: FileOptions,
+    options: RetrievalOptions,
 ) -> None:
     """Find each query's documents among all: recall, MRR, nDCG.
 
@@ -83,12 +83,13 @@ def retrieval(
         )
 
         if question_answers is not None:
-            mapping = column_mapping(columns, ours=tuple(PAIR_COLUMNS))
-            return load_question_answers(question_answers, columns=mapping)
-        mapping = column_mapping(columns, ours=tuple(COLUMNS))
+            mapping = reading.mapping(ours=tuple(PAIR_COLUMNS))
+            how = reading.keywords()
+            return load_question_answers(question_answers, columns=mapping, **how)
+        mapping = reading.mapping(ours=tuple(COLUMNS))
         if folder is not None:
-            return load_beir(folder, split=split, columns=mapping)
-        return load_retrieval(*three, columns=mapping)
+            return load_beir(folder, split=split, columns=mapping, **reading.keywords())
+        return load_retrieval(*three, columns=mapping, **reading.keywords())
 
     def judge(encoder: SentenceEncoder, task: RetrievalTask, name: str) -> TaskResult:
         from simcse_kit.evaluation.search import evaluate_retrieval
@@ -110,9 +111,9 @@ def retrieval(
 def duplicates(
     model: Model,
     file: Annotated[Path, typer.Argument(help=f"Pairs, labelled 1 or 0: {FORMATS}.")],
-    columns: ColumnOption = None,
     draws: Draws = 1_000,
     *,
+    reading: FileOptions,
     options: TaskOptions,
 ) -> None:
     """Tell pairs that mean the same from others: AP, best F1.
@@ -125,7 +126,7 @@ def duplicates(
         from simcse_kit.evaluation.search import load_duplicates
 
         ours = ("sentence1", "sentence2", "label")
-        return load_duplicates(file, column_mapping(columns, ours=ours))
+        return load_duplicates(file, reading.mapping(ours=ours), **reading.keywords())
 
     def judge(encoder: SentenceEncoder, task: PairTask, name: str) -> TaskResult:
         from simcse_kit.evaluation.search import evaluate_duplicates
@@ -139,9 +140,9 @@ def duplicates(
 def pairs(
     model: Model,
     files: Annotated[list[Path], typer.Argument(help=f"Pairs with scores: {FORMATS}.")],
-    columns: ColumnOption = None,
     draws: Draws = 10_000,
     *,
+    reading: FileOptions,
     options: TaskOptions,
 ) -> None:
     """Rank pairs as people did, in any language: Spearman.
@@ -153,8 +154,8 @@ def pairs(
     def read() -> list[PairTask]:
         from simcse_kit.evaluation.sts import load_pair_file
 
-        mapping = column_mapping(columns, ours=("sentence1", "sentence2", "score"))
-        return [load_pair_file(file, mapping) for file in files]
+        mapping = reading.mapping(ours=("sentence1", "sentence2", "score"))
+        return [load_pair_file(file, mapping, **reading.keywords()) for file in files]
 
     def judge(encoder: SentenceEncoder, tasks: list[PairTask], name: str) -> TaskResult:
         from simcse_kit.evaluation.sts import evaluate_graded

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.commands.column_mapping import ColumnOption, column_mapping
+from simcse_kit.commands.column_mapping import FileOptions, column_called, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
-from simcse_kit.commands.options import Plots, PoolingOption, known_models
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.models import split_model
+from simcse_kit.commands.options import (
+    Plots,
+    PoolingOption,
+    Prompt,
+    PromptName,
+    TrustRemoteCode,
+    known_models,
+)
 from simcse_kit.commands.showing import draw_cosines
 from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
@@ -30,11 +42,14 @@ SETTINGS = (
 )
 
 
+@grouped
 def train(
     model: Annotated[
         str,
         typer.Option(
-            help="The encoder to start from: a hub id or a local folder.", callback=known_models
+            help="The encoder to start from: a hub id or a local folder. MODEL@head=keep takes "
+            "the pooler of a SimCSE checkpoint as its head.",
+            callback=known_models,
         ),
     ],
     data: Annotated[
@@ -48,10 +63,15 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
-    columns: ColumnOption = None,
+    *,
+    reading: FileOptions,
     eval_data: Annotated[
         Path | None,
         typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
+    ] = None,
+    eval_columns: Annotated[
+        list[str] | None,
+        typer.Option("--eval-column", metavar="OURS=THEIRS", help="The same of the dev set."),
     ] = None,
     eval_split: Annotated[
         float | None,
@@ -60,6 +80,13 @@ def train(
         ),
     ] = None,
     pooling: PoolingOption = None,
+    prompt: Prompt = None,
+    prompt_name: PromptName = None,
+    document_prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Of pairs, put before positives and negatives instead."),
+    ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -80,17 +107,29 @@ def train(
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
     if seeds is not None and plots is not None:
         raise InputError("--plots draws one run; of --seeds each folder holds its own pictures")
-    options = {"pooling": pooling, "eval_split": eval_split}
+    options = {
+        "pooling": pooling,
+        "prompt": prompt,
+        "prompt_name": prompt_name,
+        "document_prompt": document_prompt,
+        "trust_remote_code": trust_remote_code or None,
+        "eval_split": eval_split,
+    }
+    model, own = _own_settings(model)
+    options |= own
     config = build_config(recipe, settings or [], options)
     check_outputs(None, plots)
     check_can_make(output_dir)
-    with chatter_on_stderr():
+    with chatter_on_stderr(), contextlib.ExitStack() as ending:
         try:
             from simcse_kit.data import read_rows
-            from simcse_kit.training import is_main, leave
+            from simcse_kit.training import is_main, leave, raising
 
-            dev = None if eval_data is None else _dev_set(eval_data)
-            rows = data if not columns else read_rows(data, columns=column_mapping(columns))
+            ending.enter_context(raising())
+            dev = None if eval_data is None else _dev_set(eval_data, eval_columns, reading)
+            rows: Any = data
+            if reading.given_of_files():
+                rows = read_rows(data, columns=reading.mapping(), **reading.keywords())
             how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}
             if seeds is not None:
                 from simcse_kit.training import train_seeds
@@ -104,18 +143,36 @@ def train(
                 if plots is not None and is_main():
                     _draw_training(result, dev, plots)
                 shown = _training_summary(result, eval_data)
-        except KeyboardInterrupt:
-            note(_how_to_go_on(output_dir))
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as end:
+            if os.environ.get("RANK", "0") == "0":
+                with contextlib.suppress(OSError):  # a closed terminal hears nothing
+                    note(_how_to_go_on(output_dir))
+            raise typer.Exit(128 + getattr(end, "number", signal.SIGINT)) from None
     if is_main():  # of the ranks that torchrun started
         typer.echo(shown)
     leave()
 
 
-def _dev_set(path: Path) -> PairTask:
+def _own_settings(model: str) -> tuple[str, dict[str, str]]:
+    """The name of a model, and the settings of the training that were written behind it."""
+    name, own = split_model(model)
+    for key in ("max_length", "precision"):
+        if key in own:
+            setting = "max_length=64" if key == "max_length" else "bf16=false"
+            raise InputError(f"{model}: of a training, {key} is a setting, as in --set {setting}")
+    if "head" in own:  # `head` is another thing in training
+        own["model_head"] = own.pop("head")
+    return name, own
+
+
+def _dev_set(path: Path, columns: list[str] | None, reading: FileOptions) -> PairTask:
     from simcse_kit.evaluation.sts import load_stsb, load_tasks
 
-    return load_tasks(None, [str(path)])[0] if path.is_file() else load_stsb(path, "dev")
+    if path.is_dir() or not path.exists():
+        return load_stsb(path, "dev")
+    mapping = column_mapping(columns, ours=("sentence1", "sentence2", "score"))
+    with column_called("--eval-column"):
+        return load_tasks(None, [str(path)], columns=mapping, header=reading.header)[0]
 
 
 def _how_to_go_on(output_dir: Path) -> str:
@@ -125,7 +182,7 @@ def _how_to_go_on(output_dir: Path) -> str:
         return f"interrupted; go on with the seeds that are left with: {again} --resume"
     if any(output_dir.glob("checkpoint-*")):
         return f"interrupted; go on from the last checkpoint with: {again} --resume"
-    begun = " --overwrite" if output_dir.exists() else ""
+    begun = " --overwrite" if output_dir.is_dir() and any(output_dir.iterdir()) else ""
     return f"interrupted before the first checkpoint; start again with: {again}{begun}"
 
 

@@ -12,31 +12,36 @@ sentence1, sentence2, score           "scored"     without score: "pairs"
 ====================================  ===========  ===============================================
 
 Names are matched without regard to case, blanks, ``_`` and ``-``. Other columns are ignored, with a
-log line. A ``.csv`` or ``.tsv`` without a header is read by position: one column is text; two are
-anchor and positive; three are a scored pair if the third holds numbers, else anchor, positive and
-negative; more are more negatives. What is in doubt is refused: names that are not ours, a score
-in place of a text, sentence pairs with a label that may be a score or a class.
+log line, but where their name is close to one of these and would change what is learnt. A table
+without a header is read by position: one column is text; two are anchor and positive; three are a
+scored pair if the third holds numbers, else anchor, positive and negative; more are more negatives.
+What is in doubt is asked about: whether there is a header (`header`), names that are not ours, a
+score in place of a text, pairs with a label that may call them different.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from simcse_kit.data.column_names import KNOWN, MEANINGS, guess, map_them, negative
+from simcse_kit.data.advice import PAIRS, caution, likely, makes_rows, ways
+from simcse_kit.data.column_names import KNOWN, MEANINGS, close, guess, map_them, negative
 from simcse_kit.data.column_names import ours as meant_by
+from simcse_kit.data.header import by_position, settle_header
 from simcse_kit.data.readers import Table
 from simcse_kit.errors import InputError
 
 Kind = Literal["text", "pairs", "labelled", "scored"]
 
-_PAIRS = (("anchor", "positive"), ("sentence1", "sentence2"))
-_NAME = re.compile(r"[^\W\d][\w.-]*( [\w.-]+){0,2}")  # what could be a column's name
-_SAMPLE = 1000  # rows that show whether a column holds numbers
+# What an unused column may be, by the kind of the rows, that would change what they teach.
+_WOULD_CHANGE: dict[Kind, tuple[str, ...]] = {
+    "text": ("label", "positive", "negative"),
+    "pairs": ("positive", "negative", "label", "score"),
+    "labelled": (),
+    "scored": (),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +51,7 @@ def meaning(
     columns: Mapping[str, str] | None,
     header: bool | None,
     wanted: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> tuple[Kind, dict[str, int]]:
     """The kind of a table's rows, and the place of each column it needs, by our names in order.
 
@@ -53,88 +59,35 @@ def meaning(
 
     Args:
         wanted: our names of the columns that there must be; by default what makes rows of any
-            kind. A label beside a wanted text is taken too.
+            kind.
+        beside: our names of columns that are taken too where there are such.
 
     Raises:
         InputError: the columns make no kind of row, or not the wanted; or what they are is in
             doubt.
     """
     if table.names is None:
-        _settle_header(table, columns, header, wanted)
+        settle_header(table, columns, header, wanted)
     if table.names is None:
-        kind, places = _by_position(table)
-        if any(name not in places for name in wanted):
-            first = [str(table.cells(index)[0]).strip() for index in range(table.width)]
-            problem = f"{table.source}: has no header that names {', '.join(wanted)}; put one above"
-            if header is False or not table.may_have_header:
-                raise InputError(problem)
-            raise map_them(
-                f"{problem}, or, if its first line is one ({', '.join(first)}),",
-                *_ways(table, first, wanted),
+        found = by_position(table, wanted)
+        if ignored := [str(place + 1) for place in range(len(found), table.width)]:
+            logger.warning(
+                "%s: column 1 is taken as %s, columns ignored: %s",
+                *(table.source, *found, ", ".join(ignored)),
             )
-        return kind, places
-    found = _by_name(table) if columns is None else _by_mapping(table, columns, wanted)
+    else:
+        found = _by_name(table) if columns is None else _by_mapping(table, columns, wanted)
     if not wanted:
+        if columns is None or not makes_rows(columns):
+            _ask_about_unused(table, found)
         return _kind(table, found)
     if lacking := [name for name in wanted if name not in found]:
         raise _lacking(table, found, lacking)
-    taken = [*wanted, *(["label"] if "text" in wanted and "label" in found else [])]
+    taken = [*wanted, *(name for name in beside if name in found)]
     places = {name: found[name] for name in dict.fromkeys(taken)}
     if "label" in wanted:
         return "labelled", places  # asked for as such, it is no score
     return _kind(table, places)
-
-
-def _settle_header(
-    table: Table, columns: Mapping[str, str] | None, header: bool | None, wanted: Sequence[str]
-) -> None:
-    """Take the first row as names, if it is that."""
-    first = [str(table.cells(index)[0]).strip() for index in range(table.width)]
-    if header is False or not table.may_have_header:
-        if columns is not None:
-            asked = ", ".join(columns.values())
-            raise InputError(
-                f"{table.source}: has no header to find the column {asked} in; put one above"
-            )
-        return
-    if header or columns is not None or any(map(meant_by, first)):
-        table.take_header()
-    elif _looks_like_names(table, first):
-        raise map_them(
-            f"{table.where(0)}: looks like a header but names no column that is known "
-            f"({', '.join(first)}); known are {KNOWN}; put a header above if this line is data, "
-            "else rename the columns, or",
-            *_ways(table, first, wanted),
-        )
-
-
-def _looks_like_names(table: Table, first: list[str]) -> bool:
-    """Names over numbers, or single words over cells that mostly are not."""
-    if not all(_NAME.fullmatch(cell) for cell in first):
-        return False
-    later = [table.cells(index)[1:_SAMPLE] for index in range(table.width)]
-    if any(_numbers(cells) for cells in later):
-        return not any(map(is_number, first))
-    below = [cell for cells in later for cell in cells]
-    spaced = sum(" " in str(cell).strip() for cell in below)
-    return not any(" " in cell for cell in first) and spaced > len(below) / 2
-
-
-def _by_position(table: Table) -> tuple[Kind, dict[str, int]]:
-    numeric = [_numbers(table.cells(index)[:_SAMPLE]) for index in range(table.width)]
-    scored = table.width == 3 and numeric[2]
-    for index in range(table.width - scored):
-        if numeric[index]:
-            raise InputError(
-                f"{table.source}: has no header and its column {index + 1} holds numbers, not "
-                f"text; put a header line above that names the columns ({KNOWN})"
-            )
-    if table.width == 1:
-        return "text", {"text": 0}
-    if scored:
-        return "scored", {"sentence1": 0, "sentence2": 1, "score": 2}
-    names = ["anchor", "positive", *map(negative, range(1, table.width - 1))]
-    return "pairs", {name: index for index, name in enumerate(names)}
 
 
 def _by_name(table: Table) -> dict[str, int]:
@@ -161,7 +114,7 @@ def _by_mapping(table: Table, columns: Mapping[str, str], wanted: Sequence[str])
             raise _unknown(table, ours, theirs)
         found[ours] = _place(table, ours, theirs, columns)
     # What they lack goes by its name, where the file has it.
-    if any(name not in found for name in wanted) if wanted else not _makes_rows(found):
+    if any(name not in found for name in wanted) if wanted else not makes_rows(found):
         for index, name in enumerate(names):
             meant = meant_by(name)
             if meant is not None and meant not in found and index not in found.values():
@@ -185,7 +138,7 @@ def _place(table: Table, ours: str, theirs: str, columns: Mapping[str, str]) -> 
     free = near or [name for name in names if name not in taken]
     if not free:
         raise InputError(f"{table.source}: has no column {has}")
-    raise map_them(f"{table.source}: has no column {has}{hint}", _likely(table, [ours], free))
+    raise map_them(f"{table.source}: has no column {has}{hint}", likely(table, [ours], free))
 
 
 def _unknown(table: Table, ours: str, theirs: str) -> InputError:
@@ -207,37 +160,12 @@ def _lacking(table: Table, found: Mapping[str, int], lacking: Sequence[str]) -> 
     names = table.names or []
     problem = f"{table.source}: has no column for {', '.join(lacking)} (it has {', '.join(names)});"
     free = [name for index, name in enumerate(names) if index not in found.values()] or names
-    return map_them(problem, _likely(table, lacking, free))
-
-
-def _ways(table: Table, names: Sequence[str], wanted: Sequence[str]) -> list[dict[str, str]]:
-    """How columns that mean nothing to us may be mapped: as wanted, else as texts or as pairs."""
-    kinds = [list(wanted)] if wanted else [["text"], ["anchor", "positive"]]
-    return [_likely(table, kind, names) for kind in kinds if len(kind) <= len(names)]
-
-
-def _likely(table: Table, lacking: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """The columns that may be meant, for as many of ours as there are names."""
-    places = {name: place for place, name in enumerate(table.names or names)}
-    numbers = {name: _numbers(table.cells(places[name])[:_SAMPLE]) for name in names}
-
-    def unlike(ours: str, theirs: str) -> tuple[bool, bool, bool]:
-        """How unlikely a column is meant, to sort by: its name, its cells, what else it may be."""
-        fits = ours == "label" or numbers[theirs] == (ours == "score")
-        return guess(theirs) != ours, not fits, guess(theirs) is not None
-
-    free, way = list(names), {}
-    for ours in lacking:
-        if free:
-            way[ours] = min(free, key=lambda name: unlike(ours, name))
-            free.remove(way[ours])
-    return way
+    return map_them(problem, likely(table, lacking, free))
 
 
 def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
     """The kind of rows that these columns make, and the columns it needs."""
     kind: Kind
-    source, names = table.source, table.names or []
     if "anchor" in found and "positive" in found:
         kind = "pairs"
         places = {"anchor": found["anchor"], "positive": found["positive"]}
@@ -246,28 +174,61 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
         for number, name in enumerate(negatives, 1):
             places[negative(number)] = found[name]
     elif "sentence1" in found and "sentence2" in found:
-        kind, places = _sentence_pairs(source, found)
+        kind = "scored" if "score" in found else "pairs"
+        places = {"anchor": found["sentence1"], "positive": found["sentence2"]}
+        if kind == "scored":
+            places = {name: found[name] for name in ("sentence1", "sentence2", "score")}
     elif "text" in found:
         kind = "labelled" if "label" in found else "text"
         places = {name: found[name] for name in ("text", "label") if name in found}
     else:
         raise _no_kind(table, found)
+    names = table.names or []
     ignored = [name for index, name in enumerate(names) if index not in places.values()]
     if ignored:
-        logger.info("%s: columns ignored: %s", source, ", ".join(ignored))
+        logger.info("%s: columns ignored: %s", table.source, ", ".join(ignored))
     return kind, places
 
 
-def _makes_rows(found: Mapping[str, int]) -> bool:
-    """Whether these columns make rows of some kind."""
-    return "text" in found or any(first in found and second in found for first, second in _PAIRS)
+def _ask_about_unused(table: Table, found: dict[str, int]) -> None:
+    """Raise InputError where a column would go unused that may say what the rows teach."""
+    if not makes_rows(found):
+        return
+    names = table.names or []
+    kind, places = _kind(table, found)
+    used = {ours: names[place] for ours, place in places.items()} if names else {}
+    for place, name in enumerate(names):
+        meant = close(name)
+        if place in places.values() or meant is None:
+            continue
+        if meant.partition("_")[0] not in _WOULD_CHANGE[kind]:
+            continue
+        if kind == "pairs" and meant in ("label", "score"):
+            # Taken as positives, the pairs that it calls different would be pulled together.
+            both = ("sentence1", "sentence2")
+            scored = dict(zip(both, used.values(), strict=False)) | {"score": name}
+            raise map_them(
+                f"{table.source}: has a column {name} beside {' and '.join(used.values())}, which "
+                "may be scores or classes; if it grades similarity, rename it to score, and if "
+                "every pair is a positive, remove it, or",
+                scored,
+                used,
+            )
+        with_it = {"anchor": used["text"], "positive": name} if kind == "text" else {meant: name}
+        with_it = {meant: name} if meant == "label" else with_it
+        raise map_them(
+            f"{table.source}: has a column {name}, which may be meant as {meant}, and which would "
+            "go unused; to use it or to leave it out,",
+            with_it,
+            used,
+        )
 
 
 def _no_kind(table: Table, found: dict[str, int]) -> InputError:
     source, names = table.source, table.names or []
     free = [name for index, name in enumerate(names) if index not in found.values()]
     listed = ", ".join(names)
-    for pair in _PAIRS:
+    for pair in PAIRS:
         have = [name for name in pair if name in found]
         if have:
             lack = next(name for name in pair if name not in found)
@@ -275,39 +236,13 @@ def _no_kind(table: Table, found: dict[str, int]) -> InputError:
             lone = {"text": names[found[have[0]]]}
             if not free:
                 return map_them(f"{problem} add it, or, for texts alone,", lone)
-            both = {have[0]: names[found[have[0]]]} | _likely(table, [lack], free)
+            both = {have[0]: names[found[have[0]]]} | likely(table, [lack], free)
             return map_them(f"{problem} add it, or", both, lone)
     problem = f"{source}: no columns to learn from among {listed}; known are {KNOWN};"
     if not free:
         return InputError(f"{problem} a column of text must be there too")
-    if found:  # a label or a score
-        known = {name: names[index] for name, index in found.items()}
-        return map_them(f"{problem} rename them, or", _likely(table, ["text"], free) | known)
-    return map_them(f"{problem} rename them, or", *_ways(table, free, ()))
-
-
-def _sentence_pairs(source: str, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
-    if "score" in found:
-        return "scored", {name: found[name] for name in ("sentence1", "sentence2", "score")}
-    if "label" in found:
-        # Taken as positives, the pairs that a label calls different would be pulled together.
-        raise InputError(
-            f"{source}: has sentence1, sentence2 and label, which may be scores or classes; rename "
-            f"label to score if it grades similarity, or remove it if every pair is a positive"
-        )
-    return "pairs", {"anchor": found["sentence1"], "positive": found["sentence2"]}
-
-
-def is_number(cell: object) -> bool:
-    """Whether a cell holds a finite number, itself or in writing."""
-    if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
-        return False
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
-
-
-def _numbers(cells: Sequence[object]) -> bool:
-    """Whether most of the cells are numbers: one bad score makes no text of a score column."""
-    return bool(cells) and sum(map(is_number, cells)) > len(cells) / 2
+    known = {name: names[index] for name, index in found.items()}  # a label or a score
+    way = ways(table, [*free, *known.values()], ())
+    if found and not makes_rows(way[0]):
+        way = [likely(table, ["text"], free) | known]
+    return map_them(f"{problem}{caution(names)} rename them, or", *way)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.data.bad_rows import BadRows
 from simcse_kit.data.lines import text_blocks
 from simcse_kit.errors import InputError
 
 MISSING = object()  # the cell of a JSON object that lacks the key (null is None)
+BROKEN = object()  # the cell of a row that could not be read, and was let pass
 
 _KINDS = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
@@ -34,8 +36,11 @@ class JsonColumns:
     blank: int = 0
 
 
-def read_json_lines(path: Path) -> JsonColumns:
+def read_json_lines(path: Path, bad: BadRows) -> JsonColumns:
     """One object, or one array, a line.
+
+    Args:
+        bad: rows that may be left out; they are BROKEN in every column.
 
     Raises:
         InputError: a line is no JSON, or neither, or arrays differ in length; it is named.
@@ -48,15 +53,15 @@ def read_json_lines(path: Path) -> JsonColumns:
             for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
                 if text.strip():
                     found.lines.append(line)
-                    yield f"{path}:{line}", _parsed(f"{path}:{line}", text)
+                    yield f"{path}:{line}", _parsed(f"{path}:{line}", text, bad)
                 else:
                     found.blank += 1
 
-    _gather(found, records())
+    _gather(found, records(), bad)
     return found
 
 
-def read_json(path: Path) -> JsonColumns:
+def read_json(path: Path, bad: BadRows) -> JsonColumns:
     """A list of objects, of arrays or of texts; a file that holds one a line is read as that.
 
     Raises:
@@ -64,51 +69,72 @@ def read_json(path: Path) -> JsonColumns:
     """
     text = "".join(block for _, block in text_blocks(path))
     if not text.lstrip().startswith("["):
-        return read_json_lines(path)
+        return read_json_lines(path, bad)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return read_json_lines(path)  # arrays, one a line; or broken, and then the line is named
+        return read_json_lines(path, bad)  # arrays, one a line; or broken: then the line is named
     _check_characters(str(path), text, value)
     if value and all(isinstance(each, str) for each in value):
         return JsonColumns({"text": value})
     found = JsonColumns()
-    _gather(found, ((f"{path}, row {row}", each) for row, each in enumerate(value, 1)))
+    _gather(found, ((f"{path}, row {row}", each) for row, each in enumerate(value, 1)), bad)
     return found
 
 
-def _gather(found: JsonColumns, records: Iterable[tuple[str, Any]]) -> None:
+def _gather(found: JsonColumns, records: Iterable[tuple[str, Any]], bad: BadRows) -> None:
     """Put records into columns; a key that some lack is MISSING there."""
+    broken: list[int] = []
+    begun = False
     for count, (where, record) in enumerate(records):
-        if not isinstance(record, dict | list):
-            kind = _KINDS.get(type(record), "a number")
-            raise InputError(f'{where}: is {kind}, not an object like {{"text": "…"}}')
-        named = isinstance(record, dict)
-        if count and named != found.named:
-            kind, others = ("an object", "arrays") if named else ("an array", "objects")
-            raise InputError(f"{where}: is {kind} among {others}; give rows of one form")
-        found.named = named
-        if not named and count and len(record) != len(found.cells):
-            raise InputError(
-                f"{where}: is an array of {len(record)} where the first has {len(found.cells)}"
-            )
-        for key, value in record.items() if isinstance(record, dict) else enumerate(record):
+        if record is not BROKEN and (misfit := _misfit(found, begun, where, record)):
+            bad.met(misfit)
+            record = BROKEN
+        if record is BROKEN:
+            broken.append(count)
+            for column in found.cells.values():
+                column.append(BROKEN)
+            continue
+        found.named, begun = isinstance(record, dict), True
+        for key, value in record.items() if found.named else enumerate(record):
             if key not in found.cells:
                 found.cells[key] = [MISSING] * count
+                for row in broken:
+                    found.cells[key][row] = BROKEN
             found.cells[key].append(value)
         for column in found.cells.values():
             if len(column) <= count:
                 column.append(MISSING)
 
 
-def _parsed(where: str, text: str) -> Any:
+def _misfit(found: JsonColumns, begun: bool, where: str, record: Any) -> InputError | None:
+    """What is wrong with a record that does not go with those before it."""
+    if not isinstance(record, dict | list):
+        kind = _KINDS.get(type(record), "a number")
+        return InputError(f'{where}: is {kind}, not an object like {{"text": "…"}}')
+    named = isinstance(record, dict)
+    if begun and named != found.named:
+        kind, others = ("an object", "arrays") if named else ("an array", "objects")
+        return InputError(f"{where}: is {kind} among {others}; give rows of one form")
+    if begun and not named and len(record) != len(found.cells):
+        return InputError(
+            f"{where}: is an array of {len(record)} where the first has {len(found.cells)}"
+        )
+    return None
+
+
+def _parsed(where: str, text: str, bad: BadRows) -> Any:
     try:
         value = json.loads(text)
+        _check_characters(where, text, value)
+    except InputError as error:
+        bad.met(error)
     except (ValueError, RecursionError) as error:
         hint = "; one object must stand on one line" if text.strip() in ("{", "[", "[{") else ""
-        raise InputError(f"{where}: is not valid JSON ({error}){hint}") from error
-    _check_characters(where, text, value)
-    return value
+        bad.met(InputError(f"{where}: is not valid JSON ({error}){hint}"))
+    else:
+        return value
+    return BROKEN
 
 
 def _check_characters(where: str, text: str, value: Any) -> None:

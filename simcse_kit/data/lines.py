@@ -1,12 +1,19 @@
 """A file's bytes as numbered lines of text: compression, encoding, line breaks.
 
 Files are taken in pieces of some megabytes, so that a corpus is never in memory twice. What cannot
-be text is refused with the line it stands on.
+be text is refused with the line it stands on. A stream (``-``, ``/dev/stdin``, a pipe) can be read
+once alone, so it is copied aside first.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
+import os
+import shutil
+import stat
+import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,13 +21,58 @@ from typing import IO, cast
 
 from simcse_kit.errors import InputError
 
+STDIN = "-"
 _PIECE = 1 << 22
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is the standard input (``-``) or a pipe, and no file that lies somewhere."""
+    if str(path) == STDIN:
+        return True
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path) == "/dev/stdin"
+
+
+def is_input(path: Path) -> bool:
+    """Whether there is a file or a stream to read by this name."""
+    return path.is_file() or is_stream(path)
+
+
+def at_rest(path: Path) -> Path:
+    """The path of a file that can be read several times: a stream's copy, else the path."""
+    if not is_stream(path):
+        return path
+    try:
+        state = os.fstat(sys.stdin.fileno()) if str(path) == STDIN else path.stat()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: there is no standard input to read; give a file") from error
+    return _copy(str(path), state.st_dev, state.st_ino)
+
+
+@functools.cache  # by the pipe, for the next one may come under the same name
+def _copy(path: str, device: int, inode: int) -> Path:
+    del device, inode
+    aside = tempfile.NamedTemporaryFile(prefix="simcse-kit-", suffix=".stream")  # noqa: SIM115
+    _KEPT.append(aside)
+    try:
+        with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as it:
+            shutil.copyfileobj(it, aside)
+        aside.flush()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return Path(aside.name)
+
+
+_KEPT: list[IO[bytes]] = []  # copies of streams, removed when the process ends
 
 
 def is_gzip(path: Path) -> bool:
     """By the first two bytes, not by the name."""
     try:
-        with path.open("rb") as stream:
+        with at_rest(path).open("rb") as stream:
             magic = stream.read(2)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -32,7 +84,7 @@ def is_gzip(path: Path) -> bool:
 def byte_pieces(path: Path) -> Iterator[bytes]:
     """The bytes of a file, unzipped, some megabytes at a time."""
     opener = gzip.open if is_gzip(path) else open
-    with cast("IO[bytes]", opener(path, "rb")) as stream:
+    with cast("IO[bytes]", opener(at_rest(path), "rb")) as stream:
         try:
             while piece := stream.read(_PIECE):
                 yield piece
@@ -49,7 +101,10 @@ def text_blocks(path: Path) -> Iterator[tuple[int, str]]:
     for block in _whole_lines(_utf8(path)):
         if b"\0" in block:
             at = line + block.count(b"\n", 0, block.index(b"\0"))
-            raise InputError(f"{path}:{at}: holds a NUL byte, so it is a binary file, not text")
+            raise InputError(
+                f"{path}:{at}: holds a NUL byte, so it is a binary file, or UTF-16 without its "
+                "mark, and not text; save it as UTF-8"
+            )
         try:
             text = block.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -6,8 +6,8 @@ the line on which every row stands, so that a complaint can name it.
 Conventions, format by format (each also gzipped, recognised by content, not by name):
 
 - text: UTF-8 with or without a byte-order mark (UTF-16 when its mark says so); lines end with
-  ``\\n``, ``\\r\\n`` or, in a file without any ``\\n``, ``\\r``. Blank lines are skipped, counted.
-- ``.txt``: a text a line.
+  ``\\n``, ``\\r\\n`` or, in a file without any ``\\n``, ``\\r``.
+- ``.txt``: a text a line, a blank line too.
 - ``.csv``: commas, cells in double quotes where needed, inner quotes doubled (RFC 4180); anything
   else is refused, for a stray quote would swallow the lines after it.
 - ``.tsv``: unquoted by default, as SentEval, STS-B and GLUE write it, so ``"`` is a plain
@@ -15,8 +15,13 @@ Conventions, format by format (each also gzipped, recognised by content, not by 
   belongs to a well-formed quoted cell, all rows have one width, and something shows the writer's
   intent: a doubled quote inside a quoted cell, a quoted first cell, or a tab or line break inside
   a quoted cell without which the rows would differ in width.
-- ``.jsonl``: one JSON object a line, or one array (then cells have a place and no name).
+  A blank line is a row of a table of one column, but not at its end, and none of a wider one.
+- ``.jsonl``: one JSON object a line, or one array (then cells have a place and no name); blank
+  lines are none.
 - ``.json``: a list of these, or the same lines. ``.parquet``: any flat columns, read one by one.
+
+What is no row is counted as `Table.blank`; a row that could not be read and was let pass is
+BROKEN in every column, so that the rows keep their numbers.
 """
 
 from __future__ import annotations
@@ -26,21 +31,26 @@ import io
 import logging
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.data.bad_rows import BadRows
 from simcse_kit.data.hub import load_dataset
+from simcse_kit.data.json_rows import BROKEN as BROKEN
 from simcse_kit.data.json_rows import MISSING as MISSING
 from simcse_kit.data.json_rows import JsonColumns, read_json, read_json_lines
-from simcse_kit.data.lines import brief, byte_pieces, is_gzip, text_blocks
+from simcse_kit.data.lines import at_rest, brief, byte_pieces, is_gzip, is_stream, text_blocks
+from simcse_kit.data.odd_texts import doubt
 from simcse_kit.errors import InputError
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 _TURN = 4096  # rows
 _CELL = (1 << 31) - 1  # characters; what C's long holds everywhere
+_LONE_RETURN = re.compile(r"\r(?!\r*\n|\r*\Z)")
 _QUOTED_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?\n|\Z)')
 
 logger = logging.getLogger(__name__)
@@ -57,6 +67,7 @@ class Table:
     lines: array[int] | None = None  # the line each row starts on, where the format has lines
     blank: int = 0
     may_have_header: bool = True  # without names: whether the first row could hold them
+    is_plain: bool = False  # a text a line: a blank line is a row like others
 
     def where(self, row: int) -> str:
         """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
@@ -64,39 +75,70 @@ class Table:
             return f"{self.source}, row {row + 1}"
         return f"{self.source}:{self.lines[row]}"
 
+    def first(self) -> tuple[int, list[str]]:
+        """The first row that is not blank: its number, and its cells, stripped."""
+        rows = range(len(self.cells(0)))
+        row = next((row for row in rows if not self.is_blank(row)), 0)
+        return row, [str(self.cells(index)[row]).strip() for index in range(self.width)]
+
     def take_header(self) -> None:
-        """The first row becomes the names."""
-        self.names = [str(self.cells(index).pop(0)).strip() for index in range(self.width)]
+        """The first row that is not blank becomes the names; what stands above it is no row."""
+        row, self.names = self.first()
+        self.blank += row
+        for index in range(self.width):
+            del self.cells(index)[: row + 1]
         if self.lines is not None:
-            self.lines.pop(0)
+            del self.lines[: row + 1]
+
+    def drop_broken(self) -> None:
+        """Take out the rows that could not be read."""
+        cells = self.cells(0) if self.width else []
+        for row in reversed([row for row, cell in enumerate(cells) if cell is BROKEN]):
+            for index in range(self.width):
+                del self.cells(index)[row]
+            if self.lines is not None:
+                del self.lines[row]
+
+    def is_blank(self, row: int) -> bool:
+        """Whether a row holds nothing in any column."""
+        cells = (self.cells(index)[row] for index in range(self.width))
+        return all(cell is None or cell is MISSING or not str(cell).strip() for cell in cells)
 
 
 def data_suffix(path: Path) -> str:
-    """``.txt`` of ``wiki.TXT.gz``; not necessarily one of `SUFFIXES`."""
+    """``.txt`` of ``wiki.TXT.gz``, and of a stream; not necessarily one of `SUFFIXES`."""
     name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
+    return Path(name).suffix or (".txt" if is_stream(path) else "")
 
 
-def read_table(path: Path) -> Table:
-    """Read a file by its extension.
+def read_table(path: Path, bad: BadRows | None = None, file_format: str | None = None) -> Table:
+    """Read a file by its extension, or by its format where that is given (``csv``).
+
+    Args:
+        bad: takes the rows that cannot be read; None lets none pass.
 
     Raises:
         InputError: unknown extension, unreadable, damaged or binary file, undecodable bytes,
             broken quoting, a row with the wrong number of columns, a line that isn't an object.
     """
-    readers = {
-        ".txt": _read_txt,
+    readers: dict[str, Callable[[Path, BadRows], Table]] = {
+        ".txt": lambda file, _: _read_txt(file),
         ".csv": _read_csv,
         ".tsv": _read_tsv,
-        ".jsonl": lambda file: _json_table(file, read_json_lines),
-        ".json": lambda file: _json_table(file, read_json),
-        ".parquet": _read_parquet,
+        ".jsonl": lambda file, bad: _json_table(file, read_json_lines, bad),
+        ".json": lambda file, bad: _json_table(file, read_json, bad),
+        ".parquet": lambda file, _: _read_parquet(file),
     }
-    suffix = data_suffix(path)
+    suffix = data_suffix(path) if file_format is None else f".{file_format.lstrip('.')}"
     if suffix not in readers:
         known = ", ".join(SUFFIXES)
-        raise InputError(f"{path}: '{suffix}' is no known format; use {known}, each also .gz")
-    return readers[suffix](path)
+        raise InputError(
+            f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or say which of "
+            "them it is with format='csv'",
+            command_line=f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or "
+            "say which of them it is with --format csv",
+        )
+    return readers[suffix](path, bad or BadRows())
 
 
 # ---- text formats -------------------------------------------------------------------------------
@@ -104,28 +146,22 @@ def read_table(path: Path) -> Table:
 
 def _read_txt(path: Path) -> Table:
     texts: list[str] = []
-    numbers: array[int] = array("q")
-    count = 0
     for line, block in text_blocks(path):
-        pieces = block.removesuffix("\n").split("\n")
-        kept = [piece for piece in map(str.strip, pieces) if piece]
-        if len(kept) == len(pieces):
-            numbers.extend(range(line, line + len(pieces)))
-        else:
-            numbers.extend(line + i for i, piece in enumerate(pieces) if piece.strip())
-        count += len(pieces)
-        texts.extend(kept)
-    tabs = {text.count("\t") for text in texts[:100]}
-    if len(texts) > 1 and len(tabs) == 1 and tabs != {0}:
-        logger.warning("%s: every line holds tabs; if it is a table, name it .tsv", path)
+        texts.extend(map(str.strip, block.removesuffix("\n").split("\n")))
+        if "\r" in block and (lone := _LONE_RETURN.search(block)):
+            at = line + block.count("\n", 0, lone.start())
+            logger.warning("%s:%d: holds a carriage return inside, which ends no line", path, at)
+    if doubted := doubt(str(path), texts):
+        logger.warning("%s", doubted)
     columns = [texts]
-    return Table(str(path), 1, columns.__getitem__, ["text"], numbers, count - len(texts))
+    lines = array("q", range(1, len(texts) + 1))
+    return Table(str(path), min(1, len(texts)), columns.__getitem__, ["text"], lines, is_plain=True)
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path, bad: BadRows) -> Table:
     # Blanks after a comma are no part of the cell: `a, "b, c"` has two cells.
     options = {"delimiter": ",", "skipinitialspace": True}
-    table = _separated(path, _quoted_rows(path, _lines(path), options))
+    table = _separated(path, _quoted_rows(path, options, bad), bad)
     if table.width == 1:
         sample = table.cells(0)[:20]
         for separator, name in (("\t", "tabs"), (";", "semicolons")):
@@ -137,10 +173,10 @@ def _read_csv(path: Path) -> Table:
     return table
 
 
-def _read_tsv(path: Path) -> Table:
+def _read_tsv(path: Path, bad: BadRows) -> Table:
     if _tsv_is_quoted(path):
-        return _separated(path, _quoted_rows(path, _lines(path), {"delimiter": "\t"}))
-    return _separated(path, _unquoted_rows(path))
+        return _separated(path, _quoted_rows(path, {"delimiter": "\t"}, bad), bad)
+    return _separated(path, _unquoted_rows(path), bad)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -149,27 +185,51 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _quoted_rows(
-    path: Path, lines: Iterable[str], options: dict[str, Any]
-) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line each starts on; a row may go over several lines."""
+    path: Path, options: dict[str, Any], bad: BadRows
+) -> Iterator[tuple[int, list[str] | None]]:
+    """Rows with the line each starts on; a row may go over several lines.
+
+    None is a row whose quoting is broken: only its first line is given up, for what follows a
+    quote that never closes are rows again.
+    """
     csv.field_size_limit(_CELL)  # Python's own limit is 128 KiB, less than some documents have
-    reader = csv.reader(lines, strict=True, **options)
+    lines, again, taken = _lines(path), deque[str](), list[str]()
+
+    def feed() -> Iterator[str]:
+        while line := again.popleft() if again else next(lines, ""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(feed(), strict=True, **options)
     start = 1
-    try:
-        for row in reader:
+    while True:
+        taken.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            bad.met(
+                InputError(
+                    f"{path}:{start}: the quoting of the row that starts here is broken "
+                    f'({error}); quote a cell that holds a comma, line break or ", and double '
+                    'each " inside it'
+                )
+            )
+            yield start, None
+            again.extendleft(reversed(taken[1:]))
+            start += 1
+            reader = csv.reader(feed(), strict=True, **options)
+        else:
             yield start, row
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}:{start}: the quoting of the row that starts here is broken ({error}); "
-            'quote a cell that holds a comma, line break or ", and double each " inside it'
-        ) from error
+            start += len(taken)
 
 
 def _unquoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     for first, block in text_blocks(path):
         for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
-            yield line, text.removesuffix("\r").split("\t")
+            cells = text.removesuffix("\r")
+            yield line, cells.split("\t") if cells else []
 
 
 def _tsv_is_quoted(path: Path) -> bool:
@@ -198,31 +258,45 @@ def _tsv_is_quoted(path: Path) -> bool:
         return False
 
 
-def _separated(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Table:
+def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: BadRows) -> Table:
     """Columns of equal length from rows, which must all be as wide as the first."""
-    columns: list[list[str]] = []
+    columns: list[list[Any]] = []
     numbers: array[int] = array("q")
     first: list[str] = []
-    waiting: list[list[str]] = []
-    blank = 0
+    waiting: list[Sequence[Any]] = []
+    blank: list[int] = []  # lines since the last row
+    left_out = 0
     for line, row in rows:
-        if not (row and row[0].strip()) and not "".join(row).strip():
-            blank += 1
-            continue
-        if len(row) != len(columns):
+        if row is not None and (not row or len(row) != len(columns)):
+            if not "".join(row).strip():
+                blank.append(line)
+                continue
             if columns:
-                raise _wrong_width(path, line, row, numbers[0], first)
-            first = row
-            columns = [[] for _ in row]
+                bad.met(_wrong_width(path, line, row, numbers[0], first))
+                row = None
+            else:
+                first = row
+                columns = [[] for _ in row]
+        if not columns:
+            raise bad.complaints[-1]  # the first row of all is broken: how wide are the others?
+        if blank:
+            if len(columns) == 1:
+                numbers.extend(blank)
+                waiting += [("",)] * len(blank)
+            else:
+                left_out += len(blank)
+            blank.clear()
         numbers.append(line)
-        waiting.append(row)
-        if len(waiting) == _TURN:
+        waiting.append(row if row is not None else (BROKEN,) * len(columns))
+        if len(waiting) >= _TURN:
             _turn(waiting, columns)
     _turn(waiting, columns)
-    return Table(str(path), len(columns), columns.__getitem__, None, numbers, blank)
+    return Table(
+        *(str(path), len(columns), columns.__getitem__, None, numbers, left_out + len(blank))
+    )
 
 
-def _turn(rows: list[list[str]], columns: list[list[str]]) -> None:
+def _turn(rows: list[Sequence[Any]], columns: list[list[Any]]) -> None:
     """Move rows to the columns; many at once, which is twice as fast as one by one."""
     for column, cells in zip(columns, zip(*rows, strict=True), strict=False):
         column.extend(cells)
@@ -243,8 +317,8 @@ def _wrong_width(
     return InputError(f"{path}:{line}: has {counts} {len(first)}{hint}")
 
 
-def _json_table(path: Path, read: Callable[[Path], JsonColumns]) -> Table:
-    found = read(path)
+def _json_table(path: Path, read: Callable[[Path, BadRows], JsonColumns], bad: BadRows) -> Table:
+    found = read(path, bad)
     values = list(found.cells.values())
     names = list(found.cells) if found.named else None
     return Table(
@@ -260,7 +334,7 @@ def _read_parquet(path: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = io.BytesIO(b"".join(byte_pieces(path))) if is_gzip(path) else path
+    content = io.BytesIO(b"".join(byte_pieces(path))) if is_gzip(path) else at_rest(path)
     try:
         file = pq.ParquetFile(content)
     except (pa.ArrowException, OSError) as error:

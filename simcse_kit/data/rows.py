@@ -3,25 +3,33 @@
 What the columns mean, and so what the rows are for: `columns`. Formats, encodings and quoting:
 `readers`.
 
-Cells lose white space at both ends. In "text" rows an empty one is skipped and counted, like a
-blank line; anywhere else an empty cell is an error, for dropping a row in silence would hide it.
+Cells lose white space at both ends. A row that holds nothing at all, and an empty text where rows
+are plain text, is blank: skipped and counted, kept, or an error, as asked. Anywhere else an empty
+cell is an error, for dropping a row in silence would hide it. What is left out leaves its number
+free (`Rows.numbers`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
-from simcse_kit.data.columns import Kind, is_number, meaning
+from simcse_kit.data.advice import is_number
+from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.columns import Kind, meaning
+from simcse_kit.data.lines import is_stream
+from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
 from simcse_kit.data.readers import (
+    BROKEN,
     MISSING,
     SUFFIXES,
     Table,
@@ -33,6 +41,8 @@ from simcse_kit.data.readers import (
 )
 from simcse_kit.errors import InputError
 
+Blank = Literal["error", "keep", "skip"]
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 logger = logging.getLogger(__name__)
@@ -43,13 +53,17 @@ class Rows:
     """N rows of one kind; every column has N texts."""
 
     kind: Kind
-    columns: dict[str, list[str]]  # text | anchor, positive[, negative, negative_2…] | sentence1, 2
+    # text | anchor, positive[, negative, negative_2…] | sentence1, sentence2; of lists of negatives
+    # "" in those columns for one that a row lacks
+    columns: dict[str, list[str]]
     labels: list[str] | None  # "labelled" only
     scores: np.ndarray | None  # "scored" only: float64 (N,)
     source: str  # the file or dataset, for messages and model cards
     duplicates: int  # rows equal to an earlier row: kept, counted
-    blank: int  # blank lines and empty texts: skipped, counted
+    blank: int  # blank lines and rows: skipped, counted
     names: dict[str, str] = field(default_factory=dict)  # what the file calls each; {}: no header
+    numbers: np.ndarray | None = None  # int64 (N,): which row of the source, from 0; None: all
+    lines: np.ndarray | None = None  # int64 (N,): the line each starts on, where there are lines
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -58,45 +72,87 @@ class Rows:
         """Every column end to end: text ``i`` of column ``c`` is item ``c * N + i``."""
         return [text for column in self.columns.values() for text in column]
 
+    def where(self, row: int) -> str:
+        """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
+        if self.lines is not None:
+            return f"{self.source}:{self.lines[row]}"
+        return f"{self.source}, row {(row if self.numbers is None else self.numbers[row]) + 1}"
+
+
+class Reading(TypedDict, total=False):
+    """How a file is read, beside what its columns mean: keywords of all that read files.
+
+    Attributes:
+        header: whether the first row of a ``.csv`` or ``.tsv`` holds names. None: it does if it
+            names columns that we know and that make rows; what is in doubt is asked about.
+        skip_bad_rows: so many rows that are broken, or that lack a cell, may be left out; they are
+            listed in the log.
+        file_format: ``txt``, ``csv``, ``tsv``, ``jsonl``, ``json`` or ``parquet``, whatever the
+            name ends in. None: by the name; the standard input is text.
+    """
+
+    header: bool | None
+    skip_bad_rows: int
+    file_format: str | None
+
 
 def read_rows(
     source: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
     wanted: Sequence[str] = (),
-    header: bool | None = None,
+    beside: Sequence[str] = (),
+    blank: Blank | None = "skip",
     split: str = "train",
     revision: str | None = None,
+    **reading: Unpack[Reading],
 ) -> Rows:
     """Read rows from a file, a folder saved by ``datasets``, or a dataset on the hub.
 
     Args:
-        source: a path ending in ``.txt .csv .tsv .jsonl .parquet``, each also ``.gz``; or
-            ``owner/name`` or ``owner/name:config`` on the Hugging Face hub.
+        source: a path ending in ``.txt .csv .tsv .jsonl .json .parquet``, each also ``.gz``; ``-``
+            for the standard input; or ``owner/name`` or ``owner/name:config`` on the Hugging Face
+            hub.
         columns: our names to the file's, ``{"anchor": "title", "positive": "abstract"}``; then
             only these are read, and what they lack to make rows by its own name
             (``{"label": "topic"}`` beside a column text). A file's ``sent0`` is also found as
-            what it means, ``anchor``.
+            what it means, ``anchor``. Where there is no header, ``"2"`` is the second column.
         wanted: our names of the columns that there must be, where any kind of rows will not do:
             ``("text", "label")``. What is missing is complained of by these names.
-        header: whether the first row of a ``.csv`` or ``.tsv`` holds names. None: it does if it
-            names a column we know, and is refused if it looks like other names.
+        beside: our names of columns to take too where there are such.
+        blank: what becomes of blank rows of plain text: an error, an empty text, or none. None is
+            to keep them where the file is ``.txt``, and an error otherwise.
         split: for hub datasets and saved ones.
         revision: branch, tag or commit of a hub dataset.
+        reading: as of `Reading`.
 
     Raises:
         InputError: the source cannot be found or read, its columns make no kind of row, or a row
             is malformed; the message names file and line (or row).
     """
-    table = _table(source, split, revision)
-    kind, places = meaning(table, columns, header, wanted)
-    return _rows(table, kind, places)
+    bad = BadRows(reading.get("skip_bad_rows", 0))
+    table = _table(source, split, revision, bad, reading.get("file_format"))
+    theirs = table.names
+    if not wanted:
+        table.names = known_names(table, columns)
+    kind, places = meaning(table, columns, reading.get("header"), wanted, beside)
+    table.names = theirs or table.names
+    if kind == "pairs":
+        table, places = unrolled(table, places)
+    rows = _rows(table, kind, places, blank, bad)
+    if isinstance(table, Unrolled):
+        kept = slice(None) if rows.numbers is None else rows.numbers
+        rows = replace(rows, numbers=table.records[kept])
+    bad.tell(table.source)
+    return rows
 
 
 # ---- where the rows come from -------------------------------------------------------------------
 
 
-def _table(source: str | Path, split: str, revision: str | None) -> Table:
+def _table(
+    source: str | Path, split: str, revision: str | None, bad: BadRows, file_format: str | None
+) -> Table:
     path = Path(source).expanduser()
     if path.is_dir():
         if is_saved_dataset(path):
@@ -104,8 +160,8 @@ def _table(source: str | Path, split: str, revision: str | None) -> Table:
         files = sorted(p.name for p in path.iterdir() if data_suffix(p) in SUFFIXES)
         hint = f"for instance {path / files[0]}" if files else f"ending in {', '.join(SUFFIXES)}"
         raise InputError(f"{source}: is a folder; give a file, {hint}")
-    if path.exists():
-        table = read_table(path)
+    if path.exists() or is_stream(path):
+        table = read_table(path, bad, file_format)
     elif _HUB_NAME.fullmatch(str(source)) and data_suffix(path) not in SUFFIXES:
         return read_hub_dataset(str(source), split, revision)
     else:
@@ -132,25 +188,50 @@ def _no_such_file(path: Path) -> InputError:
 # ---- cells to rows ------------------------------------------------------------------------------
 
 
-def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
-    texts = {name: place for name, place in places.items() if name not in ("label", "score")}
-    columns = {name: _texts(table, name, place, kind) for name, place in texts.items()}
-    labels = _labels(table, places["label"]) if "label" in places else None
-    scores = _scores(table, places["score"]) if "score" in places else None
-    read = len(next(iter(columns.values())))
-    blank = table.blank
+def _rows(
+    table: Table, kind: Kind, places: dict[str, int], policy: Blank | None, bad: BadRows
+) -> Rows:
+    found: dict[str, list[Any]] = {}
+    wrong: dict[int, InputError | None] = {}  # by row; None: complained of already
+    for name, place in places.items():
+        found[name], complaints = _column(table, name, place, kind)
+        wrong = complaints | wrong
+    read = len(next(iter(found.values())))
+    empty = {row for row in wrong if table.is_blank(row)}
     if kind == "text":
-        columns = {"text": [text for text in columns["text"] if text]}
-        blank += read - len(columns["text"])
-    parts: list[Sequence[Any]] = list(columns.values())
-    parts += [labels] if labels is not None else []
-    parts += [scores.tolist()] if scores is not None else []
+        empty |= {row for row, text in enumerate(found["text"]) if not text and row not in wrong}
+    for row in sorted(wrong.keys() - empty):
+        if complaint := wrong[row]:
+            bad.met(complaint)
+    keeps = kind == "text" and _keeps_blank(table, empty, policy)
+    left_out = wrong.keys() if keeps else wrong.keys() | empty
+    lines = None if table.lines is None else np.frombuffer(table.lines, dtype=np.int64)
+    numbers = None
+    if left_out:
+        kept = [row for row in range(read) if row not in left_out]
+        found = {name: [cells[row] for row in kept] for name, cells in found.items()}
+        numbers = np.array(kept, dtype=np.int64)
+        lines = None if lines is None else lines[numbers]
+    blank = table.blank + (0 if keeps else len(empty))
+    parts = list(found.values())
     # hashes of rows, not rows: a million tuples would cost more memory than the answer is worth
     distinct = (
         len(set(map(hash, zip(*parts, strict=True)))) if len(parts) > 1 else len(set(parts[0]))
     )
     names = {ours: table.names[place] for ours, place in places.items()} if table.names else {}
-    rows = Rows(kind, columns, labels, scores, table.source, len(parts[0]) - distinct, blank, names)
+    labels, scores = found.pop("label", None), found.pop("score", None)
+    rows = Rows(
+        kind,
+        found,
+        labels,
+        None if scores is None else np.array(scores, dtype=np.float64),
+        source=table.source,
+        duplicates=len(parts[0]) - distinct,
+        blank=blank,
+        names=names,
+        numbers=numbers,
+        lines=lines,
+    )
     if not len(rows):
         raise _no_rows(table.source, blank)
     logger.info(
@@ -160,43 +241,64 @@ def _rows(table: Table, kind: Kind, places: dict[str, int]) -> Rows:
     return rows
 
 
-def _texts(table: Table, name: str, place: int, kind: Kind) -> list[str]:
-    """The cells of a text column, stripped; empty ones only where the rows are plain text."""
+def _keeps_blank(table: Table, empty: set[int], policy: Blank | None) -> bool:
+    """Whether blank rows stay, as empty texts; raise InputError where they are an error."""
+    if policy is None:
+        policy = "keep" if table.is_plain else "error"
+    if policy == "error" and empty:
+        where = table.where(min(empty))
+        more = f", and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise InputError(
+            f"{where}: has no text{more}; blank='keep' makes it an empty text, and blank='skip' "
+            "leaves it out",
+            command_line=f"{where}: has no text{more}; --blank keep embeds an empty text in its "
+            "place, and --blank skip leaves it out and writes the numbers of the rows that stay",
+        )
+    return policy == "keep"
+
+
+def _column(
+    table: Table, name: str, place: int, kind: Kind
+) -> tuple[list[Any], dict[int, InputError | None]]:
+    """The values of a column, and the complaints about the cells that hold none, by row."""
     cells = table.cells(place)
-    if kind == "text":
-        cells = ["" if cell is None else cell for cell in cells]
-    try:
-        texts = list(map(str.strip, cells))
-    except TypeError:  # some cell is no text
-        texts = []
-    if texts and (kind == "text" or all(texts)):
-        return texts
+    value, wanted = _VALUES.get(name, (_text, "text"))
+    may_be_empty = kind == "text"
+    if value is _text:
+        with contextlib.suppress(TypeError):  # some cell is no text
+            texts = list(map(str.strip, cells))
+            if may_be_empty or all(texts):
+                return texts, {}
+    values: list[Any] = []
+    complaints: dict[int, InputError | None] = {}
     for row, cell in enumerate(cells):
-        if not isinstance(cell, str) or not (cell.strip() or kind == "text"):
-            raise _bad_cell(table, row, place, name, cell, "text")
-    return texts
+        found = "" if cell is None and may_be_empty else value(cell)
+        values.append(found)
+        if found is None or (found == "" and not may_be_empty and cell is not ABSENT):
+            complaints[row] = (
+                None if cell is BROKEN else _bad_cell(table, row, place, name, cell, wanted)
+            )
+    return values, complaints
 
 
-def _labels(table: Table, place: int) -> list[str]:
-    labels: list[str] = []
-    for row, cell in enumerate(table.cells(place)):
-        good = isinstance(cell, (str, int)) or (isinstance(cell, float) and math.isfinite(cell))
-        label = str(cell).strip() if good else ""
-        if not label:
-            raise _bad_cell(table, row, place, "label", cell, "a label, as text or a number")
-        labels.append(label)
-    return labels
+def _text(cell: object) -> str | None:
+    return cell.strip() if isinstance(cell, str) else None
 
 
-def _scores(table: Table, place: int) -> np.ndarray:
-    cells = table.cells(place)
-    scores = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        if not is_number(cell):
-            wanted = "a finite number; correct it or remove the row"
-            raise _bad_cell(table, row, place, "score", cell, wanted)
-        scores[row] = float(cell)
-    return scores
+def _label(cell: object) -> str | None:
+    good = isinstance(cell, str | int) or (isinstance(cell, float) and math.isfinite(cell))
+    return str(cell).strip() if good else None
+
+
+def _score(cell: object) -> float | None:
+    return float(cell) if is_number(cell) else None  # type: ignore[arg-type]
+
+
+#: What the cells of a column become (None: nothing) and what they must hold; others are texts.
+_VALUES: dict[str, tuple[Callable[[object], Any], str]] = {
+    "label": (_label, "a label, as text or a number"),
+    "score": (_score, "a finite number; correct it or remove the row"),
+}
 
 
 def _bad_cell(

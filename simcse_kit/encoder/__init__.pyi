@@ -7,4 +7,5 @@ from .modules import Head as Head
 from .naming import find_model as find_model
 from .persistence import quietly as quietly
 from .pooling import Pooling as Pooling
+from .prompts import prompt_text as prompt_text
 from .sentence_encoder import SentenceEncoder as SentenceEncoder

@@ -28,22 +28,47 @@ def check_output(path: Path) -> None:
     check_can_write(path)
 
 
+def rows_file(path: Path) -> Path:
+    """Where the numbers of rows stand beside ``FILE.npy``: ``FILE.rows.npy``."""
+    return path.with_suffix(".rows.npy")
+
+
 def write_embeddings(
-    encoder: SentenceEncoder, texts: Sequence[str], path: Path, *, show_progress: bool = False
+    encoder: SentenceEncoder,
+    texts: Sequence[str],
+    path: Path,
+    *,
+    numbers: np.ndarray | None = None,
+    show_progress: bool = False,
 ) -> None:
     """Embed `texts` into ``.npy`` float32 (N, D), or ``.parquet`` with columns text, embedding.
+
+    Args:
+        numbers: int64 (N,), which row of their source the texts are, where they are not all of
+            its rows. Written into `rows_file` beside a ``.npy``, as a column row of a ``.parquet``.
 
     The file appears under its name only when it is complete. Raises InputError as `check_output`,
     and where the disk has no room for all of it: that is taken before the first text is embedded.
     """
+    path = Path(path).expanduser()
     check_output(path)
     if path.suffix == ".npy":
         with replacing(path) as aside:
             _embed(encoder, texts, aside, show_progress)
+            _write_numbers(numbers, rows_file(path))
         return
     with replacing(path) as aside, beside(path.with_suffix(".npy")) as vectors:
         take_room(aside, 4 * len(texts) * encoder.dimension)  # for the time when it is written
-        _write_parquet(_embed(encoder, texts, vectors, show_progress), texts, aside)
+        _write_parquet(_embed(encoder, texts, vectors, show_progress), texts, numbers, aside)
+
+
+def _write_numbers(numbers: np.ndarray | None, path: Path) -> None:
+    """Without numbers, those of an earlier file must not stay beside this one."""
+    if numbers is None:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as aside, aside.open("wb") as file:
+        np.save(file, numbers)
 
 
 def _embed(
@@ -58,16 +83,20 @@ def _embed(
     return matrix
 
 
-def _write_parquet(matrix: np.ndarray, texts: Sequence[str], path: Path) -> None:
+def _write_parquet(
+    matrix: np.ndarray, texts: Sequence[str], numbers: np.ndarray | None, path: Path
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     dimension = matrix.shape[1]
-    schema = pa.schema([("text", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))])
+    columns = [("text", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))]
+    schema = pa.schema(columns + ([] if numbers is None else [("row", pa.int64())]))
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, len(texts), _ROW_GROUP):
             rows = slice(start, start + _ROW_GROUP)
             flat = pa.array(np.asarray(matrix[rows]).reshape(-1))
             vectors = pa.FixedSizeListArray.from_arrays(flat, dimension)
-            text = pa.array(texts[rows], pa.string())
-            writer.write_batch(pa.record_batch([text, vectors], schema=schema))
+            parts = [pa.array(texts[rows], pa.string()), vectors]
+            parts += [] if numbers is None else [pa.array(numbers[rows])]
+            writer.write_batch(pa.record_batch(parts, schema=schema))

@@ -80,7 +80,9 @@ def test_embed_names_the_files_columns(model: Path, triplets: Path, tmp_path: Pa
     said = refused(*embed, "--column", "sent")
     assert said.endswith("did you mean 'sent1'? give --column text=sent1")
     triplets.write_text("the man runs,a man runs\nthe dog runs,a dog runs\n")
-    assert "no header that names text; put one above" in refused(*embed)
+    assert "the first row (the man runs, a man runs) is no header that names text" in refused(
+        *embed
+    )
 
 
 def test_map_takes_the_label_or_the_text_alone(model: Path, tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_map_takes_the_label_or_the_text_alone(model: Path, tmp_path: Path) -> N
     figures = json.loads(succeed(*mapped, "--column", "body", "--clusters", 2))
     assert figures["grouped_by"] == "cluster"
     assert refused(*mapped).endswith(
-        "if its first line is one (body, topic), give --column text=body"
+        "if it is data, give --no-header; if it is a header, give --column text=body"
     )
     path.write_text("\n".join(["sent0,sent1", *(",".join(row[:2]) for row in TRIPLETS)]))
     assert refused(*mapped).endswith("(it has sent0, sent1); give --column text=sent0")

@@ -28,9 +28,13 @@ def write(folder: Path, name: str, content: str) -> Path:
 # file name, content, options -> kind, columns, labels, scores
 READ: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {
     "txt": ("a.txt", "A b.\n\n C d. \nA b.\n", {}, ("text", {"text": ["A b.", "C d.", "A b."]})),
-    "one column, no header": ("a.csv", '"A, b"\nC d\n', {}, ("text", {"text": ["A, b", "C d"]})),
+    "one column, no header": (
+        "a.csv", '"A, b"\nC d\n', {"header": False}, ("text", {"text": ["A, b", "C d"]}),
+    ),
     "sentence": ("a.tsv", "id\tSentence\n1\tA b\n", {}, ("text", {"text": ["A b"]})),
-    "text like a name": ("a.csv", "hello\nyou\n", {}, ("text", {"text": ["hello", "you"]})),
+    "text like a name": (
+        "a.csv", "hello\nyou\n", {"header": False}, ("text", {"text": ["hello", "you"]}),
+    ),
     "nulls": ("a.jsonl", '{"text": "A"}\n{"text": null}\n', {}, ("text", {"text": ["A"]})),
     "pairs": (
         "a.csv", "positive,anchor\nP,A\n", {},
@@ -46,15 +50,15 @@ READ: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {
                    "negative_3": ["Z"]}),
     ),
     "pairs by position": (
-        "a.tsv", "A a\tP p\nB b\tQ q\n", {},
+        "a.tsv", "A a\tP p\nB b\tQ q\n", {"header": False},
         ("pairs", {"anchor": ["A a", "B b"], "positive": ["P p", "Q q"]}),
     ),
     "word pairs by position": (
-        "a.tsv", "hot\twarm\ncold\tchilly\n", {},
+        "a.tsv", "hot\twarm\ncold\tchilly\n", {"header": False},
         ("pairs", {"anchor": ["hot", "cold"], "positive": ["warm", "chilly"]}),
     ),
     "negatives by position": (
-        "a.csv", "A a,P p,N n,M m\n", {},
+        "a.csv", "A a,P p,N n,M m\n", {"header": False},
         ("pairs", {"anchor": ["A a"], "positive": ["P p"], "negative": ["N n"],
                    "negative_2": ["M m"]}),
     ),
@@ -71,7 +75,7 @@ READ: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {
         ("scored", {"sentence1": ["A", "C"], "sentence2": ["B", "D"]}, None, [4.5, -0.1]),
     ),
     "scored by position": (
-        "a.tsv", "A a\tB b\t5\nC c\tD d\t0.25\n", {},
+        "a.tsv", "A a\tB b\t5\nC c\tD d\t0.25\n", {"header": False},
         ("scored", {"sentence1": ["A a", "C c"], "sentence2": ["B b", "D d"]}, None, [5, 0.25]),
     ),
     "mapped": (
@@ -159,12 +163,22 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "blank tsv": ("a.tsv.gz", "\n\n", {}, r"a\.tsv\.gz: holds no rows, only 2 blank lines"),
     "empty jsonl": ("a.jsonl", "\n", {}, r"a\.jsonl: holds no rows, only 1 blank line;"),
     "only a header": ("a.csv", "anchor,positive\n", {}, r"a\.csv: holds no rows, it is empty or"),
-    "one-column pairs": ("a.csv", "anchor\nA\n", {}, "a column anchor but none for positive"),
+    "one-column pairs": (
+        "a.csv", "anchor\nA\n", {}, r"a\.csv:1: the first row \(anchor\) has a column anchor but",
+    ),
     "half a pair": ("a.tsv", "id\tsentence2\n1\tB\n", {}, "sentence2 but none for sentence1"),
-    "unknown names": ("a.csv", "title,body\nA b,C d\n", {}, r"a\.csv:1: looks like a header but"),
+    "half a pair in jsonl": (
+        "a.jsonl", '{"id": 1, "sentence2": "B"}', {}, "sentence2 but none for sentence1",
+    ),
+    "unknown names": (
+        "a.csv", "title,body\nA b,C d\n", {},
+        r"a\.csv:1: the first row \(title, body\) names no columns that are known .*; if it is "
+        r"data, give header=False; if it is a header, give columns=\{'anchor': 'title', 'positive'",
+    ),
     "SICK's names": (
         "a.tsv", "sentence_A\tsentence_B\trelatedness_score\nA\tB\t3.5\n", {},
-        r"a\.tsv:1: looks like a header .*sentence_A, sentence_B, relatedness_score",
+        r"sentence_A, sentence_B, relatedness_score.*columns=\{'sentence1': 'sentence_A', "
+        r"'sentence2': 'sentence_B', 'score': 'relatedness_score'\}",
     ),
     "names that don't do": ("a.jsonl", '{"a": "A", "label": 1}', {}, "no columns to learn from"),
     "a name twice": ("a.csv", "text,sentence\nA,B\n", {}, "'text' and 'sentence' both mean text"),
@@ -175,7 +189,8 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "score in words": ("a.csv", PAIR + "A,B,high\n", {}, r"a\.csv:2: score is 'high'"),
     "decimal comma": ("a.csv", PAIR + 'A,B,"4,5"\n', {}, r"a\.csv:2: score is '4,5'"),
     "a bad score by position": (
-        "a.tsv", "A a\tB b\t1\nC c\tD d\tn/a\nE e\tF f\t2\n", {}, r"a\.tsv:2: score \(column 3\)",
+        "a.tsv", "A a\tB b\t1\nC c\tD d\tn/a\nE e\tF f\t2\n", {"header": False},
+        r"a\.tsv:2: score \(column 3\)",
     ),
     "true as score": (
         "a.jsonl", '{"sentence1": "A", "sentence2": "B", "score": true}', {},
@@ -186,7 +201,7 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
         r"a\.jsonl:1: score is nan",
     ),
     "classes for scores": (
-        "a.jsonl", '{"sentence1": "A", "sentence2": "B", "label": 0}', {}, "rename label to score",
+        "a.jsonl", '{"sentence1": "A", "sentence2": "B", "label": 0}', {}, "rename it to score",
     ),
     "missing key": (
         "a.jsonl", '{"anchor": "A", "positive": "B"}\n\n{"anchor": "C"}\n', {},
@@ -196,8 +211,12 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "number for text": ("a.jsonl", '{"text": "A"}\n{"text": 7}\n', {}, r"a\.jsonl:2: text is 7"),
     "empty label": ("a.csv", "text,label\nA,1\nB,\n", {}, r"a\.csv:3: label is empty"),
     "empty labelled text": ("a.csv", "text,label\n,1\n", {}, r"a\.csv:2: text is empty"),
-    "numbers for text": ("a.tsv", "A a\t0\nB b\t1\n", {}, "its column 2 holds numbers, not text"),
-    "score first": ("a.tsv", "4.5\tA a\tB b\n", {}, "its column 1 holds numbers, not text"),
+    "numbers for text": (
+        "a.tsv", "A a\t0\nB b\t1\n", {"header": False}, "its column 2 holds numbers, not text",
+    ),
+    "score first": (
+        "a.tsv", "4.5\tA a\tB b\n", {"header": False}, "its column 1 holds numbers, not text",
+    ),
     "mapped to nothing": (
         "a.csv", "titel,text\nA,B\n", {"columns": {"text": "title"}},
         r"has no column 'title' \(it has titel, text\); did you mean 'titel'\?",
@@ -211,7 +230,8 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
         r"it is ours first, then the file's: give columns=\{'text': 'body'\}",
     ),
     "mapped without header": (
-        "a.csv", "A\n", {"columns": {"text": "A"}, "header": False}, "has no header to find",
+        "a.csv", "A\n", {"columns": {"text": "A"}, "header": False},
+        r"has no column 'A' \(it has 1\)",
     ),
     "half mapped": (
         "a.csv", "a,b\nA,B\n", {"columns": {"anchor": "a"}},
@@ -219,7 +239,7 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
     "a label alone": (
         "a.csv", "review,label\nA,B\n", {},
-        r"no columns to learn from .*give columns=\{'text': 'review', 'label': 'label'\}$",
+        r"no columns but label .*give columns=\{'text': 'review', 'label': 'label'\}$",
     ),
     "mapped to what two columns mean": (
         "a.jsonl", '{"sent0": "A", "Anchor": "B"}', {"columns": {"text": "anchor"}},
@@ -256,7 +276,7 @@ def test_rows_know_what_the_file_calls_them(tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path, "a.csv", "sent0,sent1,id\nA,B,1\n"))
     assert rows.names == {"anchor": "sent0", "positive": "sent1"}
     assert read_rows(write(tmp_path, "b.txt", "A\n")).names == {"text": "text"}
-    assert read_rows(write(tmp_path, "c.tsv", "A b\tC d\n")).names == {}
+    assert read_rows(write(tmp_path, "c.tsv", "A b\tC d\n"), header=False).names == {}
 
 
 def test_missing_files_get_a_near_name(tmp_path: Path) -> None:

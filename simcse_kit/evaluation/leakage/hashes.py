@@ -18,16 +18,17 @@ it is in a set, which is the purpose: hashes keep texts from being read, not fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from simcse_kit.data import check_can_write, replacing
+from simcse_kit.data import Reading, check_can_write, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.leakage.folding import exact_text, folded_words
 from simcse_kit.evaluation.sts import PairTask
@@ -178,17 +179,27 @@ def hash_task(task: PairTask, *, words: int = WORDS) -> HashedSet:
     return hash_set(task.name, zip(task.sentence1, task.sentence2, strict=True), words=words)
 
 
-def hash_file(path: Path | str, *, name: str | None = None, words: int = WORDS) -> HashedSet:
+def hash_file(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    words: int = WORDS,
+    columns: Mapping[str, str] | None = None,
+    **reading: Unpack[Reading],
+) -> HashedSet:
     """An evaluation set from a file: hashes that `write_hashes` wrote, or any file of rows.
+
+    Args:
+        columns, reading: of a file of rows, as for `read_rows`.
 
     Raises InputError as `read_hashes` and `simcse_kit.data.rows.read_rows` do.
     """
     from simcse_kit.data import read_rows
 
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix == ".safetensors":
         return read_hashes(path)
-    rows = read_rows(path)
+    rows = read_rows(path, columns=columns, **reading)
     stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
     return hash_set(name or stem, zip(*rows.columns.values(), strict=True), words=words)
 

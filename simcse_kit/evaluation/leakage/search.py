@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -27,6 +27,9 @@ from simcse_kit.evaluation.leakage.hashes import (
     union,
 )
 from simcse_kit.evaluation.sts import SUBSET_TASKS
+
+if TYPE_CHECKING:
+    from simcse_kit.data import Reading
 
 #: Sets that are looked at as one, too, where all their members are there.
 GROUPS: Mapping[str, Sequence[str]] = {"STS12–16": SUBSET_TASKS}
@@ -137,12 +140,11 @@ def check_leakage(
     groups: Mapping[str, Sequence[str]] = GROUPS,
     examples: int = 3,
     show_progress: bool = False,
+    **reading: Unpack[Reading],
 ) -> LeakageReport:
     """`training_leakage` and `overlaps` in one."""
-    leaks = None
-    if training is not None:
-        how: dict[str, Any] = {"examples": examples, "show_progress": show_progress}
-        leaks = training_leakage(training, sets, columns=columns, **how)
+    how: dict[str, Any] = {"examples": examples, "show_progress": show_progress, **reading}
+    leaks = None if training is None else training_leakage(training, sets, columns=columns, **how)
     return LeakageReport(leaks, overlaps(sets, groups=groups, examples=examples))
 
 
@@ -156,6 +158,7 @@ def training_leakage(
     columns: Mapping[str, str] | None = None,
     examples: int = 3,
     show_progress: bool = False,
+    **reading: Unpack[Reading],
 ) -> TrainingLeakage:
     """Which training rows occur in which of the sets.
 
@@ -163,7 +166,7 @@ def training_leakage(
         training: a data file (``.txt`` is streamed, other formats are read as for training), or
             any iterable of texts or of rows of texts, which is gone through once.
         sets: the evaluation sets, hashed with one n.
-        columns: our names to those of a data file, as for `read_rows`.
+        columns, reading: of a data file, as for `read_rows`.
         examples: rows to show, whole sentences and n-grams each.
         show_progress: a bar on stderr, where that is a terminal.
 
@@ -177,7 +180,7 @@ def training_leakage(
     search = _Search(sets, examples)
     rows = texts = 0
     with tqdm(unit=" rows", disable=None if show_progress else True) as bar:
-        for chunk in _chunks(_numbered(training, columns)):
+        for chunk in _chunks(_numbered(training, columns, reading)):
             search(chunk)
             rows += len(chunk)
             texts += sum(len(row) for _, row in chunk)
@@ -201,10 +204,10 @@ def _check(sets: Sequence[HashedSet]) -> None:
 
 
 def _numbered(
-    training: Path | str | Iterable[Row], columns: Mapping[str, str] | None
+    training: Path | str | Iterable[Row], columns: Mapping[str, str] | None, reading: Reading
 ) -> Iterator[NumberedRow]:
     """Rows with their numbers from 1; blank lines of a text file are numbered but left out."""
-    from simcse_kit.data import data_suffix, read_rows, text_blocks
+    from simcse_kit.data import data_suffix, is_input, read_rows, text_blocks
 
     if not isinstance(training, str | Path):
         for number, row in enumerate(map(as_texts, training), start=1):
@@ -213,9 +216,12 @@ def _numbered(
             yield number, row
         return
     path = Path(training).expanduser()
-    if not path.is_file() or data_suffix(path) != ".txt":
-        texts = read_rows(training, columns=columns).columns.values()
-        yield from enumerate(zip(*texts, strict=True), start=1)
+    is_text = reading.get("file_format") in (None, "txt") and data_suffix(path) == ".txt"
+    if not (is_text and is_input(path)):
+        rows = read_rows(training, columns=columns, **reading)
+        numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
+        texts = zip(*rows.columns.values(), strict=True)
+        yield from zip((numbers + 1).tolist(), texts, strict=True)
         return
     for first, block in text_blocks(path):
         for number, line in enumerate(block.split("\n"), start=first):

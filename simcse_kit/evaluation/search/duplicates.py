@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from simcse_kit.data import read_rows
+from simcse_kit.data import Reading, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import (
     Encoder,
@@ -24,6 +24,7 @@ from simcse_kit.evaluation.embedding import (
     model_name,
     model_settings,
     pair_cosines,
+    say_by_cosine,
 )
 from simcse_kit.evaluation.statistics import are_shared, bounded_interval, design_effect
 from simcse_kit.evaluation.sts import PairTask, numbered_sentences, task_name
@@ -34,7 +35,9 @@ _LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "True": 1.0, "False": 0.0
 _CALLED = ("f1", "precision", "recall", "accuracy")
 
 
-def load_duplicates(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTask:
+def load_duplicates(
+    path: Path | str, columns: Mapping[str, str] | None = None, **reading: Unpack[Reading]
+) -> PairTask:
     """Pairs with a label, 1 for duplicates and 0 for others, as a task whose gold is that.
 
     Args:
@@ -44,7 +47,8 @@ def load_duplicates(path: Path | str, columns: Mapping[str, str] | None = None) 
         InputError: as `read_rows`, labels that are not 0 or 1 (or true and false), and one for
             all.
     """
-    rows = read_rows(path, columns=columns, wanted=("sentence1", "sentence2", "label"))
+    wanted = ("sentence1", "sentence2", "label")
+    rows = read_rows(path, columns=columns, wanted=wanted, **reading)
     assert rows.labels is not None  # they were wanted
     for row, label in enumerate(rows.labels, start=1):
         if label not in _LABELS:
@@ -266,6 +270,7 @@ def evaluate_duplicates(
     """
     _check_labels(task.gold, task.name)
     row = distinct([*task.sentence1, *task.sentence2])
+    say_by_cosine(model)
     embeddings = embed(model, list(row), encode_kwargs)
     sides = [
         embeddings[[row[text] for text in texts]] for texts in (task.sentence1, task.sentence2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import MISSING, Table, map_them, read_table
+from simcse_kit.data import MISSING, BadRows, Reading, Table, is_input, map_them, read_table
 from simcse_kit.errors import InputError
 
 
@@ -55,13 +55,22 @@ def named(
     }
 
 
-def open_table(path: Path) -> Table:
-    """The table of a file, its names taken from the first row where the format has none."""
-    if not path.is_file():
+def open_table(path: Path, reading: Reading, bad: BadRows) -> Table:
+    """The table of a file, without the bad rows that `bad` lets pass.
+
+    Its names are those of the first row where the format has none, or numbers from 1 if it is said
+    to have no header.
+    """
+    path = path.expanduser()
+    if not is_input(path):
         raise InputError(f"{path}: no such file; check the path")
-    table = read_table(path)
+    table = read_table(path, bad, reading.get("file_format"))
     if table.width and table.names is None:
-        table.take_header()
+        if reading.get("header") is False:
+            table.names = [str(place + 1) for place in range(table.width)]
+        else:
+            table.take_header()
+    table.drop_broken()
     if not table.width or not table.cells(0):
         raise InputError(f"{path}: holds no rows; give it at least one")
     return table

@@ -13,10 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from simcse_kit.data import Table
+from simcse_kit.data import BadRows, Reading, Table
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
 from simcse_kit.evaluation.search.retrieval import Relevance
@@ -75,19 +76,23 @@ class RetrievalTask:
 
 
 def load_beir(
-    folder: Path | str, *, split: str = "test", columns: Mapping[str, str] | None = None
+    folder: Path | str,
+    *,
+    split: str = "test",
+    columns: Mapping[str, str] | None = None,
+    **reading: Unpack[Reading],
 ) -> RetrievalTask:
     """The task in a folder of BEIR's layout: one split of its judgements.
 
     Raises InputError where one of the three files is missing, and as `load_retrieval`.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give one in BEIR's layout, or the three files.")
     wanted = "queries.jsonl", "corpus.jsonl", f"qrels/{split}.tsv"
     queries, corpus, relevance = (_inside(folder, name) for name in wanted)
     name = folder.resolve().name
-    return load_retrieval(queries, corpus, relevance, columns=columns, name=name)
+    return load_retrieval(queries, corpus, relevance, columns=columns, name=name, **reading)
 
 
 def load_retrieval(
@@ -97,6 +102,7 @@ def load_retrieval(
     *,
     columns: Mapping[str, str] | None = None,
     name: str | None = None,
+    **reading: Unpack[Reading],
 ) -> RetrievalTask:
     """A task from three files; queries that nobody judged are left out, with a log line.
 
@@ -105,6 +111,7 @@ def load_retrieval(
             are BEIR's: _id (or id), title, text; query-id, corpus-id, score. Title and score may
             be absent: no title, and every judgement a relevance of 1.
         name: of the task; the stem of the queries' file by default.
+        reading: as for `read_rows`, of the three files together.
 
     A judgement above 0 of a document that is missing stays, for it was to be found (`missing`).
 
@@ -114,9 +121,9 @@ def load_retrieval(
             found.
     """
     our = named(columns, COLUMNS, _OPTIONAL)
-    asked = _Texts.read(Path(queries), our["query.id"], [our["query.text"]])
+    asked = _Texts.read(_open(queries, reading), our["query.id"], [our["query.text"]])
     searched = _Texts.read(
-        Path(corpus), our["corpus.id"], [our["corpus.title"], our["corpus.text"]]
+        _open(corpus, reading), our["corpus.id"], [our["corpus.title"], our["corpus.text"]]
     )
     for row, text in enumerate(asked.texts):
         if not text:
@@ -124,7 +131,7 @@ def load_retrieval(
     empty = sum(not text for text in searched.texts)
     if empty:
         logger.warning("%s: %d documents have no text, and are embedded as none", corpus, empty)
-    relevant = _judgements(open_table(Path(relevance)), our, asked, searched)
+    relevant = _judgements(_open(relevance, reading), our, asked, searched)
     missing = int((relevant.document < 0).sum())
     if missing:
         logger.warning(
@@ -155,7 +162,7 @@ def load_retrieval(
 
 
 def load_question_answers(
-    path: Path | str, *, columns: Mapping[str, str] | None = None
+    path: Path | str, *, columns: Mapping[str, str] | None = None, **reading: Unpack[Reading]
 ) -> RetrievalTask:
     """A task from one file of pairs: each row's document answers its query.
 
@@ -164,21 +171,26 @@ def load_question_answers(
     Args:
         columns: our names (query, document) to the file's; by default they are called so
             (`PAIR_COLUMNS`).
+        reading: as for `read_rows`.
 
     Raises:
         InputError: a file that cannot be read, a missing column, an empty cell, one document alone.
     """
     our = named(columns, PAIR_COLUMNS)
-    table = open_table(Path(path))
-    sides = []
-    for side in ("query", "document"):
-        cells = text_cells(table, our[side]) or []
-        for row, text in enumerate(cells):
-            if not text:
-                raise InputError(
-                    f"{table.where(row)}: the {side} is empty; remove the row or write it"
-                )
-        sides.append(cells)
+    bad = BadRows(reading.get("skip_bad_rows", 0))
+    table = open_table(Path(path), reading, bad)
+    sides = [text_cells(table, our[side]) or [] for side in PAIR_COLUMNS]
+    for row, texts in enumerate(zip(*sides, strict=True)):
+        if not all(texts):
+            side = list(PAIR_COLUMNS)[texts.index("")]
+            bad.met(
+                InputError(f"{table.where(row)}: the {side} is empty; remove the row or write it")
+            )
+    bad.tell(str(path))
+    whole = [texts for texts in zip(*sides, strict=True) if all(texts)]
+    if not whole:
+        raise InputError(f"{path}: holds no rows, each lacks a query or a document")
+    sides = [list(side) for side in zip(*whole, strict=True)]
     documents = distinct(sides[1])
     if len(documents) < 2:
         raise InputError(
@@ -224,6 +236,13 @@ def _inside(folder: Path, name: str) -> Path:
 # ---- texts --------------------------------------------------------------------------------------
 
 
+def _open(path: Path | str, reading: Reading) -> Table:
+    bad = BadRows(reading.get("skip_bad_rows", 0))
+    table = open_table(Path(path), reading, bad)
+    bad.tell(str(path))
+    return table
+
+
 @dataclass(frozen=True, eq=False)
 class _Texts:
     """The texts of a file, the row of each id, and the table they stand in."""
@@ -233,8 +252,7 @@ class _Texts:
     row: dict[str, int]
 
     @classmethod
-    def read(cls, path: Path, id_column: Column, columns: Sequence[Column]) -> _Texts:
-        table = open_table(path)
+    def read(cls, table: Table, id_column: Column, columns: Sequence[Column]) -> _Texts:
         row: dict[str, int] = {}
         for number, name in enumerate(id_cells(table, id_column)):
             if row.setdefault(name, number) != number:

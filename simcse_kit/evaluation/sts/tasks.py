@@ -12,12 +12,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.senteval import check_count, find_root, read_lines, tab_separated
+
+if TYPE_CHECKING:
+    from simcse_kit.data import Reading
 
 SUITE = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")
 SUBSET_TASKS = SUITE[:5]
@@ -114,6 +117,7 @@ def load_tasks(
     *,
     columns: Mapping[str, str] | None = None,
     counts: Counts = PUBLISHED,
+    **reading: Unpack[Reading],
 ) -> list[PairTask]:
     """The named tasks, in that order, their numbers of pairs checked.
 
@@ -123,7 +127,7 @@ def load_tasks(
         names: "STS12" … "STS16", "STSB", "SICKR" (4,927 test pairs, as SentEval and SimCSE
             score it), "SICKR-MTEB" (all 9,927), "STSB-dev", "STSB-train", or the path of a file
             of scored pairs, which becomes a task of its stem's name.
-        columns: of such files, as for `load_pair_file`.
+        columns, reading: of such files, as for `load_pair_file`.
         counts: expected pairs of each part of a task; other numbers than the published ones
             are for miniature data.
 
@@ -140,7 +144,7 @@ def load_tasks(
     tasks: list[PairTask] = []
     for name in canonical:
         if name not in PUBLISHED:
-            task = load_pair_file(Path(name), columns)
+            task = load_pair_file(Path(name), columns, **reading)
         elif root is not None:
             task = _from_folder(root, name, counts.get(name, PUBLISHED[name]))
         else:
@@ -164,17 +168,21 @@ def load_stsb(
     return load_tasks(data_dir, [name], counts=counts)[0]
 
 
-def load_pair_file(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTask:
+def load_pair_file(
+    path: Path | str, columns: Mapping[str, str] | None = None, **reading: Unpack[Reading]
+) -> PairTask:
     """A task of the file's stem's name from a file of scored pairs, in any language.
 
     Args:
         columns: our names (sentence1, sentence2, score) to the file's, where they are others.
+        reading: as for `read_rows`.
 
     Raises InputError as `read_rows` where these three are wanted.
     """
     from simcse_kit.data import read_rows
 
-    rows = read_rows(path, columns=columns, wanted=("sentence1", "sentence2", "score"))
+    wanted = ("sentence1", "sentence2", "score")
+    rows = read_rows(path, columns=columns, wanted=wanted, **reading)
     assert rows.scores is not None  # they were wanted
     first, second = rows.columns["sentence1"], rows.columns["sentence2"]
     return PairTask(task_name(path), first, second, rows.scores, {}, "file", str(path))
