@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from simcse_kit.errors import InputError
+from simcse_kit.errors import FULL, NO_ROOM, InputError, no_room
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# What libraries that write without Python say instead of an OSError: safetensors, arrow, torch.
-_SAID = ("os error 28", "os error 122", "os error 27", "No space left", "quota exceeded")
-_TORCH = ("PytorchStreamWriter failed", "inline_container", "unexpected pos")
+
+def leftovers(folder: Path) -> list[Path]:
+    """What a kill left in a folder of files that were being written (`beside`)."""
+    return [*folder.glob(".*.part")]
 
 
 @contextmanager
@@ -31,8 +30,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to, moved onto `path` when the block succeeds.
 
     It may be read by whom the umask says, whatever the writer makes of it: safetensors writes files
-    for their owner alone. Raises InputError where the disk is full; what was there stays.
+    for their owner alone. A link stays, and what it leads to is replaced; a device or a pipe is
+    written to as it is. Raises InputError where the disk is full; what was there stays.
     """
+    if path.exists() and not path.is_file():
+        with disk_errors(path):
+            yield path
+        return
+    path = path.resolve()
     with disk_errors(path), beside(path) as aside:
         aside.touch()
         mode = aside.stat().st_mode
@@ -47,19 +52,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, InputError) or not _no_room(error):
+        if isinstance(error, InputError) or not no_room(error):
             raise
-        raise InputError(
-            f"cannot write {path}: the disk is full, or a quota or limit of file sizes is reached; "
-            "make room and run the command again"
-        ) from error
-
-
-def _no_room(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _NO_ROOM
-    said = str(error)
-    return any(words in said for words in (*_SAID, *_TORCH))
+        raise InputError(f"cannot write {path}: {FULL}") from error
 
 
 def take_room(path: Path, size: int) -> None:
@@ -74,7 +69,7 @@ def take_room(path: Path, size: int) -> None:
     except AttributeError:
         pass  # a system without promises
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise
     finally:
         os.close(descriptor)

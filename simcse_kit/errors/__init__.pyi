@@ -3,4 +3,7 @@ from .complaints import explain as explain
 from .complaints import explain_settings as explain_settings
 from .complaints import key_error as key_error
 from .complaints import one_of as one_of
+from .disk import FULL as FULL
+from .disk import NO_ROOM as NO_ROOM
+from .disk import no_room as no_room
 from .input_error import InputError as InputError

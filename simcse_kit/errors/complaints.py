@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from simcse_kit.errors.disk import FULL, no_room
 from simcse_kit.errors.input_error import InputError
 
 _HUB = {"huggingface_hub", "httpx", "requests"}
@@ -53,6 +54,8 @@ def explain(error: Exception) -> str | None:
         return " ".join(error.command_line.split())
     if isinstance(error, ValidationError):
         return explain_settings(error)
+    if no_room(error):
+        return f"{getattr(error, 'filename', None) or 'nothing more can be written'}: {FULL}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return (
             "out of memory; set mini_batch_size (the same training in less memory), or a smaller "

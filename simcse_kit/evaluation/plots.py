@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from simcse_kit.data import replacing
 from simcse_kit.errors import InputError
 from simcse_kit.geometry import ALIGNMENT_MAY_RISE, band_edges
 
@@ -359,7 +360,8 @@ def _save(figure: Figure, path: Path | str) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="png")
+        with replacing(path) as aside:
+            figure.savefig(aside, format="png")
     except OSError as error:
         raise InputError(f"The picture {path} cannot be written: {error.strerror}.") from error
     return path

@@ -8,6 +8,7 @@ from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import HISTORY_FILE as HISTORY_FILE
 from .folder import RUN_FILE as RUN_FILE
 from .folder import what_may_go as what_may_go
+from .interrupting import raising as raising
 from .recipe_files import recipe_names as recipe_names
 from .recipe_files import recipe_text as recipe_text
 from .result import DID_NOT_HELP as DID_NOT_HELP

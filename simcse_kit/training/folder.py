@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from simcse_kit.data import disk_errors, replacing
+from simcse_kit.data import disk_errors, leftovers, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import provenance
 from simcse_kit.training import overwriting
@@ -57,7 +57,7 @@ def can_go_on(folder: Path) -> bool:
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
     """InputError where a folder cannot be that of a new run."""
-    filled = folder.is_dir() and any(folder.iterdir())
+    filled = folder.is_dir() and set(folder.iterdir()) - set(leftovers(folder))
     if filled and not overwrite:
         raise InputError(
             f"output folder {str(folder)!r} is not empty; give a new one, or --resume or "
@@ -123,6 +123,8 @@ def prepared(
         if overwrite:
             overwriting.set_aside(folder)
         clear_aside(folder)
+        for path in leftovers(folder):
+            path.unlink()
         settings = config.model_dump(mode="json")
         with replacing(folder / CONFIG_FILE) as aside:
             aside.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")

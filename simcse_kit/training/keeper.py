@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import disk_errors
+from simcse_kit.data import disk_errors, replacing
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training import overwriting
 from simcse_kit.training.config import TrainConfig
@@ -50,20 +50,17 @@ class Keeper:
         """
         if chosen:
             self._choose(step, None)
-        self._save(self.folder / LAST, step)
-        _link_equal(self.folder / LAST, self.folder)
+        coming, last = self.folder / _COMING, self.folder / LAST
+        self._save_aside(step)
+        _link_equal(coming, self.folder)
+        shutil.rmtree(last, ignore_errors=True)
+        os.rename(coming, last)
 
     def _choose(self, step: int, score: float | None) -> None:
         """Save aside, then move: a kill leaves the former model, or one that `settle` finds."""
-        coming = self.folder / _COMING
-        shutil.rmtree(coming, ignore_errors=True)
-        try:
-            self._save(coming, step, judged=score is not None)
-            told = json.dumps({"step": step, "score": score})
-            (coming / _WHOLE).write_text(told, encoding="utf-8")
-        except BaseException:
-            shutil.rmtree(coming, ignore_errors=True)
-            raise
+        self._save_aside(step, judged=score is not None)
+        with replacing(self.folder / _COMING / _WHOLE) as aside:
+            aside.write_text(json.dumps({"step": step, "score": score}), encoding="utf-8")
         self.settle()
 
     def settle(self) -> None:
@@ -88,15 +85,21 @@ class Keeper:
         shutil.rmtree(coming)
         overwriting.drop(self.folder)
 
-    def _save(self, folder: Path, step: int, *, judged: bool = False) -> None:
-        measured = None
+    def _save_aside(self, step: int, *, judged: bool = False) -> None:
+        """The model, in a folder beside; nothing of it where it cannot be written whole."""
+        measured, coming = None, self.folder / _COMING
         if judged and self.dev is not None:
             table = self.dev.table(self.folder.name)
             measured = f"On the dev set that the step was chosen on, which flatters it.\n\n{table}"
         told = on_the_card(self.config, self.encoder, {**self.told, "step": step})
         card = self.encoder.model_card(title=self.folder.name, measured=measured, training=told)
-        with disk_errors(folder):
-            self.encoder.save_pretrained(folder, layout=self.config.layout, card=card)
+        shutil.rmtree(coming, ignore_errors=True)
+        try:
+            with disk_errors(self.folder):
+                self.encoder.save_pretrained(coming, layout=self.config.layout, card=card)
+        except BaseException:
+            shutil.rmtree(coming, ignore_errors=True)
+            raise
 
     def draw(self, chosen: SentenceEncoder, history: list[dict[str, Any]]) -> None:
         """The curve of the run; with a dev set also its cosines and the way through the plane."""

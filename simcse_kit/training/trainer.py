@@ -215,6 +215,11 @@ class ContrastiveTrainer(Trainer):
             )
         with checkpoint_aside(folder, step, self.args.save_total_limit) as self._aside:
             super()._save_checkpoint(model, trial)
+            # the best model is kept by itself, and no checkpoint for its sake
+            self.state.best_model_checkpoint = None
+            if self.args.should_save:
+                written = self._aside / f"checkpoint-{step}" / TRAINER_STATE_NAME
+                self.state.save_to_json(str(written))
         self._aside = None
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -1,0 +1,154 @@
+"""SIGINT, SIGTERM and SIGHUP end a run after its step, with a checkpoint and the way to go on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from invoking import run, settings, succeed
+from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted, raising
+from simcse_kit.training.keeper import Keeper
+from simcse_kit.training.run import train
+from training_rows import assert_same, config, sentences, text_rows, weights
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """They take seconds a run and are tested elsewhere."""
+    monkeypatch.setattr(Keeper, "draw", lambda *_: None)
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """``at_step(3, SIGTERM)``: the signals come while the third step is made."""
+
+    step_end = GracefulInterrupt.on_step_end
+
+    def set_up(step, *numbers):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                for number in numbers:
+                    signal.raise_signal(number)
+            return step_end(self, args, state, control, **kwargs)
+
+        monkeypatch.setattr(GracefulInterrupt, "on_step_end", on_step_end)
+
+    return set_up
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_the_step_and_the_run_goes_on(tiny_encoder, tmp_path, at_step, number):
+    own, data, before = config(tmp_path, max_steps=6, save_steps=100), text_rows(64), _handlers()
+    whole = train(tiny_encoder("bert"), data, own, tmp_path / "whole")
+    at_step(3, number)
+    with pytest.raises(KeyboardInterrupt, match="saved step 3") as found:
+        train(tiny_encoder("bert"), data, own, tmp_path / "run")
+    assert found.value.number == number
+    assert _handlers() == before, "the signals mean what they meant"
+    at_step(99)
+    resumed = train(tiny_encoder("bert"), data, own, tmp_path / "run", resume=True)
+    assert_same(weights(whole.encoder), weights(resumed.encoder))
+
+
+def _handlers():
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
+@pytest.mark.parametrize("number", SIGNALS[1:])
+def test_a_second_signal_ends_at_once(tiny_encoder, tmp_path, at_step, number):
+    at_step(3, number, number)
+    own = config(tmp_path, max_steps=6, save_steps=2)
+    with raising(), pytest.raises(Interrupted, match=f"ended by {number.name}"):
+        train(tiny_encoder("bert"), text_rows(64), own, tmp_path / "run")
+    left = [path.name for path in (tmp_path / "run").glob("*checkpoint*")]
+    assert left == ["checkpoint-2"], "not of the third step, and nothing half-written"
+
+
+def test_what_is_ignored_stays_ignored(tiny_encoder, tmp_path, at_step):
+    """nohup ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_step(1, signal.SIGHUP)
+        with raising():
+            assert (
+                train(
+                    tiny_encoder("bert"),
+                    text_rows(),
+                    config(tmp_path, max_steps=2),
+                    tmp_path / "run",
+                ).steps
+                == 2
+            )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("seeds", [(), ("--seeds", 2)])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_command_says_how_to_go_on(
+    tiny_encoder, tmp_path, at_step, monkeypatch, caplog, number, seeds
+):
+    (tmp_path / "texts.txt").write_text("\n".join(sentences(40)))
+    words = ["train", "--model", tiny_encoder("bert"), "--data", tmp_path / "texts.txt", *seeds]
+    words += ["--output-dir", tmp_path / "run", *settings(cache_dir=tmp_path / "cache")]
+    monkeypatch.setattr("sys.argv", ["simcse-kit", *map(str, words)])
+    at_step(3, number)
+    result = run(*words)
+    assert result.exit_code == 128 + number
+    assert f"interrupted ({number.name}): finishing this step" in caplog.text
+    assert "go on" in result.stderr and f"--output-dir {tmp_path / 'run'}" in result.stderr
+    assert result.stderr.rstrip().endswith(" --resume") and not result.stdout
+    at_step(99)
+    assert "last   step 4" in succeed(*words, "--resume") or seeds
+
+
+def test_a_signal_before_the_first_step_ends_the_command_too(tiny_encoder, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("simcse_kit.training.train", interrupted)
+    (tmp_path / "t.txt").write_text("\n".join(sentences(9)))
+    words = ["train", "--model", tiny_encoder("bert"), "--data", tmp_path / "t.txt"]
+    words += ["--output-dir", tmp_path / "r"]
+    monkeypatch.setattr("sys.argv", ["simcse-kit", *map(str, words)])
+    result = run(*words)
+    assert result.exit_code == 143
+    assert "interrupted before the first checkpoint; start again with" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_process_on_a_terminal_ends_with_a_checkpoint(tiny_encoder, tmp_path, number):
+    """Where the terminal is closed, nothing can be said any more."""
+    (tmp_path / "texts.txt").write_text("\n".join(sentences(4000)))
+    words = ["train", "--model", tiny_encoder("bert"), "--data", tmp_path / "texts.txt"]
+    words += ["--output-dir", tmp_path / "run"]
+    words += settings(cache_dir=tmp_path / "cache", max_steps=100_000, save_steps=100_000)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simcse_kit.cli", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        stdin=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    history, until = tmp_path / "run" / "history.jsonl", time.monotonic() + 120
+    while not history.is_file():
+        assert time.monotonic() < until and process.poll() is None, os.read(ours, 4000)
+        time.sleep(0.1)
+        os.set_blocking(ours, False)
+    if number == signal.SIGHUP:
+        os.close(ours)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    (saved,) = (tmp_path / "run").glob("*checkpoint*")
+    assert saved.name.startswith("checkpoint-")
