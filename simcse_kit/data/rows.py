@@ -286,6 +286,8 @@ def _text(cell: object) -> str | None:
 
 
 def _label(cell: object) -> str | None:
+    if isinstance(cell, bool):
+        return str(cell).lower()  # as JSON writes it
     good = isinstance(cell, str | int) or (isinstance(cell, float) and math.isfinite(cell))
     return str(cell).strip() if good else None
 

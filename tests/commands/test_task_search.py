@@ -121,7 +121,7 @@ def test_duplicates(model: Path, tmp_path: Path) -> None:
     assert "5 of them duplicates" in succeed(*command, "--markdown", "--draws", 200)
     assert "no column for label" in refused("task", "duplicates", model, path)
     path.write_text("sentence1,sentence2,label\na,b,2\n")
-    assert "label of pair 1 is 2" in refused("task", "duplicates", model, path)
+    assert "questions.csv:2: the label is 2" in refused("task", "duplicates", model, path)
 
 
 def test_graded_pairs_in_any_language(model: Path, tmp_path: Path) -> None:

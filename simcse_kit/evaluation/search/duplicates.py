@@ -31,7 +31,7 @@ from simcse_kit.evaluation.sts import PairTask, numbered_sentences, task_name
 from simcse_kit.evaluation.task_result import Figure, Items, TaskResult
 
 # How a file may write its labels.
-_LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "True": 1.0, "False": 0.0}
+_LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _CALLED = ("f1", "precision", "recall", "accuracy")
 
 
@@ -50,13 +50,13 @@ def load_duplicates(
     wanted = ("sentence1", "sentence2", "label")
     rows = read_rows(path, columns=columns, wanted=wanted, **reading)
     assert rows.labels is not None  # they were wanted
-    for row, label in enumerate(rows.labels, start=1):
-        if label not in _LABELS:
+    for row, label in enumerate(rows.labels):
+        if label.lower() not in _LABELS:
             raise InputError(
-                f"{path}: the label of pair {row} is {label:.60}; it must be 1 for duplicates and 0"
-                " for others"
+                f"{rows.where(row)}: the label is {label:.60}; it must be 1 for duplicates and 0 "
+                "for others, or true and false"
             )
-    labels = np.array([_LABELS[label] for label in rows.labels])
+    labels = np.array([_LABELS[label.lower()] for label in rows.labels])
     _check_labels(labels, str(path))
     first, second = rows.columns["sentence1"], rows.columns["sentence2"]
     return PairTask(task_name(path), first, second, labels, {}, "file", str(path))

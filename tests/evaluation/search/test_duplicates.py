@@ -184,13 +184,25 @@ def test_labelled_pairs_from_a_file(tmp_path: Path) -> None:
     assert (task.sentence1, task.sentence2) == (["one", "three"], ["two", "four"])
     assert task.gold.tolist() == [1, 0]
     path.write_text("q1\tq2\tlabel\none\ttwo\t1\nthree\tfour\t0.5\n")
-    with pytest.raises(InputError, match=r"questions.tsv: the label of pair 2 is 0.5"):
+    with pytest.raises(InputError, match=r"questions.tsv:3: the label is 0.5; it must be 1"):
         load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
     path.write_text("q1\tq2\tlabel\none\ttwo\tyes\n")
-    with pytest.raises(InputError, match=r"questions.tsv: the label of pair 1 is yes"):
+    with pytest.raises(InputError, match=r"questions.tsv:2: the label is yes; it must be 1"):
         load_duplicates(path, {"sentence1": "q1", "sentence2": "q2"})
     with pytest.raises(InputError, match="has no column for sentence1, sentence2"):
         load_duplicates(path)
+
+
+@pytest.mark.parametrize(("name", "yes", "no"), [
+    ("a.jsonl", "true", "false"), ("a.jsonl", '"True"', '"FALSE"'), ("a.csv", "TRUE", "False"),
+])  # fmt: skip
+def test_labels_may_be_true_and_false(tmp_path: Path, name: str, yes: str, no: str) -> None:
+    rows = [("a", "b", yes), ("c", "d", no), ("e", "f", yes)]
+    line = '{"sentence1": "%s", "sentence2": "%s", "label": %s}'
+    lines = [line % row if name == "a.jsonl" else ",".join(row) for row in rows]
+    head = [] if name == "a.jsonl" else ["sentence1,sentence2,label"]
+    (tmp_path / name).write_text("\n".join(head + lines))
+    assert load_duplicates(tmp_path / name).gold.tolist() == [1, 0, 1]
 
 
 class Angles:
