@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,27 @@ from simcse_kit.training.distributed import is_main, world_size
 logger = logging.getLogger(__name__)
 
 
-def tokens_folder(config: TrainConfig) -> Path:
-    """Where a run keeps its tokenised texts."""
-    return config.cache_dir or Path.home() / ".cache" / "simcse_kit" / "tokens"
+def tokens_folder(config: TrainConfig) -> Path | None:
+    """Where a run keeps its tokenised texts; None is in memory, where there is no such place."""
+    folder = _tokens_place(config)
+    if folder is None:
+        logger.warning(
+            "the tokens stay in memory and will be made again: ~/.cache cannot be written; "
+            "cache_dir=DIR keeps them"
+        )
+    return folder
+
+
+def _tokens_place(config: TrainConfig) -> Path | None:
+    """The place that was named, in any case; else the user's cache, where there is one."""
+    if config.cache_dir is not None:
+        return config.cache_dir
+    try:
+        folder = Path.home() / ".cache" / "simcse_kit" / "tokens"
+    except RuntimeError:  # a user whom the system does not know, as in many a container
+        return None
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    return folder if os.access(there, os.W_OK | os.X_OK) else None
 
 
 def check_apart(
@@ -53,7 +72,9 @@ def check_apart(
     places = [
         ("data", data.source if isinstance(data, Rows) else str(data)),
         ("dev set", "" if dev is None else dev.source),
-        ("cache of tokens", str(tokens_folder(config))),
+        ("cache of tokens", str(_tokens_place(config) or "")),
+        ("Hugging Face cache", HF_HUB_CACHE),
+        ("Hugging Face cache", str(HF_DATASETS_CACHE)),
         *(("recipe", each.removeprefix("recipe ")) for each in origins if "recipe " in each),
     ]
     for what, place in places:
@@ -73,8 +94,9 @@ def _inside(place: str, folder: Path, *, there: bool = True) -> bool:
     path = Path(place).expanduser()
     if not place or (there and not path.exists()):
         return False
-    link = path.parent.resolve() / path.name  # itself, where it points elsewhere
-    return any(each.is_relative_to(folder.resolve()) for each in (path.resolve(), link))
+    on_the_way = path.absolute()
+    links = [each.parent.resolve() / each.name for each in (on_the_way, *on_the_way.parents)]
+    return any(each.is_relative_to(folder.resolve()) for each in (path.resolve(), *links))
 
 
 def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
