@@ -167,6 +167,8 @@ def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveMod
     use_fast_dropout(encoder.backbone)
     width = encoder.dimension
     projection = None
+    if config.head == "keep" and encoder.head is None:
+        width = encoder.width  # `truncate_dim` cuts what comes out of it
     if config.head == "train_only" or (config.head == "keep" and encoder.head is None):
         head = Head(width, width)
         spread = getattr(encoder.backbone.config, "initializer_range", 0.02)

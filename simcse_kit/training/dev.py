@@ -109,7 +109,9 @@ class HeldOutPairs:
 
     figure = "eval_recall@1"
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, document_prompt: str | None = None) -> None:
+        """`document_prompt`: put before what anchors are compared with; None: as before them."""
+        self.document_prompt = document_prompt
         anchors, positives, *negatives = rows.columns.values()
         queries = distinct(anchors)
         corpus = distinct(text for column in (positives, *negatives) for text in column if text)
@@ -130,7 +132,10 @@ class HeldOutPairs:
     @property
     def key(self) -> str:
         found = self.relevance
-        return _digest(self.name, *self.texts, *found.query.tolist(), *found.document.tolist())
+        before = [] if self.document_prompt is None else [self.document_prompt]
+        return _digest(
+            self.name, *before, *self.texts, *found.query.tolist(), *found.document.tolist()
+        )
 
     def __len__(self) -> int:
         return self.pairs
@@ -138,8 +143,10 @@ class HeldOutPairs:
     def score(self, encoder: SentenceEncoder) -> dict[str, float]:
         """Recall@1 and MRR ×100, alignment of the pairs and uniformity of their texts."""
         with _quiet():
-            embeddings = embed(encoder, list(self.texts))
-        queries, corpus = embeddings[self.queries], embeddings[self.corpus]
+            embeddings = documents = embed(encoder, list(self.texts))
+            if self.document_prompt is not None:
+                documents = embed(encoder, list(self.texts), {"prompt": self.document_prompt})
+        queries, corpus = embeddings[self.queries], documents[self.corpus]
         self._values = by_query(
             queries, corpus, self.relevance, metrics=_HELD_OUT_METRICS, itself=self.itself
         )
@@ -150,7 +157,7 @@ class HeldOutPairs:
         return figures
 
     def table(self, model: str) -> str:
-        sure = mean_estimates(self._values, draws=_DRAWS, seed=0)
+        sure = mean_estimates(self._values, draws=_DRAWS, seed=0, bounded=True)
         cells = [
             f"{each.value:.2f} ({each.interval.low:.1f} to {each.interval.high:.1f})"
             for each in sure.values()

@@ -10,6 +10,7 @@ import torch
 from simcse_kit.compute import Precision, model_precision
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.prompts import use_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,18 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
         encoder = SentenceEncoder.from_pretrained(
             model,
             pooling=config.pooling,
+            head=config.model_head,
             device=_device(config),
             precision=_precision(config),
+            trust_remote_code=config.trust_remote_code,
         )
+    use_prompts(encoder, config)
+    if encoder.similarity_fn_name != "cosine":
+        logger.warning(
+            "%s compares by %s; training compares by cosine, and so does the model it leaves",
+            *(encoder.name, encoder.similarity_fn_name),
+        )
+        encoder.similarity_fn_name = "cosine"
     if config.dropout is not None:
         encoder.set_dropout(config.dropout)
     encoder.normalize = config.normalize
@@ -46,7 +56,10 @@ def load_trained(
 ) -> SentenceEncoder:
     """A model that a run left, as its training computed it."""
     return SentenceEncoder.from_pretrained(
-        folder, device=device or _device(config), precision=_precision(config)
+        folder,
+        device=device or _device(config),
+        precision=_precision(config),
+        trust_remote_code=config.trust_remote_code,
     )
 
 

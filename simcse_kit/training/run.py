@@ -58,6 +58,7 @@ from simcse_kit.training.linked_rows import NoDuplicates
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
+from simcse_kit.training.prompts import prompted
 from simcse_kit.training.result import DID_NOT_HELP, TrainResult, already_finished, finished_result
 from simcse_kit.training.resuming import Begun, began_as
 from simcse_kit.training.sampling import ByEpoch, WindowedByLength
@@ -147,17 +148,19 @@ def train(
     contrastive = build_model(encoder, config)
     views, text_ids = build_views(rows, config)
     link_rows(contrastive, rows, text_ids)
+    texts = prompted(rows, encoder, config)
     with one_a_machine_first():
         store = TokenStore.build(
-            rows.texts(),
+            texts,
             encoder.tokenizer,
             config.max_length,
             cache_dir=tokens_folder(config),
             show_progress=is_main(),
         )
+    encoder.vocabulary.check(store)
     if is_main():
         limit = position_limit(encoder.backbone)
-        tell_cut(rows.texts(), store, encoder.tokenizer, config.max_length, limit)
+        tell_cut(texts, store, encoder.tokenizer, config.max_length, limit)
     # a GPU wants batches of few shapes
     pad_id = encoder.pad_id if encoder.device.type == "cuda" else None
     collator = ViewCollator(store, views, text_ids, pad_id)
@@ -200,7 +203,7 @@ def _judged_on(
     if config.eval_split is None:
         return rows, None if eval_data is None else ScoredPairs(eval_data)
     rows, held_out = hold_out(rows, config.eval_split, config.eval_split_seed)
-    return rows, HeldOutPairs(held_out)
+    return rows, HeldOutPairs(held_out, config.document_prompt)
 
 
 def _trainer(
@@ -302,7 +305,10 @@ def _finish(trainer: ContrastiveTrainer, keeper: Keeper, steps: int) -> TrainRes
     chosen = encoder
     if best is not None and best != state.global_step:
         chosen = SentenceEncoder.from_pretrained(
-            folder, device=encoder.device, precision=encoder.precision
+            folder,
+            device=encoder.device,
+            precision=encoder.precision,
+            trust_remote_code=encoder.own_code,
         )
     dev = None if keeper.dev is None or best is None else keeper.dev.name
     ended = Ended(state.global_step, steps, best, state.best_metric, dev, trainer.stopped)

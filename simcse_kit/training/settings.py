@@ -15,6 +15,7 @@ from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
 
 Head = Literal["none", "train_only", "keep"]
+ModelHead = Literal["none", "keep"]
 BatchSampler = Literal["random", "no_duplicates"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
@@ -92,6 +93,27 @@ class Settings(BaseModel):
         ge=3,
         description="Tokens a text is cut to in training, special tokens included; the saved model "
         "keeps its own limit. Raise it for paragraphs; time grows with it.",
+    )
+    prompt: str | None = Field(
+        None,
+        description="Put before every text that is trained on and judged on; the saved model puts "
+        "it there too. None: the default prompt of the model it starts from, if it has one.",
+    )
+    prompt_name: str | None = Field(
+        None, description="The same, by the name that the model's folder gives a prompt."
+    )
+    document_prompt: str | None = Field(
+        None,
+        description="Of pairs, put before positives and negatives instead, where anchors are "
+        "queries and these documents. None: as before anchors.",
+    )
+    model_head: ModelHead | None = Field(
+        None,
+        description="Of the model it starts from: keep takes the pooler of a SimCSE checkpoint as "
+        "its head, none drops a folder's dense layers. None: what the folder has.",
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run the code that the folder of the model brings."
     )
     dropout: Float | None = Field(
         None,
