@@ -99,6 +99,13 @@ def _load_advice(name: str, error: Exception) -> str:
             f"model {name!r} has code of its own, which runs with trust_remote_code=True "
             "(--trust-remote-code); read it before, for it may do anything"
         )
+    pickled = any(folder.rglob("pytorch_model*.bin")) and not any(folder.rglob("*.safetensors"))
+    if pickled or (not folder.is_dir() and "named model.safetensors" in reason):
+        return (
+            f"model {name!r} has no safetensors weights, and a pickle (pytorch_model.bin) is not "
+            "read; convert it: python scripts/convert_checkpoint.py "
+            f"{shlex.quote(name)} NEW_FOLDER --pooling …"
+        )
     if not folder.is_dir():
         return (
             f"model {name!r} is no local folder and could not be fetched from the hub ({reason}); "
