@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def quietly() -> Iterator[None]:
 def _load_advice(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
     folder = Path(name)
-    if "trust_remote_code=True" in reason:
+    if "trust_remote_code=True" in str(error):
         return (
             f"model {name!r} has code of its own, which runs with trust_remote_code=True "
             "(--trust-remote-code); read it before, for it may do anything"
