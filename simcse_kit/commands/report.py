@@ -212,7 +212,7 @@ def _pool(file: Path | None, seed: int) -> dict[str, Any]:
 
     from simcse_kit.data import read_rows
 
-    texts = list(dict.fromkeys(read_rows(file).texts()))
+    texts = list(dict.fromkeys(filter(None, read_rows(file).texts())))
     source = file.name
     if len(texts) > _POOL:
         chosen = np.random.default_rng(seed).choice(len(texts), _POOL, replace=False)
