@@ -146,7 +146,7 @@ def _head(name: str, tensors: dict[str, Tensor], pooling: str, asked: str | None
     if asked is None and pooling == "cls" and mlp is None:
         raise InputError(
             f"{name!r} has {place}*: the layer of SimCSE's supervised models, or the one by which "
-            "BERT predicts next sentences; say --head keep for the former, --head none for the other"
+            "BERT predicts next sentences; say --head keep for the one, --head none for the other"
         )
     if asked != "keep" and not (asked is None and pooling == "cls"):
         logger.info("%s* is left out (--head keep has it run after pooling)", place)
