@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub import constants
 
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
@@ -73,8 +74,7 @@ def check_apart(
         ("data", data.source if isinstance(data, Rows) else str(data)),
         ("dev set", "" if dev is None else dev.source),
         ("cache of tokens", str(_tokens_place(config) or "")),
-        ("Hugging Face cache", HF_HUB_CACHE),
-        ("Hugging Face cache", str(HF_DATASETS_CACHE)),
+        *(("Hugging Face cache", each) for each in (constants.HF_HUB_CACHE, constants.HF_HOME)),
         *(("recipe", each.removeprefix("recipe ")) for each in origins if "recipe " in each),
     ]
     for what, place in places:
@@ -91,7 +91,7 @@ def _inside(place: str, folder: Path, *, there: bool = True) -> bool:
     Args:
         there: what is not there is not inside; else it is made before the folder is emptied.
     """
-    path = Path(place).expanduser()
+    path = at_home(place)
     if not place or (there and not path.exists()):
         return False
     on_the_way = path.absolute()
