@@ -433,6 +433,16 @@ def test_a_build_that_was_killed_holds_nobody_up(monkeypatch, tmp_path):
 
 
 @compiled
+def test_a_place_that_cannot_be_written_is_said_with_the_way_out(monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kernels, "_folder", lambda: tmp_path / "file" / "folder")
+    monkeypatch.setattr(kernels, "_built", False)
+    assert kernels.kernels.__wrapped__() is None
+    said = caplog.records[-1].getMessage()
+    assert "cannot be kept" in said and "TORCH_EXTENSIONS_DIR=DIR" in said
+
+
+@compiled
 def test_a_folder_with_a_space_in_its_name_is_one_word_to_the_linker(monkeypatch, tmp_path):
     from torch.utils import cpp_extension
 

@@ -86,9 +86,15 @@ def kernels() -> Any:
         return None
     try:
         return _loaded()
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
+        logger.warning(
+            "the CPU kernels cannot be kept (%s): training is slower; TORCH_EXTENSIONS_DIR=DIR "
+            "names a place for them",
+            error,
+        )
+    except RuntimeError as error:
         logger.warning("the CPU kernels do not compile here (%s): training is slower", _said(error))
-        return None
+    return None
 
 
 def built_kernels() -> Any:
