@@ -196,6 +196,20 @@ def test_text_files_are_streamed_with_their_line_numbers(tmp_path: Path) -> None
     assert [(e.row, e.text) for e in report.leaks[0].examples] == [(3, "a MAN plays the guitar")]
 
 
+def test_lists_of_unequal_length_are_searched_text_by_text(tmp_path: Path) -> None:
+    path = tmp_path / "lists.jsonl"
+    path.write_text(
+        '{"query": "one dog", "pos": ["a cat", "the bird"], "neg": ["two cows"]}\n'
+        '{"query": "no horse", "pos": ["a fox"], "neg": []}\n'
+    )
+    held = hash_file(path)
+    assert len(held) == 3 + 3 + 2  # two positives, each with the negative; no place without one
+    texts = {text for row in held.texts or () for text in row}
+    assert texts == {"one dog", "a cat", "the bird", "two cows", "no horse", "a fox"}
+    (leak,) = training_leakage(path, [hash_set("set", [("two cows", "one dog"), ("x", "y")])]).leaks
+    assert (leak.rows_exact, leak.rows_pair) == (2, 2)
+
+
 def test_tables_are_read_as_for_training(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_text('anchor,positive\n"A man plays the guitar.","A woman plays the piano."\nx,y\n')
