@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from simcse_kit.data import check_can_make, check_can_write, replacing
+from simcse_kit.data import at_home, check_can_make, check_can_write, replacing
 from simcse_kit.errors import explain
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def turn_down_libraries() -> None:
 def check_outputs(json_file: str | None, plots: Path | None) -> None:
     """Raise InputError for places that cannot be written, before the work and not after it."""
     if json_file is not None and json_file != "-":
-        check_can_write(Path(json_file))
+        check_can_write(at_home(json_file))
     if plots is not None:
         check_can_make(plots)
 
@@ -105,7 +105,7 @@ def write_json(figures: object, file: str) -> None:
     if file == "-":
         typer.echo(text)
         return
-    with replacing(Path(file)) as aside:
+    with replacing(at_home(file)) as aside:
         aside.write_text(text + "\n", encoding="utf-8")
     note(f"wrote {file}")
 

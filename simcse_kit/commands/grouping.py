@@ -6,7 +6,10 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
+
+from simcse_kit.data import at_home
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -14,7 +17,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     ``def embed(model: Model, *, loading: ModelOptions)`` gets the options that the fields of
     `ModelOptions` declare, where `loading` stands, and is called with one of these. Groups are
-    keywords, so that they need no default after parameters that have one.
+    keywords, so that they need no default after parameters that have one. A ``~`` at the start of a
+    path is expanded, which a shell does not do behind ``=``.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {}
@@ -29,15 +33,22 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def spread(**given: Any) -> None:
         values = {
-            name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+            name: group(**{each.name: _expanded(given.pop(each.name)) for each in fields(group)})
             for name, group in groups.items()
         }
-        command(**given, **values)
+        command(**{name: _expanded(value) for name, value in given.items()}, **values)
 
     # What typer reads instead of the parameters of `command`.
     vars(spread)["__signature__"] = signature.replace(parameters=parameters)
     spread.__annotations__ = {each.name: each.annotation for each in parameters}
     return spread
+
+
+def _expanded(value: Any) -> Any:
+    """Paths with their ``~`` expanded, one or a list of them; anything else as it is."""
+    if isinstance(value, list):
+        return [_expanded(each) for each in value]
+    return at_home(value) if isinstance(value, Path) else value
 
 
 def _fields(group: Any) -> list[inspect.Parameter]:

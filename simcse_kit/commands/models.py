@@ -6,10 +6,11 @@ the command's option. A prompt stands last, and is all that follows: ``run1@prom
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, one_of
 
 SETTINGS = (
@@ -32,7 +33,7 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
     known = _BEHIND.search(model)  # a prompt may hold another @
     at = known.start() if known else model.rfind("@")
     name, written = model[:at], model[at + 1 :]
-    if at < 0 or "=" not in written or Path(model).expanduser().exists():
+    if at < 0 or "=" not in written or at_home(model).exists():
         return model, {}
     found: dict[str, str] = {}
     more = True
@@ -69,14 +70,27 @@ def by_label(
         labels: in the models' order; none: the names are `unlabelled`, by default the models' own.
 
     Raises:
-        InputError: a model or a label twice, or another number of labels than of models.
+        InputError: a model (also by two paths) or a label twice, or another number of labels than
+            of models.
     """
-    twice = next((model for model in models if models.count(model) > 1), None)
-    if twice is not None:
-        raise InputError(f"the model {twice} is named twice; name each once")
+    named: dict[tuple[str, ...], str] = {}
+    for model in models:
+        first = named.setdefault(_identity(model), model)
+        if first == model and models.count(model) > 1:
+            raise InputError(f"the model {model} is named twice; name each once")
+        if first != model:
+            raise InputError(f"{first} and {model} are one model, named twice; name each once")
     if labels and len(labels) != len(models):
         raise InputError(f"{len(labels)} labels for {len(models)} models; give each model one")
     names = list(labels or unlabelled or models)
     if len(set(names)) < len(names):
         raise InputError("two models have one label; give each its own")
     return dict(zip(names, models, strict=True))
+
+
+def _identity(model: str) -> tuple[str, ...]:
+    """The same for every way to name one folder with the same settings."""
+    name, settings = split_model(model)
+    path = at_home(name)
+    place = os.path.abspath(path) if path.exists() else name  # a link may stand for another run
+    return (place, *(f"{key}={value}" for key, value in sorted(settings.items())))

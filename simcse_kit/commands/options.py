@@ -5,6 +5,7 @@ A command takes a group as one keyword (``loading: ModelOptions``), for `grouped
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,12 +31,17 @@ def known_models(given: Any) -> Any:
     """
     from simcse_kit.encoder import find_model
 
-    for each in [given] if isinstance(given, str) else given or []:
+    several = [os.path.expanduser(each) for each in _listed(given)]
+    for each in several:
         model, own = split_model(each)
         ModelOptions().with_own(each, own)
         if not Path(model).is_dir():  # a folder may hold the runs of several seeds
             find_model(model)
-    return given
+    return several[0] if isinstance(given, str) else several if given else given
+
+
+def _listed(given: str | list[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or [])
 
 
 Model = Annotated[

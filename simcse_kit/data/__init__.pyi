@@ -8,6 +8,7 @@ from .atomic import take_room as take_room
 from .bad_rows import BadRows as BadRows
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them
+from .home import at_home as at_home
 from .hub import ask_hub as ask_hub
 from .hub import load_dataset as load_dataset
 from .lines import is_input as is_input

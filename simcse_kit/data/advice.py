@@ -36,8 +36,9 @@ def ways(table: Table, names: Sequence[str], wanted: Sequence[str]) -> list[dict
 def caution(names: Sequence[str]) -> str:
     """What to mind about columns that may be pairs: a label beside may call them different."""
     meant = {guess(name): name for name in reversed(names)}
-    judged = meant.get("label") or meant.get("score")
-    if judged is None or not {"anchor", "positive"} <= meant.keys():
+    graded = "score" in meant and "sentence1" in meant
+    judged = None if graded else meant.get("label") or meant.get("score")
+    if judged is None or not any(meant.keys() >= set(pair) for pair in PAIRS):
         return ""
     return f" {judged} may call some of the pairs different, and those must go first;"
 

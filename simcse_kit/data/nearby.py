@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from simcse_kit.data.home import at_home
+
 
 def nearby(path: str | Path, wanted: Callable[[Path], bool], *, most: int = 3) -> list[str]:
     """Up to `most` entries like the last part of `path`, in the folder it names, nearest first.
@@ -14,7 +16,7 @@ def nearby(path: str | Path, wanted: Callable[[Path], bool], *, most: int = 3) -
     They are spelled as `path` is; one that differs in upper and lower case alone comes first.
     """
     folder, name = os.path.split(os.path.normpath(path))
-    here = Path(folder).expanduser()
+    here = at_home(folder)
     try:
         names = [entry.name for entry in os.scandir(here)]
     except OSError:

@@ -25,6 +25,7 @@ import numpy as np
 from simcse_kit.data.advice import is_number
 from simcse_kit.data.bad_rows import BadRows
 from simcse_kit.data.columns import Kind, meaning
+from simcse_kit.data.home import at_home
 from simcse_kit.data.lines import is_stream
 from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
@@ -153,7 +154,7 @@ def read_rows(
 def _table(
     source: str | Path, split: str, revision: str | None, bad: BadRows, file_format: str | None
 ) -> Table:
-    path = Path(source).expanduser()
+    path = at_home(source)
     if path.is_dir():
         if is_saved_dataset(path):
             return read_saved_dataset(path, split)

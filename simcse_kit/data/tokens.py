@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from simcse_kit.data.home import at_home
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class TokenStore:
         chunks = _tokenised(texts, tokenizer, max_length, show_progress)
         if cache_dir is None:
             return cls(*_gathered(chunks))
-        folder = Path(cache_dir).expanduser() / f"tokens-{_key(texts, tokenizer, max_length)}"
+        folder = at_home(cache_dir) / f"tokens-{_key(texts, tokenizer, max_length)}"
         store = cls._open(folder)
         if store is not None:
             logger.info("tokens reused from %s", folder)

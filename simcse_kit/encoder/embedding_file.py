@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simcse_kit.data import beside, check_can_write, replacing, take_room
+from simcse_kit.data import at_home, beside, check_can_write, replacing, take_room
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def write_embeddings(
     The file appears under its name only when it is complete. Raises InputError as `check_output`,
     and where the disk has no room for all of it: that is taken before the first text is embedded.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     check_output(path)
     if path.suffix == ".npy":
         with replacing(path) as aside:

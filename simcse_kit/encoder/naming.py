@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from simcse_kit.data import ask_hub, nearby
+from simcse_kit.data import ask_hub, at_home, nearby
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def find_model(name: str, *, revision: str | None = None, token: str | bool | No
     Raises:
         InputError: there is nothing of that name; the message names folders that may be meant.
     """
-    folder = Path(name).expanduser()
+    folder = at_home(name)
     if not name.strip():
         raise InputError("the name of the model is empty; give a local folder or a hub id")
     if folder.is_dir():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from torch import nn
 from transformers import PreTrainedModel
 
+from simcse_kit.data import at_home
 from simcse_kit.encoder.card import model_card
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.persistence import save_parts
@@ -96,7 +97,7 @@ class Saving(nn.Module):
         try:
             save_parts(
                 self.parts(),
-                Path(folder),
+                at_home(folder),
                 layout=layout,
                 card=card or self.model_card(),
                 check=partial(check_written, cast("SentenceEncoder", self)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simcse_kit.data import replacing
+from simcse_kit.data import at_home, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.geometry import ALIGNMENT_MAY_RISE, band_edges
 
@@ -357,7 +357,7 @@ def _bare(axis: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path | str) -> Path:
-    path = Path(path)
+    path = at_home(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:

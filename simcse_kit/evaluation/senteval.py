@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
 
 
@@ -14,6 +15,7 @@ def find_root(data_dir: Path, folders: Sequence[str], content: str | None = None
     `content` is a glob of what lies in one of those folders: where `data_dir` is such a folder
     itself, the complaint says to give its parent. Raises InputError where there is none, or two.
     """
+    data_dir = at_home(data_dir)
     if not data_dir.is_dir():
         raise InputError(f"The data folder {data_dir} does not exist or is no folder.")
     below = [*sorted(data_dir.iterdir()), data_dir / "data" / "downstream"]

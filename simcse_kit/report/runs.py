@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 
@@ -73,7 +74,7 @@ def read_run(folder: Path | str) -> Run | None:
 
     from simcse_kit.training import CONFIG_FILE, HISTORY_FILE, RUN_FILE
 
-    folder = Path(folder)
+    folder = at_home(folder)
     settings = folder / CONFIG_FILE
     if not settings.is_file():
         return None

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, explain_settings, key_error
 from simcse_kit.training.hugging_face import (
     OWNED,
@@ -115,7 +116,7 @@ class TrainConfig(Settings):
     @field_validator("cache_dir")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
+        return None if value is None else at_home(value)
 
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:

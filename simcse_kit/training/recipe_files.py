@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
 
 
@@ -28,7 +28,7 @@ def recipe_text(name_or_path: str) -> str:
     if name_or_path in recipe_names():
         entry = resources.files("simcse_kit.training") / "recipes" / f"{name_or_path}.yaml"
         return entry.read_text(encoding="utf-8")
-    path = Path(name_or_path)
+    path = at_home(name_or_path)
     if path.is_file():
         try:
             return path.read_text(encoding="utf-8")

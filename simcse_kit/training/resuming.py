@@ -21,7 +21,7 @@ import torch
 import yaml
 from transformers import get_scheduler
 
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
@@ -225,7 +225,7 @@ class Begun:
 
 def same_model(one: str, other: str) -> bool:
     """Whether two names are of one model: alike, or of one folder."""
-    places = [Path(name).expanduser() for name in (one, other)]
+    places = [at_home(name) for name in (one, other)]
     return one == other or (
         all(place.exists() for place in places) and places[0].samefile(places[1])
     )

@@ -12,7 +12,7 @@ import numpy as np
 from transformers import set_seed
 
 from simcse_kit.compute import keep_buffers
-from simcse_kit.data import Rows, TokenStore, check_can_make, read_rows
+from simcse_kit.data import Rows, TokenStore, at_home, check_can_make, read_rows
 from simcse_kit.encoder import SentenceEncoder, position_limit
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
@@ -109,7 +109,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, once a checkpoint is saved.
     """
     keep_buffers()
-    folder = Path(output_dir)
+    folder = at_home(output_dir)
     if launched_together():  # building the arguments joins this process to the others
         on_cpu = isinstance(model, SentenceEncoder) and model.device.type == "cpu"
         config.to_training_arguments(folder, use_cpu=config.use_cpu or on_cpu)

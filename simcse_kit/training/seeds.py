@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import Rows, check_can_make, read_rows
+from simcse_kit.data import Rows, at_home, check_can_make, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
 from simcse_kit.training import overwriting
@@ -75,10 +75,10 @@ def train_seeds(
             is saved.
     """
     _check_request(seeds, config)
-    check_apart(Path(output_dir), model, data, eval_data, config, overwrite=overwrite)
+    check_apart(at_home(output_dir), model, data, eval_data, config, overwrite=overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
     settings = _settings(model, rows, config, eval_data)
-    state = _open(Path(output_dir), settings, resume, overwrite)
+    state = _open(at_home(output_dir), settings, resume, overwrite)
     numbers = range(config.seed, config.seed + seeds)
     for count, seed in enumerate(numbers, start=1):
         if seed in state.runs:

@@ -28,7 +28,7 @@ from typing import Unpack
 
 import numpy as np
 
-from simcse_kit.data import Reading, check_can_write, replacing
+from simcse_kit.data import Reading, at_home, check_can_write, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.leakage.folding import exact_text, folded_words
 from simcse_kit.evaluation.sts import PairTask
@@ -196,12 +196,16 @@ def hash_file(
     """
     from simcse_kit.data import read_rows
 
-    path = Path(path).expanduser()
+    path = at_home(path)
     if path.suffix == ".safetensors":
         return read_hashes(path)
     rows = read_rows(path, columns=columns, **reading)
     stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    return hash_set(name or stem, zip(*rows.columns.values(), strict=True), words=words)
+    parts = rows.columns.values()
+    each: Iterable[Row] = zip(*parts, strict=True)
+    if not all(map(all, parts)):  # lists of unequal length: each text for itself
+        each = (text for text in rows.texts() if text)
+    return hash_set(name or stem, each, words=words)
 
 
 def union(name: str, sets: Sequence[HashedSet]) -> HashedSet:
@@ -232,7 +236,7 @@ def write_hashes(hashed: HashedSet, path: Path | str) -> None:
     """
     from safetensors.numpy import save_file
 
-    path = Path(path)
+    path = at_home(path)
     if path.suffix != ".safetensors":
         raise InputError(f"cannot write {path}: the name of a file of hashes ends in .safetensors")
     check_can_write(path)
@@ -251,7 +255,7 @@ def read_hashes(path: Path | str) -> HashedSet:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = at_home(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:

@@ -207,7 +207,7 @@ def _numbered(
     training: Path | str | Iterable[Row], columns: Mapping[str, str] | None, reading: Reading
 ) -> Iterator[NumberedRow]:
     """Rows with their numbers from 1; blank lines of a text file are numbered but left out."""
-    from simcse_kit.data import data_suffix, is_input, read_rows, text_blocks
+    from simcse_kit.data import at_home, data_suffix, is_input, read_rows, text_blocks
 
     if not isinstance(training, str | Path):
         for number, row in enumerate(map(as_texts, training), start=1):
@@ -215,7 +215,7 @@ def _numbered(
                 raise InputError(f"Training row {number} holds {row!r:.60}, which is no text.")
             yield number, row
         return
-    path = Path(training).expanduser()
+    path = at_home(training)
     is_text = reading.get("file_format") in (None, "txt") and data_suffix(path) == ".txt"
     if not (is_text and is_input(path)):
         rows = read_rows(training, columns=columns, **reading)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import MISSING, BadRows, Reading, Table, is_input, map_them, read_table
+from simcse_kit.data import (
+    MISSING,
+    BadRows,
+    Reading,
+    Table,
+    at_home,
+    is_input,
+    map_them,
+    read_table,
+)
 from simcse_kit.errors import InputError
 
 
@@ -61,7 +70,7 @@ def open_table(path: Path, reading: Reading, bad: BadRows) -> Table:
     Its names are those of the first row where the format has none, or numbers from 1 if it is said
     to have no header.
     """
-    path = path.expanduser()
+    path = at_home(path)
     if not is_input(path):
         raise InputError(f"{path}: no such file; check the path")
     table = read_table(path, bad, reading.get("file_format"))

@@ -17,7 +17,7 @@ from typing import Unpack
 
 import numpy as np
 
-from simcse_kit.data import BadRows, Reading, Table
+from simcse_kit.data import BadRows, Reading, Table, at_home
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
 from simcse_kit.evaluation.search.retrieval import Relevance
@@ -86,7 +86,7 @@ def load_beir(
 
     Raises InputError where one of the three files is missing, and as `load_retrieval`.
     """
-    folder = Path(folder).expanduser()
+    folder = at_home(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give one in BEIR's layout, or the three files.")
     wanted = "queries.jsonl", "corpus.jsonl", f"qrels/{split}.tsv"
