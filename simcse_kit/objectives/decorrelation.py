@@ -1,0 +1,42 @@
+"""Contrast of dimensions: each varies with its like in the other view, and with no other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from simcse_kit.objectives.cosines import full_precision
+
+
+@full_precision
+def decorrelation(
+    anchors: Tensor, positives: Tensor, *, off_diagonal_weight: float = 0.005
+) -> Tensor:
+    """``( Σ_k (1 − C_kk)² + λ Σ_{k ≠ l} C_kl² ) / D``, with C the correlation of the two sides.
+
+    ``C_kl`` is the batch's correlation of dimension ``k`` of the anchors and ``l`` of the
+    positives. An auxiliary: it works on the columns of the batch as InfoNCE does on its rows. A
+    dimension that is constant over the batch has the correlation 0.
+
+    Source: Zbontar et al., Barlow Twins (ICML 2021), eq. 1 and 2, divided by D, which keeps the
+    weight's meaning at any width.
+
+    Args:
+        anchors, positives: ``(B, D)``, B ≥ 2.
+        off_diagonal_weight: λ.
+
+    Returns:
+        Scalar, at least 0; constant embeddings give 1.
+    """
+    correlation = _standard(anchors).T @ _standard(positives) / len(anchors)  # (D, D)
+    own = torch.diagonal(correlation)
+    others = correlation.pow(2).sum() - own.pow(2).sum()
+    return ((1 - own).pow(2).sum() + off_diagonal_weight * others) / len(own)
+
+
+def _standard(side: Tensor) -> Tensor:
+    """Columns with mean 0 and standard deviation 1; constant ones 0."""
+    centred = side - side.mean(0)
+    variance = centred.pow(2).mean(0)
+    least = torch.finfo(side.dtype).eps ** 2 * side.pow(2).mean(0)
+    return centred / torch.where(variance > least, variance, torch.inf).sqrt()
