@@ -100,7 +100,9 @@ def _views(rows: Rows, config: TrainConfig) -> str:
     """What a row is trained on, and against how many others."""
     hard = max(0, len(rows.columns) - 2)
     views = "each with its dropout twin" if rows.kind == "text" else "as given"
-    return f"{views}, against {joint_batch(config) * (1 + hard) - 1:,} negatives of the batch"
+    lacks = any("" in column for column in list(rows.columns.values())[2:])
+    most = f"{'up to ' if lacks else ''}{joint_batch(config) * (1 + hard) - 1:,}"
+    return f"{views}, against {most} negatives of the batch"
 
 
 def _origins(given: TrainConfig) -> list[str]:

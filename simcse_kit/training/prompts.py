@@ -60,4 +60,5 @@ def _before_anchors(encoder: SentenceEncoder) -> str:
 
 
 def _behind(prompt: str, texts: Iterable[str]) -> Iterable[str]:
-    return (prompt + text for text in texts) if prompt else texts
+    """With the prompt before each text; a hard negative that a row lacks stays none."""
+    return (prompt + text if text else "" for text in texts) if prompt else texts

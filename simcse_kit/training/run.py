@@ -163,7 +163,7 @@ def train(
         tell_cut(texts, store, encoder.tokenizer, config.max_length, limit)
     # a GPU wants batches of few shapes
     pad_id = encoder.pad_id if encoder.device.type == "cuda" else None
-    collator = ViewCollator(store, views, text_ids, pad_id)
+    collator = ViewCollator(store, views, text_ids, pad_id, narrow=world_size() == 1)
     if ready is not None:
         ready()
     if is_main():

@@ -73,12 +73,15 @@ class ViewCollator:
         views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views.given`).
         text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
         pad_id: lay the batches out (`compute.layout`), filled up with this token; None: not.
+        narrow: leave out hard negatives that no row of the batch has. Ranks that join their rows
+            would have to agree on the width.
     """
 
     store: TokenStore
     views: Callable[[np.ndarray], np.ndarray]
     text_ids: np.ndarray | None
     pad_id: int | None = None
+    narrow: bool = False
 
     def lengths(self, rows: int) -> np.ndarray:
         """Tokens of all views of each row, int64 ``(rows,)``."""
@@ -86,6 +89,10 @@ class ViewCollator:
 
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         texts = self.views(np.asarray(rows, dtype=np.int64))
+        if self.narrow and self.text_ids is not None:
+            there = (self.text_ids[texts] >= 0).any(axis=0)
+            there[:2] = True
+            texts = texts[:, there]
         packed = PackedBatch.from_flat(*self.store.gather(texts.reshape(-1)))
         batch: dict[str, Any] = {
             "batch": packed if self.pad_id is None else packed.laid_out(self.pad_id)

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from simcse_kit.compute.packing import PackedBatch
+from simcse_kit.data import TokenStore
 from simcse_kit.data.rows import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import build_config
+from simcse_kit.training.config import TrainConfig, build_config
 from simcse_kit.training.contrastive import build_model, build_views, link_rows
 from simcse_kit.training.run import train
+from simcse_kit.training.trainer import ViewCollator
 from training_rows import config, sentences
 
 
@@ -108,6 +110,22 @@ def test_lists_of_unequal_length_against_a_plain_reading_of_the_records(
     assert found == pytest.approx(loss, rel=1e-4)
 
 
+def test_places_that_no_row_of_a_batch_fills_are_not_computed(tiny_tokenizer):
+    words = sentences(9)
+    columns = {"anchor": words[:3], "positive": words[3:6]}
+    columns |= {"negative": [words[6], "", ""], "negative_2": [words[7], "", words[8]]}
+    rows = Rows("pairs", columns, None, None, "rows", 0, 0)
+    views, text_ids = build_views(rows, TrainConfig())
+    store = TokenStore.build(rows.texts(), tiny_tokenizer, 32)
+    for batch, width in (([0, 1], 4), ([1, 2], 3), ([1], 2)):
+        found = ViewCollator(store, views, text_ids, narrow=True)(batch)
+        whole = ViewCollator(store, views, text_ids)(batch)
+        assert len(found["batch"]) == len(batch) * width == found["text_ids"].numel()
+        assert len(whole["batch"]) == len(batch) * 4
+        filled = (whole["text_ids"] >= 0).any(0)
+        assert torch.equal(whole["text_ids"][:, filled], found["text_ids"])
+
+
 def test_a_run_on_lists(tiny_encoder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "simcse_kit")
     words = sentences(60)
@@ -128,6 +146,7 @@ def test_a_run_on_lists(tiny_encoder, tmp_path, caplog):
         result = train(str(tiny_encoder("bert")), path, settings, tmp_path / sampler)
         assert result.steps == 3
     assert "20 records to a row for each of 30 positives" in caplog.text
+    assert "as given, against up to 15 negatives of the batch" in caplog.text
     assert "texts have several positives" in caplog.text
 
 
