@@ -196,16 +196,15 @@ def _draw_training(result: TrainResult, dev: PairTask | None, folder: Path) -> N
 
 
 def _training_summary(result: TrainResult, eval_data: Path | None) -> str:
-    from simcse_kit.training import DID_NOT_HELP, what_may_go
+    from simcse_kit.training import what_may_go
 
     lines = [f"model  {result.output_dir}"]
     if result.best_step is not None and result.best_score is not None:
+        before = ", the model as it was" if result.best_step == 0 else ""
         lines.append(
-            f"best   step {result.best_step} of {result.steps}: "
+            f"best   step {result.best_step} of {result.steps}{before}: "
             f"{result.dev} {result.best_score:.2f}"
         )
-        if result.best_step == 0:
-            lines.append(f"       {DID_NOT_HELP}")
     else:
         lines.append(f"last   step {result.steps}; there was no dev set to choose a better one")
     if result.stopped:

@@ -11,7 +11,6 @@ from .folder import what_may_go as what_may_go
 from .interrupting import raising as raising
 from .recipe_files import recipe_names as recipe_names
 from .recipe_files import recipe_text as recipe_text
-from .result import DID_NOT_HELP as DID_NOT_HELP
 from .result import TrainResult as TrainResult
 from .run import train as train
 from .seed_folder import runs_of as runs_of

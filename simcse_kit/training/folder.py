@@ -287,5 +287,6 @@ def what_may_go(folder: Path) -> list[str]:
 
 
 def _megabytes(*folders: Path) -> str:
-    size = sum(file.stat().st_size for one in folders for file in one.rglob("*") if file.is_file())
-    return f"{size / 1e6:,.0f} MB"
+    """What they take up; a file that another folder shares would free nothing."""
+    files = [file.stat() for one in folders for file in one.rglob("*") if file.is_file()]
+    return f"{sum(each.st_size for each in files if each.st_nlink == 1) / 1e6:,.0f} MB"

@@ -66,6 +66,8 @@ def finished_result(
             "num_train_epochs to go on",
             *(folder, ended.step, ended.of, f", {ended.stopped}" if ended.stopped else ""),
         )
+        if ended.best_step == 0:
+            logger.warning(DID_NOT_HELP)
     encoder = load_trained(
         folder, config, model.device if isinstance(model, SentenceEncoder) else None
     )

@@ -47,7 +47,7 @@ def test_held_out_pairs_choose_the_step(
     assert done.exit_code == 0, done.stderr
     model, best, *beside, following = done.stdout.splitlines()
     assert model == f"model  {output}"
-    assert best.startswith("best   step ") and " of 4: held-out pairs recall@1 " in best
+    assert best.startswith("best   step ") and ": held-out pairs recall@1 " in best
     assert any("checkpoint-4 serves --resume alone and may go (" in line for line in beside)
     assert following.startswith(f"next   simcse-kit evaluate {output}  # the STS sets of the hub")
     assert "held-out pairs recall@1, 8 pairs" in caplog.text

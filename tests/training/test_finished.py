@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simcse_kit.commands.train import _training_summary
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import folder as run_folder
@@ -243,10 +244,38 @@ def test_it_is_said_that_training_did_not_help(tiny_encoder, tmp_path, monkeypat
     bert = tiny_encoder("bert")
     result = train(bert, text_rows(), settings, tmp_path / "run", eval_data=dev_task())
     assert result.best_step == 0
-    assert "training did not help on the dev set" in caplog.text
+    assert caplog.text.count("training did not help on the dev set") == 1
+    shown = _training_summary(result, None)
+    assert "best   step 0 of 4, the model as it was: STSB-dev Spearman 50.00" in shown
+    assert "did not help" not in shown, "a terminal shows both"
     kept = SentenceEncoder.from_pretrained(tmp_path / "run", device="cpu")
     start = SentenceEncoder.from_pretrained(bert, pooling="mean", device="cpu")
     assert_same(weights(kept), weights(start))
+
+
+@pytest.mark.parametrize(
+    ("dev", "same"), [(None, True), ([1.0, 2.0, 3.0], True), ([2, 1, 1], False)]
+)
+def test_the_last_step_takes_no_room_of_its_own_where_it_is_the_chosen_one(
+    tiny_encoder, tmp_path, monkeypatch, dev, same
+):
+    run = tmp_path / "run"
+    if dev is not None:
+        scores = iter(dev)
+        monkeypatch.setattr(ScoredPairs, "score", lambda *_: {"eval_spearman": next(scores)})
+        monkeypatch.setattr(ScoredPairs, "table", lambda *_: "")
+    task, bert = None if dev is None else dev_task(), tiny_encoder("bert")
+    train(bert, text_rows(), config(tmp_path, max_steps=4), run, eval_data=task)
+    assert (run / "model.safetensors").samefile(run / "last" / "model.safetensors") == same
+    before = (run / "model.safetensors").read_bytes()
+    # a longer run's does not write into the other
+    longer = config(tmp_path, max_steps=6)
+    monkeypatch.setattr(Keeper, "save_best", lambda *_: None)
+    monkeypatch.setattr(ScoredPairs, "score", lambda *_: {"eval_spearman": 0.0})
+    train(bert, text_rows(), longer, run, eval_data=task, resume=True)
+    if dev is not None:
+        assert (run / "model.safetensors").read_bytes() == before
+        assert (run / "last" / "model.safetensors").read_bytes() != before
 
 
 # -- the history
