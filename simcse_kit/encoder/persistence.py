@@ -23,11 +23,11 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from simcse_kit.encoder.encoder_decoders import model_class, run_encoder
 from simcse_kit.encoder.limits import position_limit
 from simcse_kit.encoder.metadata import model_file
 from simcse_kit.encoder.modules import Head, Parts
 from simcse_kit.encoder.naming import find_model
+from simcse_kit.encoder.seq2seq import model_class, run_encoder
 from simcse_kit.encoder.st_folder import read_folder, rewrite_as_legacy, sentence_transformer
 from simcse_kit.encoder.verify import unnoticed, written_nowhere
 from simcse_kit.errors import InputError

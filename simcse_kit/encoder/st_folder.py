@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from simcse_kit.encoder.encoder_decoders import run_encoder, runs_encoder, take_encoder
 from simcse_kit.encoder.metadata import Module, read_json, read_model_config, read_modules
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.pooling import LAYER_PAIRS, pooled_width
+from simcse_kit.encoder.seq2seq import run_encoder, runs_encoder, take_encoder
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
