@@ -23,6 +23,7 @@ from simcse_kit.commands.options import (
     known_models,
 )
 from simcse_kit.commands.showing import print_scores, scores_as_json
+from simcse_kit.data import for_markdown, one_line
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def compare(
         if plots is not None:
             _draw_plane(results, plots)
     encoders = {kind for found in judged.values() for kind in found.encoders}
-    beside = published_beside(protocol, encoders, judging.published)
+    beside = published_beside(protocol, encoders, judging.published, tasks)
     intervals = comparisons[0].intervals if comparisons else {}
     output.write(
         {
@@ -128,7 +129,7 @@ def _print_comparison(comparison: STSComparison, markdown: bool) -> None:
         drawn = [comparison_table(comparison, upright=upright) for upright in (False, True)]
         show_table(drawn[0], narrower=drawn[1])
     for sentence in comparison.sentences():
-        typer.echo(f"- {sentence}" if markdown else sentence)
+        typer.echo(f"- {for_markdown(sentence)}" if markdown else one_line(sentence))
 
 
 def _draw_plane(results: Mapping[str, STSResult], folder: Path) -> None:

@@ -77,7 +77,7 @@ def evaluate(
         result, sure = _sum_up(model, judged, tasks, judging)
         if plots is not None:
             draw_cosines(result, tasks, plots)
-    beside = published_beside(protocol, judged.encoders, judging.published)
+    beside = published_beside(protocol, judged.encoders, judging.published, tasks)
     output.write(scores_as_json(result, judged.results, sure, beside))
     if card is not None:
         _write_card(card, result, sure, beside)

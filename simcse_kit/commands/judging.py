@@ -41,6 +41,7 @@ def judge(
             encoder,
             tasks,
             aggregation=protocol.aggregation,
+            suite=protocol.suite,
             encode_kwargs={"show_progress": True},
             name=run,
         )
@@ -51,12 +52,17 @@ def judge(
 
 
 def published_beside(
-    protocol: Protocol, encoders: set[str], wanted: Literal["near", "all", "none"]
+    protocol: Protocol,
+    encoders: set[str],
+    wanted: Literal["near", "all", "none"],
+    tasks: Sequence[PairTask],
 ) -> list[Published]:
-    """The published figures to show beside those of such encoders."""
+    """The published figures to show beside those of such encoders, of any of these tasks."""
     from simcse_kit.evaluation.sts import published
 
     if wanted == "none":
         return []
-    rows = published(protocol.name)
+    known = {task.name for task in tasks}
+    whole = known >= {*protocol.suite}  # of some rows only the average was published
+    rows = [row for row in published(protocol.name) if whole or known & row.scores.keys()]
     return [row for row in rows if wanted == "all" or row.encoder in encoders]

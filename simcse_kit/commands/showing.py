@@ -49,7 +49,7 @@ def draw_cosines(result: STSResult, tasks: Sequence[PairTask], folder: Path) -> 
 
     for task in tasks:
         score = result.tasks[task.name].spearman
-        picture = folder / f"cosines_{task.name}.png"
+        picture = folder / f"cosines_{task.name.replace('/', '_')}.png"
         cosine_densities(
             result.cosines[task.name],
             task.gold,

@@ -17,6 +17,7 @@ from simcse_kit.commands.options import (
     Pairwise,
     known_models,
 )
+from simcse_kit.data import for_markdown, one_line
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def show_result(result: TaskResult, figures: dict[str, Any], output: Output) -> 
         typer.echo(task_result.markdown(result))
     else:
         show_table(task_result.table(result))
-        typer.echo(task_result.caption(result))
+        typer.echo(one_line(task_result.caption(result)))
 
 
 def _show_several(
@@ -153,11 +154,7 @@ def _show_several(
     """The models side by side, a column each; below them their differences, in words too."""
     from simcse_kit.evaluation import difference_cells, draw, draw_markdown, side_by_side
 
-    told = comparison is not None and not comparison.missing
-    tables = [
-        side_by_side(results),
-        *([difference_cells(comparison)] if comparison and told else []),
-    ]
+    tables = [side_by_side(results), *([difference_cells(comparison)] if comparison else [])]
     for cells in tables:
         if markdown:
             typer.echo(draw_markdown(cells))
@@ -167,7 +164,5 @@ def _show_several(
     if comparison is None:
         note("the differences are not tested: this task does not resample its items")
         return
-    if comparison.missing:
-        note(f"the differences are not tested: {comparison.missing}")
     for sentence in comparison.sentences():
-        typer.echo(f"- {sentence}" if markdown else sentence)
+        typer.echo(f"- {for_markdown(sentence)}" if markdown else one_line(sentence))

@@ -152,10 +152,10 @@ def pairs(
     """
 
     def read() -> list[PairTask]:
-        from simcse_kit.evaluation.sts import load_pair_file
+        from simcse_kit.evaluation.sts import load_pair_files
 
         mapping = reading.mapping(ours=("sentence1", "sentence2", "score"))
-        return [load_pair_file(file, mapping, **reading.keywords()) for file in files]
+        return load_pair_files(files, mapping, **reading.keywords())
 
     def judge(encoder: SentenceEncoder, tasks: list[PairTask], name: str) -> TaskResult:
         from simcse_kit.evaluation.sts import evaluate_graded

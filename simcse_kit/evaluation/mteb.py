@@ -8,6 +8,7 @@ Written for mteb 2, which is an extra (`pip install "simcse-kit[mteb]"`). For an
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct, embed
 from simcse_kit.evaluation.sts import PairTask, STSResult
@@ -30,6 +32,7 @@ TASKS: Mapping[str, str] = {
     "STSB": "STSBenchmark",
     "SICKR-MTEB": "SICK-R",
 }
+_LOCAL, _NO_REVISION = "local/", "no_revision_available"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -39,7 +42,9 @@ class MTEBEncoder:
     Args:
         encoder: what is to be judged.
         name: "organization/model", under which results are kept; default: `mteb_name`.
-        revision: default: the hub commit that the encoder was loaded from, where there is one.
+        revision: default: the hub commit that the encoder was loaded from, where there is one; of a
+            folder that was given no name, the first digits of a hash of the weights, since folders
+            of one name hold other models ("best", "final").
     """
 
     def __init__(
@@ -48,7 +53,8 @@ class MTEBEncoder:
         self.encoder = encoder
         self.name = mteb_name(encoder.name) if name is None else mteb_name(name)
         commit = getattr(encoder.backbone.config, "_commit_hash", None)
-        self.revision = revision or commit or "no_revision_available"
+        local = name is None and self.name.startswith(_LOCAL)
+        self.revision = revision or commit or (_digest(encoder) if local else _NO_REVISION)
 
     def encode(
         self,
@@ -119,7 +125,18 @@ def mteb_name(name: str) -> str:
     """A hub id as it is; for a folder "local/" and its name, since mteb wants two parts."""
     if _HUB_NAME.fullmatch(name) and not Path(name).exists():
         return name
-    return f"local/{Path(name).resolve().name}"
+    return f"{_LOCAL}{Path(name).resolve().name}"
+
+
+def _digest(encoder: SentenceEncoder) -> str:
+    """The first 12 hexadecimal digits of a SHA-256 of the weights, by name."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()[:12]
 
 
 def mteb_task(task: PairTask) -> Any:
@@ -183,7 +200,7 @@ def write_mteb(
     theirs = {task.name: _their_task(task) for task in tasks}
     from mteb import ResultCache, TaskResult
 
-    cache = ResultCache(Path(folder))
+    cache = ResultCache(at_home(folder))
     meta = MTEBEncoder(encoder, name=name).mteb_model_meta
     settings = {key: result.protocol[key] for key in ("precision", "max_length", "pooling")
                 if key in result.protocol}  # fmt: skip

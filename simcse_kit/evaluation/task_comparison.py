@@ -35,7 +35,6 @@ class TaskComparison:
             figure by itself.
         draws, seed, level: of the resamples and the intervals.
         clustered: whether pairs that share a sentence were taken together.
-        missing: why there are no differences, "" where there are.
     """
 
     differences: tuple[Difference, ...]
@@ -43,7 +42,6 @@ class TaskComparison:
     seed: int
     level: float
     clustered: bool = False
-    missing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -93,10 +91,7 @@ def compare_tasks(
     pairs = compared(len(tested), pairwise=pairwise)
     names = list(results)
     found: list[dict[str, Comparison]] = [{} for _ in pairs]
-    try:
-        figures = first.together(tested, draws=draws, seed=seed)
-    except InputError as error:  # the models' own figures stand
-        return TaskComparison((), draws, seed, level, missing=str(error))
+    figures = first.together(tested, draws=draws, seed=seed)
     for name, figure in figures.items():
         for place, one in enumerate(compare_many(figure, pairs, level=level)):
             found[place][name] = one

@@ -179,7 +179,12 @@ def _measure(
     once = _Once(encoder)
     options = {"show_progress": True} if hasattr(encoder, "backbone") else {}
     result = judge(
-        once, tasks, aggregation=named.aggregation, encode_kwargs=options, name=subject.name
+        once,
+        tasks,
+        aggregation=named.aggregation,
+        suite=named.suite,
+        encode_kwargs=options,
+        name=subject.name,
     )
     sources = {task: short(source) for task, source in result.protocol["sources"].items()}
     result = replace(result, protocol=result.protocol | {"sources": sources, "name": named.name})

@@ -128,8 +128,9 @@ class Report:
 
     @property
     def pairs(self) -> int:
-        """Scored pairs of all tasks, those in several tasks as often as they occur."""
-        return sum(score.n for score in self.models[0].result.tasks.values())
+        """Scored pairs of the tasks of the average, those in several as often as they occur."""
+        result = self.models[0].result
+        return sum(result.tasks[task].n for task in result.average_over)
 
     def beside(self, name: str) -> list[str]:
         """The first model, and the one of this name where it is another."""

@@ -134,3 +134,16 @@ def test_a_folder_under_home_may_have_such_a_name(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "run@lr=1").mkdir()
     assert split_model("~/run@lr=1") == ("~/run@lr=1", {})
+
+
+def test_one_model_by_two_paths_is_counted_once(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(room)
+    arguments = ("--tasks", "pairs.csv", "--draws", 200)
+    for again in ("./first", "first/", str(room / "first"), "second/../first"):
+        said = run("compare", "first", again, *arguments).stderr
+        assert f"first and {again} are one model, named twice; name each once" in said
+    both = ("first@pooling=cls,max_length=9", "./first@max_length=9,pooling=cls")
+    assert "are one model" in run("compare", *both, *arguments).stderr
+    assert run("compare", "first", "./first@pooling=mean", *arguments).exit_code == 0

@@ -47,6 +47,20 @@ def test_the_command_of_a_figure_is_the_one_that_was_given(tmp_path: Path, monke
     assert "ann" not in command
 
 
+@pytest.mark.parametrize(
+    ("started", "typed"),
+    [
+        ("/home/ann/kit/simcse_kit/__main__.py", "simcse-kit"),
+        ("/home/ann/kit/simcse_kit/cli.py", "simcse-kit"),
+        ("/home/ann/simcse_kit/simcse-kit", "simcse-kit"),
+        ("/home/ann/kit/my_training.py", "my_training.py"),
+    ],
+)
+def test_the_command_is_typed_as_ours_however_it_was_started(monkeypatch, started, typed):
+    monkeypatch.setattr(sys, "argv", [started, "train"])
+    assert provenance(Path(started).name)["command"] == f"{typed} train"
+
+
 def test_a_source_is_its_last_part():
     assert short("/home/ann/train.csv") == "train.csv"
     assert short("a/hub-id") == "a/hub-id"

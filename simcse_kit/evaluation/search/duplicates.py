@@ -325,15 +325,10 @@ def _figures(
             name: float(each[0]) for name, each in _called_figures(calls, task.gold, one).items()
         }
     shares = _shares(cosines, task.gold, calls)
-    try:
-        effects = {
-            name: design_effect(each, sentences, task.name) for name, (each, _) in shares.items()
-        }
-    except InputError as error:
-        return {name: Figure(value) for name, value in values.items()}, f": none, for {error}"
     figures = {}
     for name, value in values.items():
-        (each, items), effect = shares[name], effects[name]
+        each, items = shares[name]
+        effect = design_effect(each, sentences, task.name)
         variance = effect * float(each @ each)
         figures[name] = Figure(value, bounded_interval(value, variance, items / effect))
     return figures, ", those that share a sentence taken together" if are_shared(sentences) else ""

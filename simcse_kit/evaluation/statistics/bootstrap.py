@@ -144,9 +144,8 @@ class Bootstrap:
                 sentence is shared; False takes all pairs for independent.
 
         Raises:
-            InputError: unknown or no task, no figure in half of the resamples, where pairs are
-                taken together a few sentences in most of them, and for True tasks without
-                `sentences`.
+            InputError: unknown or no task, no figure in half of the resamples, and for True tasks
+                without `sentences` or with few in most pairs.
         """
         chosen = list(self.tasks) if names is None else list(names)
         unknown = [name for name in chosen if name not in self.tasks]
@@ -168,7 +167,8 @@ class Bootstrap:
             return Figure(observed, kept)
         shares = np.concatenate([_shares(self.tasks[name]) for name in chosen], axis=1)
         shares /= len(chosen)
-        sharing = shared_covariance(shares, sentences, ", ".join(chosen))
+        strict = clustered is True
+        sharing = shared_covariance(shares, sentences, ", ".join(chosen), strict=strict)
         return Figure(observed, kept, shares @ shares.T, sharing)
 
     def _sentences(self, names: Sequence[str], may_lack: bool) -> np.ndarray | None:

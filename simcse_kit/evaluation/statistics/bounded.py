@@ -52,7 +52,7 @@ def design_effect(shares: np.ndarray, sentences: np.ndarray, name: str) -> float
     """How many times the variance of a figure grows where pairs that share a sentence are taken
     together, at least 1; the figure's error is the sum of the pairs' `shares` (N,).
 
-    `sentences` (N, 2) are those of the pairs. Raises InputError as `shared_covariance`.
+    `sentences` (N, 2) are those of the pairs, called `name`.
     """
     independent = float(shares @ shares)
     if not are_shared(sentences):

@@ -17,9 +17,13 @@ share nothing.
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from simcse_kit.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # With fewer equal clusters than about this, no correction makes up for it (Cameron & Miller 2015).
 _FEWEST_SENTENCES = 20
@@ -30,11 +34,15 @@ def are_shared(sentences: np.ndarray) -> bool:
     return len(np.unique(sentences)) < sentences.size
 
 
-def shared_covariance(shares: np.ndarray, sentences: np.ndarray, name: str) -> np.ndarray:
+def shared_covariance(
+    shares: np.ndarray, sentences: np.ndarray, name: str, *, strict: bool = False
+) -> np.ndarray:
     """Covariance (M, M) of M figures whose errors are sums of `shares` (M, N) over the pairs.
 
-    `sentences` (N, 2) numbers each pair's two. Raises InputError, calling the pairs `name`, where
-    a few sentences are in most of them.
+    `sentences` (N, 2) numbers each pair's two. Where few sentences are in most of the pairs, which
+    no covariance can be told from, N pairs of G equal sentences count as the G / 2 pairs that
+    these would make if none were shared: more would be a guess. A log line says so, calling them
+    `name`; with `strict` it is an InputError.
     """
     covariance = sharing_covariance(shares, sentences)
     if not are_shared(sentences):
@@ -44,11 +52,17 @@ def shared_covariance(shares: np.ndarray, sentences: np.ndarray, name: str) -> n
     occurrences = np.unique(sentences, return_counts=True)[1]
     equal = float(occurrences.sum() ** 2 / (occurrences**2).sum())
     if equal < min(_FEWEST_SENTENCES, len(sentences)):
-        raise InputError(
+        few = (
             f"One sentence of {name} is in {occurrences.max():,} of {len(sentences):,} pairs, as if"
-            f" {equal:.0f} sentences made all of them: too few to judge by; take more sentences, or"
-            " the pairs for independent (--no-clustered), and say so."
+            f" {equal:.0f} sentences made all of them"
         )
+        if strict:
+            raise InputError(
+                f"{few}: too few to judge by; take more sentences, or the pairs for independent,"
+                " and say so."
+            )
+        logger.warning("%s: intervals and tests are as of half so many pairs", few)
+        covariance = shares @ shares.T * (sentences.size / equal)
     quantiles = float(t.ppf(0.975, equal - 1) / norm.ppf(0.975))
     return covariance * (equal / (equal - 1) * quantiles**2)
 

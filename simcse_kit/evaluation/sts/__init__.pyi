@@ -5,6 +5,7 @@ from .comparison import compare_pairwise as compare_pairwise
 from .comparison import compare_results as compare_results
 from .comparison import in_words as in_words
 from .comparison import shown_p as shown_p
+from .file_names import task_name as task_name
 from .graded import evaluate_graded as evaluate_graded
 from .intervals import STSIntervals as STSIntervals
 from .intervals import intervals as intervals
@@ -31,5 +32,5 @@ from .tasks import SUBSET_TASKS as SUBSET_TASKS
 from .tasks import SUITE as SUITE
 from .tasks import PairTask as PairTask
 from .tasks import load_pair_file as load_pair_file
+from .tasks import load_pair_files as load_pair_files
 from .tasks import load_tasks as load_tasks
-from .tasks import task_name as task_name

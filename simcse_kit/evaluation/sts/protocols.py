@@ -93,7 +93,8 @@ def protocol_of(measured: Mapping[str, Any]) -> Protocol:
         return protocol(measured["name"])
     if measured["aggregation"] != "all":
         return protocol(measured["aggregation"])
-    return PROTOCOLS["mteb" if "SICKR-MTEB" in measured["splits"] else "senteval-all"]
+    splits = measured["splits"]  # both SICKs: the average is over the suite with SICKR
+    return PROTOCOLS["mteb" if "SICKR-MTEB" in splits and "SICKR" not in splits else "senteval-all"]
 
 
 def departures(measured: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from simcse_kit.evaluation.embedding import (
     pair_cosines,
     say_by_cosine,
 )
-from simcse_kit.evaluation.sts.protocols import protocol_of
+from simcse_kit.evaluation.sts.protocols import MTEB_SUITE, protocol_of
 from simcse_kit.evaluation.sts.tasks import (
     PUBLISHED,
     SUBSET_TASKS,
@@ -102,8 +102,9 @@ class Geometry:
 class STSResult:
     """What `evaluate` measured. All scores ×100.
 
-    `average` is the mean Spearman over `average_over`: the full suite where it was asked for,
-    else every task that was. `cosines` holds each task's cosines (N,), for plots and intervals.
+    `average` is the mean Spearman over `average_over`: the protocol's seven tasks where they were
+    asked for, else every task that was. `cosines` holds each task's cosines (N,), for plots and
+    intervals.
     """
 
     model: str
@@ -132,6 +133,7 @@ def evaluate(
     aggregation: Aggregation = "all",
     geometry: PairTask | None = None,
     alignment_threshold: float | None = None,
+    suite: Sequence[str] | None = None,
     encode_kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> STSResult:
@@ -147,6 +149,8 @@ def evaluate(
             is among `tasks`, else the first task that has a pair above the threshold.
         alignment_threshold: alignment is over pairs with gold strictly above it; by default four
             fifths of the scale (`geometry.close_above`), 4 where it goes to 5.
+        suite: the tasks of the average where all of them are among `tasks`, and others beside them
+            do not count; by default the seven with SICKR, or else with SICKR-MTEB.
         encode_kwargs: passed on to `model.encode`.
         name: what to call the model in the result; its own `name` by default.
 
@@ -165,7 +169,8 @@ def evaluate(
 
     cosines = {task.name: _cosines(task, row, embeddings) for task in tasks}
     scores = {task.name: _score(task, cosines[task.name], aggregation) for task in tasks}
-    over = SUITE if set(SUITE) <= scores.keys() else tuple(scores)
+    suites = (SUITE, MTEB_SUITE) if suite is None else (tuple(suite),)
+    over = next((one for one in suites if set(one) <= scores.keys()), tuple(scores))
     return STSResult(
         model=name or model_name(model),
         tasks=scores,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics import Comparison
 from simcse_kit.evaluation.sts.comparison import AVERAGE, TESTS, STSComparison, shown_p
+from simcse_kit.evaluation.sts.file_names import AVERAGE_COLUMN, GEOMETRY_COLUMNS
 from simcse_kit.evaluation.sts.intervals import STSIntervals
-from simcse_kit.evaluation.sts.protocols import departures, protocol_of
+from simcse_kit.evaluation.sts.protocols import MTEB_SUITE, departures, protocol_of
 from simcse_kit.evaluation.sts.published import Published
 from simcse_kit.evaluation.sts.suite import STSResult
 from simcse_kit.evaluation.sts.tasks import SUBSET_TASKS, SUITE
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NONE = "–"
-_AVERAGE = "Avg."
-_GEOMETRY = ("Align.", "Uniform.")
+_AVERAGE, _GEOMETRY = AVERAGE_COLUMN, GEOMETRY_COLUMNS
 Intervals = Mapping[str, STSIntervals]
 
 
@@ -212,7 +212,7 @@ def _describe(result: STSResult) -> tuple[str, ...]:
     )
     over = result.average_over
     average = ""
-    if over == SUITE:
+    if over in (SUITE, MTEB_SUITE):
         average = "Avg. is over the seven STS tasks."
     elif len(over) > 1:
         average = f"Avg. is over {', '.join(over)} only."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.senteval import check_count, find_root, read_lines, tab_separated
+from simcse_kit.evaluation.sts.file_names import file_names, task_name
 
 if TYPE_CHECKING:
     from simcse_kit.data import Reading
@@ -126,7 +127,7 @@ def load_tasks(
             None loads from the hub at pinned revisions.
         names: "STS12" … "STS16", "STSB", "SICKR" (4,927 test pairs, as SentEval and SimCSE
             score it), "SICKR-MTEB" (all 9,927), "STSB-dev", "STSB-train", or the path of a file
-            of scored pairs, which becomes a task of its stem's name.
+            of scored pairs, which becomes a task of its stem's name (`file_names`).
         columns, reading: of such files, as for `load_pair_file`.
         counts: expected pairs of each part of a task; other numbers than the published ones
             are for miniature data.
@@ -141,10 +142,12 @@ def load_tasks(
     root = None
     if data_dir is not None and any(name in PUBLISHED for name in canonical):
         root = find_root(Path(data_dir), ("STS", "SICK"), content="STS1?-en-test")
+    files = [name for name in canonical if name not in PUBLISHED]
+    pairs = iter(load_pair_files(files, columns, **reading))
     tasks: list[PairTask] = []
     for name in canonical:
         if name not in PUBLISHED:
-            task = load_pair_file(Path(name), columns, **reading)
+            task = next(pairs)
         elif root is not None:
             task = _from_folder(root, name, counts.get(name, PUBLISHED[name]))
         else:
@@ -188,9 +191,16 @@ def load_pair_file(
     return PairTask(task_name(path), first, second, rows.scores, {}, "file", str(path))
 
 
-def task_name(path: Path | str) -> str:
-    """What a task from a file is called: the file's name without its endings."""
-    return Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
+def load_pair_files(
+    paths: Sequence[Path | str],
+    columns: Mapping[str, str] | None = None,
+    **reading: Unpack[Reading],
+) -> list[PairTask]:
+    """A task from each of the files (`load_pair_file`), called by what tells them apart."""
+    return [
+        replace(load_pair_file(path, columns, **reading), name=name)
+        for path, name in zip(paths, file_names(paths), strict=True)
+    ]
 
 
 def _canonical(name: str) -> str:
@@ -199,7 +209,9 @@ def _canonical(name: str) -> str:
     known |= {"STSBENCHMARK": "STSB", "STSBTEST": "STSB", "SICKRELATEDNESS": "SICKR"}
     if _bare(name) in known:
         return known[_bare(name)]
-    if Path(name).is_file():
+    from simcse_kit.data import at_home, is_input
+
+    if is_input(at_home(name)):
         return name
     close = difflib.get_close_matches(_bare(name), known, n=1)
     hint = f" Did you mean {known[close[0]]}?" if close else ""

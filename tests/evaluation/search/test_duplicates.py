@@ -138,7 +138,7 @@ def test_shares_are_the_derivatives_by_the_pairs_weights(digits: int) -> None:
         np.testing.assert_allclose(shares, slopes, atol=1e-4, err_msg=name)
 
 
-def test_pairs_that_share_texts_are_taken_together() -> None:
+def test_pairs_that_share_texts_are_taken_together(caplog: pytest.LogCaptureFixture) -> None:
     """Every pair twice is half as many pairs: √2 the width of what independent ones would have."""
     rng = np.random.default_rng(4)
     labels = np.tile([0.0, 1.0], 100)
@@ -156,8 +156,9 @@ def test_pairs_that_share_texts_are_taken_together() -> None:
     assert doubled.high - doubled.low == pytest.approx(alone.high - alone.low, rel=0.03)
     star = PairTask("star", ["0"] * 200, once.sentence2, labels, {}, "file", "made up")
     found = evaluate_duplicates(Angles(), star)
-    assert found.figures["ap"].interval is None
-    assert "One sentence of star is in 200 of 200 pairs" in found.summary
+    assert found.figures["ap"].interval is not None  # as of two pairs: 1 + 200 / 200 of each
+    assert found.figures["ap"].interval.high - found.figures["ap"].interval.low > 60
+    assert "One sentence of star is in 200 of 200 pairs, as if 4 sentences" in caplog.text
 
 
 @pytest.mark.parametrize(
