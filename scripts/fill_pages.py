@@ -2,9 +2,10 @@
 
     python scripts/fill_pages.py [--check]
 
-What stands between ``<!-- settings: FIRST to LAST -->`` or ``<!-- figure: NAME -->`` and
-``<!-- end -->`` is made from `TrainConfig` and `simcse_kit.geometry.FIGURES`, so that it needs no
-second place, and reads as well in the files as on the site. ``--check`` fails where it is stale.
+What stands between ``<!-- settings: FIRST to LAST -->``, ``<!-- arguments: FATE -->`` or
+``<!-- figure: NAME -->`` and ``<!-- end -->`` is made from `TrainConfig`,
+`simcse_kit.training.fates` and `simcse_kit.geometry.FIGURES`, so that it needs no second place, and
+reads as well in the files as on the site. ``--check`` fails where it is stale.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from simcse_kit.geometry import Reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FILLED = re.compile(r"(?P<mark>^<!-- (?:settings|figure): [^>]*-->$).*?^<!-- end -->$", re.M | re.S)
+FILLED = re.compile(
+    r"(?P<mark>^<!-- (?:settings|arguments|figure): [^>]*-->$).*?^<!-- end -->$", re.M | re.S
+)
+ARGUMENTS = re.compile(r"^<!-- arguments: (\w+) -->$", re.MULTILINE)
 FIGURE = re.compile(r"^<!-- figure: (\w+) -->$", re.MULTILINE)
 SETTINGS = re.compile(r"^<!-- settings: (\w+) to (\w+) -->$", re.MULTILINE)
 
@@ -37,12 +41,14 @@ def filled(page: str, where: str) -> str:
         mark = found["mark"]
         if figure := FIGURE.match(mark):
             made = figure_text(figure[1], where)
+        elif fate := ARGUMENTS.match(mark):
+            made = arguments_table(fate[1])
         elif part := SETTINGS.match(mark):
             names = settings_between(part[1], part[2], where)
             left.difference_update(names)
             made = settings_table(names)
         else:
-            raise ValueError(f"{where}: {mark} names no figure and no settings")
+            raise ValueError(f"{where}: {mark} names no figure, fate or settings")
         return f"{mark}\n\n{made}\n\n<!-- end -->"
 
     page = FILLED.sub(text, page)
@@ -83,6 +89,17 @@ def setting_row(name: str, field: Any) -> str:
         shown = "–" if default is None else f"{default}"
     said = str(field.description).replace("|", "\\|")
     return f"| `{name}` | {shown if shown == '–' else f'`{shown}`'} | {said} |\n"
+
+
+def arguments_table(fate: str) -> str:
+    """The fields of TrainingArguments that share a fate, and what is to be said of each."""
+    from simcse_kit.training import fates
+
+    said = [(name, text) for name, (own, text) in fates().items() if own == fate]
+    if not said:
+        raise ValueError(f"no field of TrainingArguments is {fate}")
+    rows = "".join(f"| `{name}` | {text} |\n" for name, text in said)
+    return f"| field | |\n|---|---|\n{rows}".rstrip()
 
 
 def figure_text(name: str, where: str) -> str:

@@ -58,7 +58,10 @@ def train(
     ],
     output_dir: Annotated[Path, typer.Option(help="The run's folder; itself the trained model.")],
     recipe: Annotated[
-        str | None, typer.Option(help="Published settings by name, or your own YAML file.")
+        str | None,
+        typer.Option(
+            help="Settings by name (simcse-kit recipes lists them), or your own YAML file."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")

@@ -1,3 +1,4 @@
+from .arguments import fates as fates
 from .config import TrainConfig as TrainConfig
 from .config import build_config as build_config
 from .contrastive import build_model as build_model

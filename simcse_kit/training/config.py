@@ -21,11 +21,12 @@ from pydantic import (
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, explain_settings, key_error
+from simcse_kit.training.arguments import Further
 from simcse_kit.training.hugging_face import (
-    OWNED,
     check_choice,
+    check_needs,
     check_trackers,
-    checked,
+    refusal,
     training_arguments,
 )
 from simcse_kit.training.recipe_files import SettingsLoader, load_recipe
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 
-class TrainConfig(Settings):
+class TrainConfig(Further, Settings):
     """Every setting of a run, with the defaults of SimCSE's unsupervised BERT-base.
 
-    Any other field of `transformers.TrainingArguments` is taken too and handed on, except those
-    in `OWNED`. Raises `pydantic.ValidationError`; `build_config` turns that into one sentence.
+    What becomes of the other fields of `transformers.TrainingArguments` stands in
+    `simcse_kit.training.arguments`. Raises `pydantic.ValidationError`; `build_config` turns that
+    into one sentence.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
 
     # Where each setting was given, as `build_config` knows it.
     _origin: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -50,15 +54,10 @@ class TrainConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _know_every_name(cls, settings: Any) -> Any:
-        if not isinstance(settings, Mapping):
-            return settings
-        settings = dict(settings)
-        for key in settings:
-            if key in OWNED:
-                raise key_error(key, f"'{key}' cannot be set: {OWNED[key]}")
-            if key in cls.model_fields:
-                continue
-            settings[key] = checked(key, settings[key], cls.model_fields)
+        if isinstance(settings, Mapping):
+            for key in settings:
+                if key not in cls.model_fields:
+                    raise refusal(str(key), cls.model_fields)
         return settings
 
     @field_validator("report_to", mode="before")
@@ -91,6 +90,16 @@ class TrainConfig(Settings):
                 f"eval_split must be a share of the rows below 1, or a whole number of rows, not "
                 f"{value:g}",
             )
+        return value
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _share_or_steps(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            said = (
+                f"must be a share of the steps below 1, or a whole number of steps, not {value:g}"
+            )
+            raise key_error("warmup_steps", f"warmup_steps {said}")
         return value
 
     @field_validator("max_steps")
@@ -128,19 +137,13 @@ class TrainConfig(Settings):
             )
         if self.bf16 and self.fp16:
             raise key_error("fp16", "bf16 and fp16 are both true; choose one")
-        how = ("torch_compile_backend", "torch_compile_mode")
-        asked = [key for key in how if getattr(self, key) != type(self).model_fields[key].default]
-        if asked and not self.torch_compile:
-            raise key_error(
-                asked[0], f"{asked[0]} is given but torch_compile is not true; set both"
-            )
         if self.torch_compile and self.mini_batch_size is not None:
             raise key_error(
                 "torch_compile",
                 "torch_compile and mini_batch_size exclude each other: chunks that are encoded "
                 "twice cannot share a captured graph; leave one out",
             )
-        if self.torch_compile and getattr(self, "gradient_accumulation_steps", 1) > 1:
+        if self.torch_compile and self.gradient_accumulation_steps > 1:
             # torch's issues 96693 and 169545: CUDA graphs write over gradients that are kept
             raise key_error(
                 "torch_compile",
@@ -159,10 +162,7 @@ class TrainConfig(Settings):
                 "batch_sampler 'no_duplicates' looks for equal texts, which mask_equal_texts=false "
                 "says to overlook; leave one out",
             )
-        if self.hub_model_id is not None and not self.push_to_hub:
-            raise key_error(
-                "hub_model_id", "hub_model_id is given but push_to_hub is not true; set both"
-            )
+        check_needs(self)
         return self
 
     def to_training_arguments(
@@ -212,6 +212,8 @@ def build_config(
         origin = dict.fromkeys(settings, f"recipe {recipe}")
     for text in overrides:
         key, value = _parse_override(text)
+        if origin.get(key, "").startswith("--set"):
+            raise InputError(f"{origin[key]} and --set {text} both set {key}; give one of them")
         settings[key], origin[key] = value, f"--set {text}"
     for key, value in (options or {}).items():
         if value is None:

@@ -1,4 +1,4 @@
-"""What `transformers.TrainingArguments` knows: settings that are not declared here, and its checks.
+"""What `transformers.TrainingArguments` is given, and what is asked of it before a run begins.
 
 transformers is imported only where a setting asks for it: recipes and help do without.
 """
@@ -7,66 +7,50 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
 
 from simcse_kit.errors import OTHER_NAMES, InputError, key_error, one_of
+from simcse_kit.training.arguments import (
+    NEEDS,
+    OPTIMIZERS,
+    REFUSED,
+    REPLACED,
+    SCHEDULES_BARE,
+    SCHEDULES_REFUSED,
+    Further,
+)
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-_BY_DEV = "evaluation follows from --eval-data, --eval-split and eval_steps"
-_BEST = "the best step is the one with the highest dev figure: Spearman, or recall@1 of eval_split"
-
-# Settings of TrainingArguments that a user may not give, each with the reason.
-OWNED: dict[str, str] = {
-    "output_dir": "it is given by --output-dir",
-    "resume_from_checkpoint": "it is given by --resume",
-    "do_train": "training is what the command does",
-    "do_eval": _BY_DEV,
-    "do_predict": _BY_DEV,
-    "eval_strategy": _BY_DEV,
-    "eval_on_start": "step 0 is evaluated whenever there is a dev set",
-    "load_best_model_at_end": "the best step on dev is always kept apart from the last one",
-    "metric_for_best_model": _BEST,
-    "greater_is_better": _BEST,
-    "remove_unused_columns": "the kit's own collator chooses the columns",
-    "label_names": "a contrastive batch has no labels",
-    "label_smoothing_factor": "the contrastive objective has no label smoothing",
-    "dataloader_drop_last": "the last short batch has fewer negatives and is always dropped",
-    "auto_find_batch_size": "the batch size is the number of negatives and must not change unseen",
-    "local_rank": "the launcher sets it",
-    "hub_token": "a token would be written into the run's files; log in with `hf auth login`",
-}
+    from simcse_kit.training.contrastive import ContrastiveModel
 
 
-def checked(key: str, value: object, ours: Iterable[str]) -> object:
-    """Check a setting that is not declared here against TrainingArguments."""
+def refusal(key: str, known: Iterable[str]) -> PydanticCustomError:
+    """Why a name that is none of the `known` settings is not taken."""
+    said = REPLACED.get(key) or REFUSED.get(key)
+    if said is not None:
+        return key_error(key, f"'{key}' cannot be set: {said}")
     if key in OTHER_NAMES:
-        raise key_error(key, f"unknown setting '{key}'; it is called {OTHER_NAMES[key]} here")
-    from transformers import TrainingArguments
-
-    theirs: dict[str, Any] = {
-        field.name: field.type for field in dataclasses.fields(TrainingArguments)
-    }
-    if key not in theirs:
-        known = sorted({*ours, *theirs} - set(OWNED))
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean '{near[0]}'?" if near else "see simcse-kit train --help"
-        raise key_error(key, f"unknown setting '{key}'; {hint}")
-    try:
-        TypeAdapter(theirs[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
-            value
-        )
-    except ValidationError:
-        wanted = getattr(theirs[key], "__name__", None) or str(theirs[key])
-        raise key_error(key, f"{key} must be of type {wanted}, not {value!r}") from None
-    return value
+        return key_error(key, f"unknown setting '{key}'; it is called {OTHER_NAMES[key]} here")
+    names = sorted(known)
+    outer, dot, inner = key.partition(".")
+    if dot and outer in names:
+        hint = f"what belongs to {outer} is written {outer}={{{inner}: VALUE}}"
+    elif near := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
+        hint = f"did you mean '{near[0]}'?"
+    else:
+        hint = "see simcse-kit train --help"
+    return key_error(key, f"unknown setting '{key}'; {hint}")
 
 
 def check_trackers(value: list[str]) -> None:
@@ -83,19 +67,88 @@ def check_trackers(value: list[str]) -> None:
 
 
 def check_choice(key: str, value: str) -> None:
-    """Raise for a schedule, an optimizer or a compiler that there is not."""
-    if key == "torch_compile_backend":
+    """Raise for a schedule, an optimizer or a compiler that there is not, or that is refused."""
+    if key == "optim":
+        choices = list(OPTIMIZERS)
+    elif key == "torch_compile_backend":
         from torch._dynamo import list_backends
 
         choices = [str(name) for name in list_backends(exclude_tags=())]
     else:
-        module, name = {
-            "lr_scheduler_type": ("transformers.trainer_utils", "SchedulerType"),
-            "optim": ("transformers.training_args", "OptimizerNames"),
-        }[key]
-        choices = [str(item.value) for item in getattr(importlib.import_module(module), name)]
+        from transformers.trainer_utils import SchedulerType
+
+        choices = [str(each.value) for each in SchedulerType if each not in SCHEDULES_REFUSED]
+    if value in SCHEDULES_REFUSED:
+        said = f"{key} {value} {SCHEDULES_REFUSED[value]}; choose one of {', '.join(choices)}"
+        raise key_error(key, said)
     if value not in choices:
         raise key_error(key, f"{key} {one_of(choices, value)}")
+
+
+def check_needs(config: BaseModel) -> None:
+    """Raise for a setting that would do nothing, or wrong, for the value of another one."""
+    given = {
+        key: value
+        for key, field in type(config).model_fields.items()
+        if (value := getattr(config, key)) != field.default
+    }
+    for need in NEEDS:
+        value = getattr(config, need.other)
+        served = any(each in need.serve for each in _each(value))
+        if need.key in given and not served:
+            raise key_error(need.key, f"{need.key} is given but {need.without}")
+    name = getattr(config, "lr_scheduler_type", "")
+    if name in SCHEDULES_BARE and "lr_scheduler_kwargs" in given:
+        raise key_error("lr_scheduler_kwargs", f"lr_scheduler_type {name} takes no kwargs")
+    if name == "constant" and "warmup_steps" in given:
+        said = "lr_scheduler_type constant has no warm-up: take constant_with_warmup"
+        raise key_error("warmup_steps", said)
+    _check_optimizer(given, str(getattr(config, "optim", "")))
+    _check_recomputing(given.get("gradient_checkpointing_kwargs", {}))
+
+
+def _each(value: object) -> Iterator[object]:
+    yield from value if isinstance(value, list) else [value]
+
+
+def _check_optimizer(given: dict[str, Any], name: str) -> None:
+    """Transformers drops what an optimizer does not read."""
+    reads, takes = OPTIMIZERS[name]
+    for key in sorted({*OPTIMIZERS["adamw_torch"][0]} - {*reads}):
+        if key in given:
+            raise key_error(key, f"{key} is given but optim {name} has none; leave one out")
+    for part in filter(None, str(given.get("optim_args", "")).replace(" ", "").split(",")):
+        key, equals, value = part.partition("=")
+        if key not in takes:
+            known = f"takes {', '.join(takes)}" if takes else "takes none"
+            raise key_error("optim_args", f"optim_args {part!r}: optim {name} {known}")
+        if not equals or not _reads(value, key in ("nesterov", "centered")):
+            raise key_error("optim_args", f"optim_args {part!r}: write it as {key}=VALUE")
+
+
+def _reads(value: str, truth: bool) -> bool:
+    if truth:
+        return value.lower() in ("true", "false")
+    try:
+        return 0 <= float(value) < float("inf")
+    except ValueError:
+        return False
+
+
+def _check_recomputing(how: dict[str, Any]) -> None:
+    """torch's re-entrant way runs the kit's kernels on other dropout than before."""
+    key = "gradient_checkpointing_kwargs"
+    if how.get("use_reentrant", False) is not False:
+        raise key_error(
+            key,
+            f"{key}: use_reentrant must be false: the other way gives wrong gradients with dropout",
+        )
+    layers = how.get("every_n_layers", 1)
+    unknown = sorted(set(how) - {"use_reentrant", "every_n_layers"})
+    if unknown:
+        raise key_error(key, f"{key} takes use_reentrant and every_n_layers, not {unknown[0]}")
+    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
+        raise key_error(key, f"{key}: every_n_layers must be a whole number from 1, not {layers!r}")
 
 
 def training_arguments(
@@ -104,36 +157,96 @@ def training_arguments(
     """See `TrainConfig.to_training_arguments`."""
     from transformers import TrainingArguments
 
+    from simcse_kit.training.distributed import launched_together
+
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
     settings = {key: value for key, value in config.model_dump().items() if key in theirs}
+    for key in Further.model_fields:
+        if key not in theirs and getattr(config, key) != Further.model_fields[key].default:
+            raise InputError(f"this version of transformers has no {key}; leave it out")
     for key in ("eval_steps", "save_steps"):
         if settings[key] is None:  # not yet known: see `TrainConfig.for_length`
             del settings[key]
     for key in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
         newer = key.replace("gradient", "activation")
-        if key in settings and newer in theirs:  # which warns at the older name
+        if newer in theirs:  # which warns at the older name
             settings[newer] = settings.pop(key)
     if settings["bf16"] is None:
         settings["bf16"] = bool(bf16) and not settings["fp16"]
+    if not launched_together():
+        settings["ddp_backend"] = None  # torch would look for the other ranks
+    if settings["disable_tqdm"] is None:
+        settings["disable_tqdm"] = not sys.stderr.isatty()
     settings |= {
         "output_dir": str(output_dir),
         "remove_unused_columns": False,
         "dataloader_drop_last": True,
         "eval_strategy": "no",
+        # it looks at every step's loss, and so waits for a GPU; only where steps are skipped is
+        # a loss that is not finite no reason to stop, which the collapse alarm sees to
+        "logging_nan_inf_filter": settings["fp16"],
         # this package compiles by itself (`ContrastiveModel.compile_step`)
         "torch_compile": False,
         "torch_compile_backend": None,
         "torch_compile_mode": None,
     }
-    # every weight takes part in every step; looking for others would cost each of them
-    settings.setdefault("ddp_find_unused_parameters", False)
-    settings.setdefault("disable_tqdm", not sys.stderr.isatty())
-    # it looks at every step's loss, and so waits for a GPU; only where steps are skipped is
-    # a loss that is not finite no reason to stop, which the collapse alarm sees to
-    settings.setdefault("logging_nan_inf_filter", settings["fp16"])
-    settings.setdefault("logging_first_step", True)  # the shortest run has something to draw
     try:
         return TrainingArguments(**(settings | extra))
     except (ValueError, TypeError, ImportError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"transformers refuses these training settings: {reason}") from error
+
+
+def rehearse(arguments: TrainingArguments, model: ContrastiveModel, steps: int) -> None:
+    """Raise InputError for what would fail in the run, or do nothing in it.
+
+    Optimizer and schedule are made as the Trainer makes them, for one number, and the schedule is
+    gone through.
+    """
+    if arguments.fp16 and arguments.device.type == "cpu":
+        raise InputError("fp16 is for a GPU; on a CPU set bf16, or leave both out")
+    if arguments.eval_delay and arguments.eval_strategy == "no":
+        raise InputError("eval_delay is given but there is no dev set; give --eval-data too")
+    backbone = model.encoder.backbone
+    if arguments.activation_checkpointing and not backbone.supports_gradient_checkpointing:
+        family = backbone.config.model_type
+        raise InputError(f"gradient_checkpointing: {family} models have none; leave it out")
+    rates = _rates(arguments, model, steps)
+    wrong = [rate for rate in rates if not 0 <= rate < 1 + 1e-6]
+    if wrong:
+        raise InputError(
+            f"lr_scheduler_type {arguments.lr_scheduler_type.value} takes the learning rate to "
+            f"{wrong[0]:.3g} times learning_rate, which is the highest there is to be; change "
+            "lr_scheduler_kwargs"
+        )
+    if not any(rates):
+        logger.warning(
+            "nothing will be learned: the learning rate is 0 at every step; look at warmup_steps, "
+            "of %d steps in all, and lr_scheduler_kwargs",
+            steps,
+        )
+
+
+def _rates(arguments: TrainingArguments, model: ContrastiveModel, steps: int) -> list[float]:
+    """What the schedule multiplies learning_rate by, at up to a thousand of the steps."""
+    import torch
+    from transformers import Trainer, get_scheduler
+
+    try:
+        kind, how = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        schedule: Any = get_scheduler(
+            arguments.lr_scheduler_type,
+            kind([torch.nn.Parameter(torch.zeros(1))], **how),
+            arguments.get_warmup_steps(steps),
+            steps,
+            arguments.lr_scheduler_kwargs,
+        )
+        factor = schedule.lr_lambdas[0]
+        return [factor(step) for step in range(0, steps, -(-steps // 1000))]
+    except (ValueError, TypeError, ImportError, AssertionError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"lr_scheduler_type {arguments.lr_scheduler_type.value} and optim "
+            f"{arguments.optim.value} do not work with what they are given, in {steps} steps: "
+            f"{reason}"
+        ) from error

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training.arguments import Further
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import DevSet
 from simcse_kit.training.distributed import world_size
@@ -53,6 +56,13 @@ _NOT_ON_THE_CARD = {
     "save_steps",
     "save_total_limit",
     "layout",
+    "run_name",
+    "project",
+    "trackio_space_id",
+    "hub_private_repo",
+    "disable_tqdm",
+    "log_level",
+    "log_level_replica",
 }
 
 
@@ -79,9 +89,7 @@ def in_force(
     lines["run"] = f"{steps:,} steps on {encoder.device.type}, {lines['run']}"
     columns = ", ".join(rows.columns)
     lines["data"] = f"{rows.source}: {len(rows):,} rows ({columns}), {_views(rows, config)}"
-    lines["dev"] = (
-        "none: the last step is kept" if dev is None else f"{dev.name}, {len(dev):,} pairs"
-    )
+    lines["dev"] = "none: the last step is kept" if dev is None else _judged(dev, config, steps)
     spoken = {key for keys in _LINES.values() for key in keys}
     further = [key for key in given.model_fields_set if key not in spoken]
     if further:
@@ -103,6 +111,22 @@ def _views(rows: Rows, config: TrainConfig) -> str:
     lacks = any("" in column for column in list(rows.columns.values())[2:])
     most = f"{'up to ' if lacks else ''}{joint_batch(config) * (1 + hard) - 1:,}"
     return f"{views}, against {most} negatives of the batch"
+
+
+def _judged(dev: DevSet, config: TrainConfig, steps: int) -> str:
+    """What it is judged on, and what that costs where it is more than a tenth of the training."""
+    every = config.eval_steps or steps
+    times = 1 + sum(step >= config.eval_delay for step in range(every, steps, every)) + 1
+    scored = times * len(dev)
+    trained = steps * config.gradient_accumulation_steps * config.per_device_train_batch_size
+    trained *= world_size()
+    said = f"{dev.name}, {len(dev):,} pairs"
+    if scored <= trained / 10:
+        return said
+    return (
+        f"{said}; {times} evaluations score {scored:,} pairs, where {trained:,} rows are trained "
+        "on (a larger eval_steps makes them fewer)"
+    )
 
 
 def _origins(given: TrainConfig) -> list[str]:
@@ -134,7 +158,12 @@ def on_the_card(
 ) -> dict[str, object]:
     """What a model's card lists of its training: `told`, then every setting that shaped it."""
     values = effective(config, encoder)
-    shaped = {key: _text(value) for key, value in values.items() if key not in _NOT_ON_THE_CARD}
+    rare = set(Further.model_fields) - config.model_fields_set
+    shaped = {
+        key: _text(value)
+        for key, value in values.items()
+        if key not in _NOT_ON_THE_CARD and key not in rare
+    }
     return {key: str(value).replace("|", "\\|") for key, value in {**told, **shaped}.items()}
 
 
@@ -142,4 +171,6 @@ def _text(value: object) -> str:
     """As YAML writes it, but for lists and numbers."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (dict, list)):
+        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).strip()
     return f"{value:g}" if isinstance(value, float) else str(value)

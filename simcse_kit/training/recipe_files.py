@@ -45,22 +45,39 @@ def recipe_text(name_or_path: str) -> str:
 
 
 class SettingsLoader(yaml.SafeLoader):
-    """YAML that refuses a name set twice instead of taking the last, and reads 3e-5 as a number."""
+    """YAML that refuses a name set twice instead of taking the last, and reads as people mean it.
+
+    Of plain words only these are no text, as YAML 1.2 has it: null, true, false, decimal numbers.
+    PyYAML's 1.1 reads yes and no as truth values, 010 as 8, 1:30 as 90, and 3e-5 as text.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
+            problem = None
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a setting's name is a word"
+            elif key.value in seen:
                 problem = f"{key.value} is set twice"
+            if problem is not None:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1, which PyYAML reads, wants a point in every float: 3.0e-5.
-SettingsLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
-)
+SettingsLoader.yaml_implicit_resolvers = {}
+for _kind, _words, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9]\d*)$", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))$"
+        r"|\.(?:nan|NaN|NAN)$",
+        list("-+.0123456789"),
+    ),
+):
+    SettingsLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_words), _first)
 
 
 def load_recipe(name_or_path: str) -> dict[str, object]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 
 from simcse_kit.compute import keep_buffers
 from simcse_kit.data import Rows, TokenStore, at_home, check_can_make, read_rows
@@ -50,6 +51,7 @@ from simcse_kit.training.folder import (
     write_history,
 )
 from simcse_kit.training.held_out import hold_out
+from simcse_kit.training.hugging_face import rehearse
 from simcse_kit.training.in_force import in_force, joint_batch
 from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted
 from simcse_kit.training.keeper import Keeper
@@ -146,6 +148,8 @@ def train(
         begun.check_model(began, model)
     check_encoder(encoder, rows, config)
     contrastive = build_model(encoder, config)
+    arguments = _arguments(config, folder, encoder, dev, checkpoint)
+    rehearse(arguments, contrastive, steps)
     views, text_ids = build_views(rows, config)
     link_rows(contrastive, rows, text_ids)
     texts = prompted(rows, encoder, config)
@@ -177,7 +181,7 @@ def train(
         if is_main():
             keeper.settle()
         wait_for_all()
-        trainer = _trainer(keeper, contrastive, collator, len(rows), checkpoint)
+        trainer = _trainer(keeper, arguments, contrastive, collator, len(rows), checkpoint)
         if checkpoint is not None and step_of(checkpoint) >= steps:
             trainer.take_up(str(checkpoint))  # trained, but interrupted before it was all written
             if is_main():
@@ -206,24 +210,15 @@ def _judged_on(
     return rows, HeldOutPairs(held_out, config.document_prompt)
 
 
-def _trainer(
-    keeper: Keeper,
-    model: ContrastiveModel,
-    collator: ViewCollator,
-    rows: int,
+def _arguments(
+    config: TrainConfig,
+    folder: Path,
+    encoder: SentenceEncoder,
+    dev: DevSet | None,
     checkpoint: Path | None,
-) -> ContrastiveTrainer:
-    config, encoder, dev = keeper.config, keeper.encoder, keeper.dev
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(keeper.folder / "tensorboard")
-    update = None
-    if config.torch_compile:
-        backend = config.torch_compile_backend
-        mode = {"mode": config.torch_compile_mode} if backend == "inductor" else {}
-        model.compile_step(backend=backend, **mode)
-        if not (config.fp16 or launched_together()):  # a scaler and DDP have ways of their own
-            update = CompiledUpdate(backend=backend, **mode)
+) -> TrainingArguments:
     arguments = config.to_training_arguments(
-        keeper.folder,
+        folder,
         bf16=encoder.precision == "bf16",
         eval_strategy="no" if dev is None else "steps",
         eval_on_start=dev is not None and checkpoint is None,
@@ -236,6 +231,27 @@ def _trainer(
     arguments._n_gpu = min(arguments.n_gpu, 1)
     if encoder.device.type == "cuda":
         arguments.accelerator_config.non_blocking = True  # a copy does not hold the step up
+    return arguments
+
+
+def _trainer(
+    keeper: Keeper,
+    arguments: TrainingArguments,
+    model: ContrastiveModel,
+    collator: ViewCollator,
+    rows: int,
+    checkpoint: Path | None,
+) -> ContrastiveTrainer:
+    config, encoder, dev = keeper.config, keeper.encoder, keeper.dev
+    name = re.sub(r"[/\\]|^\.+", "_", config.run_name or "")  # a folder of that one
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(keeper.folder / "tensorboard" / name)
+    update = None
+    if config.torch_compile:
+        backend = config.torch_compile_backend
+        mode = {"mode": config.torch_compile_mode} if backend == "inductor" else {}
+        model.compile_step(backend=backend, **mode)
+        if not (config.fp16 or launched_together()):  # a scaler and DDP have ways of their own
+            update = CompiledUpdate(backend=backend, **mode)
     return ContrastiveTrainer(
         model=model,
         args=arguments,
@@ -316,7 +332,9 @@ def _finish(trainer: ContrastiveTrainer, keeper: Keeper, steps: int) -> TrainRes
         keeper.draw(chosen, state.log_history)
         if keeper.config.push_to_hub:
             chosen.push_to_hub(
-                keeper.config.hub_model_id or folder.name, card=(folder / "README.md").read_text()
+                keeper.config.hub_model_id or folder.name,
+                private=keeper.config.hub_private_repo is not False,
+                card=(folder / "README.md").read_text(),
             )
         note_end(folder, ended)
         if best == 0:

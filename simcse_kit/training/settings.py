@@ -23,18 +23,14 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotun
 
 
 def _not_a_bool(value: object) -> object:
-    """YAML's ``yes`` must not become the number 1."""
+    """``true`` must not become the number 1."""
     if isinstance(value, bool):
         raise ValueError("no number")
     return value
 
 
-def _yaml_off(value: object) -> object:
-    """YAML reads a bare ``off`` as false; here it is a name."""
-    return "off" if value is False else value
-
-
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 Float = Annotated[float, BeforeValidator(_not_a_bool)]
 
 
@@ -91,8 +87,9 @@ class Settings(BaseModel):
     max_length: Int = Field(
         32,
         ge=3,
-        description="Tokens a text is cut to in training, special tokens included; the saved model "
-        "keeps its own limit. Raise it for paragraphs; time grows with it.",
+        description="Tokens a text is cut to in training, special tokens included. The saved model "
+        "reads longer texts: as many tokens as the model it began with. Raise it for paragraphs; "
+        "time grows with it.",
     )
     prompt: str | None = Field(
         None,
@@ -173,9 +170,8 @@ class Settings(BaseModel):
         "and choose the best step by recall@1: is each anchor's positive the nearest? For data "
         "without a scored dev set. None: none are.",
     )
-    eval_split_seed: Int = Field(
+    eval_split_seed: Seed = Field(
         0,
-        ge=0,
         description="Which rows eval_split holds out; the same for all training seeds, so that "
         "their figures compare.",
     )
@@ -184,7 +180,7 @@ class Settings(BaseModel):
         ge=1,
         description="Evaluations without a new best after which training stops. None: never.",
     )
-    collapse: Annotated[Collapse, BeforeValidator(_yaml_off)] = Field(
+    collapse: Collapse = Field(
         "stop",
         description="What to do when the space collapses to a point or a line: stop, warn or off.",
     )
@@ -245,10 +241,8 @@ class Settings(BaseModel):
     adam_beta1: Float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean gradient.")
     adam_beta2: Float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the mean square.")
     adam_epsilon: Float = Field(1e-8, gt=0, description="AdamW's guard against division by 0.")
-    seed: Int = Field(
-        42, ge=0, description="Of the head's weights, the order of the rows and dropout."
-    )
-    data_seed: Int | None = Field(None, ge=0, description="Of the order of the rows. None: seed.")
+    seed: Seed = Field(42, description="Of the head's weights, the order of the rows and dropout.")
+    data_seed: Seed | None = Field(None, description="Of the order of the rows. None: seed.")
     bf16: bool | None = Field(
         None,
         description="Compute in bf16. None: where the hardware multiplies it natively; false: in "

@@ -168,13 +168,17 @@ def test_a_model_that_changed_under_its_name_is_refused(begun, tmp_path):
 def test_what_may_change_is_said_and_the_weights_stay(begun, tmp_path, caplog):
     bert, rows, run = begun
     whole = train(bert, rows, config(tmp_path, max_steps=4), tmp_path / "whole")
-    free = {"save_steps": 1, "save_total_limit": None, "logging_steps": 3, "run_name": "x"}
+    free = {"save_steps": 1, "save_total_limit": None, "logging_steps": 3, "disable_tqdm": True}
     free |= {"profile": True, "cache_dir": tmp_path / "elsewhere"}
     with caplog.at_level(logging.INFO):
         resumed = train(bert, rows, config(tmp_path, max_steps=4, **free), run, resume=True)
     assert_same(weights(resumed.encoder), weights(whole.encoder))
     (said,) = (text for text in caplog.messages if text.startswith("the run goes on with"))
-    for words in ("save_steps 1 (had 2)", "logging_steps 3 (had 1)", "run_name x (had None)"):
+    for words in (
+        "save_steps 1 (had 2)",
+        "logging_steps 3 (had 1)",
+        "disable_tqdm True (had None)",
+    ):
         assert words in said
     assert "cache_dir" not in said and "the schedule of" not in caplog.text
     saved = {path.name for path in run.glob("checkpoint-*")}
