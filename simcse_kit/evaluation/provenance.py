@@ -22,12 +22,18 @@ def provenance(program: str) -> dict[str, Any]:
     `shareable`.
     """
     return {
-        "command": f"{program} {shlex.join(map(shareable, sys.argv[1:]))}".strip(),
+        "command": f"{_typed(program)} {shlex.join(map(shareable, sys.argv[1:]))}".strip(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": hardware(),
         "versions": {name: version(name) for name in PACKAGES}
         | {"simcse-kit": __version__, "python": sys.version.split()[0]},
     }
+
+
+def _typed(program: str) -> str:
+    """The program's name in a command; ours has one, started as a module too."""
+    started = Path(sys.argv[0])
+    return "simcse-kit" if started.suffix and started.parent.name == "simcse_kit" else program
 
 
 #: What stands in a command in place of folders that are nobody else's business.
