@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from transformers import get_scheduler
@@ -39,6 +40,8 @@ _FREE = {
 _FREE_KINDS = ("logging_", "log_", "hub_", "trackio_")
 # How long it goes on: more steps, or no longer stopped where it was.
 _LENGTH = {"max_steps", "num_train_epochs", "early_stopping_patience", "collapse"}
+
+_AT_A_TIME = 8192  # texts
 
 Differences = dict[str, tuple[Any, Any]]
 
@@ -63,6 +66,7 @@ def began_as(
         "rows": len(rows),
         "content": content_of(rows),
         "ranks": world_size(),
+        "computed": f"in {encoder.precision} on {encoder.device.type}",
         "steps": steps,
     }
     return told | ({} if judge is None else {"judge": judge})
@@ -72,9 +76,11 @@ def content_of(rows: Rows) -> str:
     """Equal for equal texts in equal columns and order, whatever file they came from."""
     digest = hashlib.sha256(json.dumps([rows.kind, *rows.columns]).encode())
     for column in rows.columns.values():
-        for text in column:
-            data = text.encode(errors="surrogatepass")
-            digest.update(len(data).to_bytes(8, "little") + data)
+        for start in range(0, len(column), _AT_A_TIME):
+            texts = column[start : start + _AT_A_TIME]
+            # lengths before characters: no two lists of texts give the same bytes
+            digest.update(np.fromiter(map(len, texts), np.int64, len(texts)).tobytes())
+            digest.update("".join(texts).encode(errors="surrogatepass"))
     return digest.hexdigest()[:32]
 
 
@@ -200,15 +206,26 @@ class Begun:
             raise InputError(
                 f"the run in {str(self.folder)!r} was begun with {_listed(found)}: --resume goes "
                 "on with the same, and may change how long, how it is saved and what is logged; "
-                "give what it was begun with, or a new output folder"
+                f"give what it was begun with (its settings: --recipe {self.folder / CONFIG_FILE}),"
+                " or a new output folder"
             )
 
-    def say(self, changed: Differences, config: TrainConfig, steps: int, at: int) -> None:
+    def say(
+        self, changed: Differences, now: Mapping[str, Any], config: TrainConfig, at: int
+    ) -> None:
         """Log what changes, and what the schedule then is.
 
         Args:
-            at: the step that the run goes on from.
+            now: as `began_as` tells of the run that goes on.
+            at: the step that it goes on from.
         """
+        steps = now["steps"]
+        if now["computed"] != self.told.get("computed", now["computed"]):
+            logger.warning(
+                "the run was computed %s and goes on %s: its weights will not be exactly those of "
+                "a run on one machine",
+                *(self.told["computed"], now["computed"]),
+            )
         if changed:
             said = (f"{key} {_text(now)} (had {_text(had)})" for key, (had, now) in changed.items())
             logger.info("the run goes on with %s", ", ".join(said))

@@ -173,7 +173,7 @@ def train(
     if is_main():
         logger.info(in_force(given, config, encoder, rows, dev, steps))
         if begun is not None and checkpoint is not None:
-            begun.say(changed, config, steps, step_of(checkpoint))
+            begun.say(changed, began, config, step_of(checkpoint))
     told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, encoder, config, dev, told)

@@ -14,6 +14,7 @@ import yaml
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import trainer
+from simcse_kit.training.config import build_config
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
@@ -202,6 +203,28 @@ def test_more_steps_follow_the_longer_schedule_and_it_is_said(begun, tmp_path, c
     )
     kept = yaml.safe_load((run / "train_config.yaml").read_text())
     assert (kept["max_steps"], kept["eval_steps"], kept["save_steps"]) == (8, 2, 2)
+
+
+def test_another_machine_and_another_number_of_ranks(begun, tmp_path, monkeypatch, caplog):
+    bert, rows, run = begun
+    settings = config(tmp_path, max_steps=4)
+    with monkeypatch.context() as patch:
+        patch.setattr("simcse_kit.training.resuming.world_size", lambda: 2)
+        with pytest.raises(InputError, match=r"begun with the number of ranks 1 \(now 2\)"):
+            train(bert, rows, settings, run, resume=True)
+    told = json.loads((run / "run.json").read_text())
+    assert told["computed"] == "in fp32 on cpu"
+    (run / "run.json").write_text(json.dumps(told | {"computed": "in bf16 on cuda"}))
+    train(bert, rows, settings, run, resume=True)
+    assert "was computed in bf16 on cuda and goes on in fp32 on cpu" in caplog.text
+
+
+def test_the_settings_of_the_folder_are_a_recipe_to_go_on_with(begun, tmp_path):
+    bert, rows, run = begun
+    with pytest.raises(InputError, match=r"--recipe .*train_config\.yaml"):
+        train(bert, rows, config(tmp_path, max_steps=4, temperature=0.1), run, resume=True)
+    own = build_config(str(run / "train_config.yaml"))
+    assert train(bert, rows, own, run, resume=True).steps == 4
 
 
 def test_a_folder_that_does_not_tell_its_settings_is_not_resumed(begun, tmp_path):
