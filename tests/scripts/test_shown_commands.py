@@ -59,3 +59,43 @@ def test_a_slip_is_found_and_the_pages_show_many() -> None:
     assert slips(["evalute", "M"]) == ["evalute"]
     assert slips(["train", "--data-dir", "--resume"]) == ["--data-dir"]
     assert sum(1 for page in PAGES for _ in shown(page.read_text())) > 30
+
+
+def missing(page: str) -> list[str]:
+    """Files of the checkout and modules of it that a page names, and that are not there."""
+    files = re.findall(r"(?<![\w./])((?:eval|scripts|simcse_kit|tests)/[\w/-]*(?:\.\w+)?)", page)
+    modules = re.findall(r"\b((?:eval|simcse_kit)\.[a-z_][\w.]*\w)", page)
+    gone = [name for name in files if not (ROOT / name).exists()]
+    for name in modules:
+        parts = name.split(".")
+        found = [n for n in range(len(parts), 0, -1) if _is_module(ROOT.joinpath(*parts[:n]))]
+        # what stands in a module stands in its text or, handed on, in its stub
+        rest = parts[found[0] :] if found else parts
+        if len(rest) > 2 or (rest and not _holds(ROOT.joinpath(*parts[: found[0]]), rest[0])):
+            gone.append(name)
+    return gone
+
+
+def _is_module(path: Path) -> bool:
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _holds(path: Path, name: str) -> bool:
+    places = (path.with_suffix(".py"), path / "__init__.py", path / "__init__.pyi")
+    return any(re.search(rf"\b{name}\b", one.read_text()) for one in places if one.is_file())
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_files_and_modules_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text().split("## [0.1.0]")[0]  # what a released version had may be gone
+    assert missing(text) == []
+
+
+def test_a_file_that_has_moved_is_found() -> None:
+    page = "`eval/speed.py` `eval/results/` `simcse_kit.kernels` eval.speed.compare eval.sped.x"
+    assert missing(page) == ["eval/speed.py", "simcse_kit.kernels", "eval.sped.x"]
+    assert missing("`simcse_kit.training.train` simcse_kit.training.no_such_thing") == [
+        "simcse_kit.training.no_such_thing"
+    ]
