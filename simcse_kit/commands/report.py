@@ -192,9 +192,15 @@ def _before(run: Run, model: str, name: str, loading: ModelOptions) -> Subject |
     if run.base is None:
         note(f"{model} does not say what it began as; name that model first to compare with it")
         return None
-    pooling = loading.pooling or run.config.get("pooling")
+    as_begun: dict[str, Any] = {
+        "pooling": loading.pooling or run.config.get("pooling"),
+        "head": loading.head or run.config.get("model_head"),
+        "trust_remote_code": loading.trust_remote_code or bool(run.config.get("trust_remote_code")),
+    }
+    if loading.prompt is None and loading.prompt_name is None:
+        as_begun |= {key: run.config.get(key) for key in ("prompt", "prompt_name")}
     try:
-        encoder = replace(loading, pooling=pooling).load(run.base)
+        encoder = replace(loading, **as_begun).load(run.base)
     except InputError as error:
         note(f"{model} is not compared with {run.base}, which it began as: {error}")
         return None

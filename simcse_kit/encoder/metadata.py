@@ -19,6 +19,7 @@ class Module(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
+    name: str
     path: str
     type: str
 
@@ -38,19 +39,26 @@ class ModelConfig(BaseModel):
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
     truncate_dim: Annotated[int, Field(ge=1)] | None = None
+    requirements: Any = None
 
 
 def read_json(name: str, file: str, hub: dict[str, Any]) -> Any:
-    """A JSON file of a model; None where it has none. Raises InputError where it is no JSON."""
+    """A JSON file of a model; None where it has none.
+
+    Raises InputError where it is no JSON, or says nothing.
+    """
     path = model_file(name, file, hub)
     if path is None:
         return None
     try:
         with open(path, encoding="utf-8") as opened:
-            return json.load(opened)
+            read = json.load(opened)
+        if read is None:
+            raise ValueError("it says null")
+        return read
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"model {name!r}: {file} is no JSON ({error}); copy or download it again"
+            f"model {name!r}: {file} cannot be read ({error}); copy or download it again"
         ) from error
 
 
@@ -79,11 +87,16 @@ def read_modules(name: str, hub: dict[str, Any]) -> list[Module]:
         modules = TypeAdapter(list[Module]).validate_python(given)
     except ValidationError as error:
         raise InputError(
-            f"model {name!r}: modules.json is no list of modules with path and type "
+            f"model {name!r}: modules.json is no list of modules with name, path and type "
             f"({error.errors()[0]['msg']}); save the model again with sentence-transformers"
         ) from error
     if not modules:
         raise InputError(f"model {name!r}: modules.json names no module; save the model again")
+    if len({module.name for module in modules}) < len(modules):
+        raise InputError(
+            f"model {name!r}: modules.json gives two modules one name, and one would take the "
+            "place of the other; save the model again"
+        )
     for module in modules:
         steps = module.path.replace("\\", "/").split("/")
         if ".." in steps or module.path.startswith(("/", "\\")) or "\0" in module.path:

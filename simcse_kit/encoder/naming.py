@@ -41,6 +41,16 @@ def find_model(name: str, *, revision: str | None = None, token: str | bool | No
     Raises:
         InputError: there is nothing of that name; the message names folders that may be meant.
     """
+    try:
+        return _find(name, revision, token)
+    except PermissionError as error:
+        raise InputError(
+            f"model {name!r}: permission to read {str(error.filename)!r} is missing; ask its "
+            "owner, or copy the folder"
+        ) from error
+
+
+def _find(name: str, revision: str | None, token: str | bool | None) -> Place:
     folder = at_home(name)
     if not name.strip():
         raise InputError("the name of the model is empty; give a local folder or a hub id")

@@ -126,10 +126,9 @@ def _load_advice(name: str, error: Exception) -> str:
 
 def _unreadable(folder: Path) -> Path | None:
     """A file or folder in there that may not be read, if one may not; or the folder itself."""
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return folder
-    for path in sorted(folder.rglob("*")):
-        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+    for path in (folder, *sorted(folder.rglob("*"))):
+        wanted = os.R_OK | (os.X_OK if path.is_dir() else 0)
+        if not os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids):
             return path
     return None
 

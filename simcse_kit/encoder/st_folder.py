@@ -41,9 +41,13 @@ def read_folder(name: str, hub: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
     Raises:
         InputError: modules that this kit does not run, or what is no such folder.
     """
+    from sentence_transformers import util
     from sentence_transformers.base.modules import Transformer
 
     config = read_model_config(name, hub)
+    check = getattr(util, "check_version_requirements", None)  # since 6.2
+    if check is not None:
+        check(config.requirements, source=name)
     first, *rest = read_modules(name, hub)
     if first.kind != "Transformer" or not _is_theirs(first):
         raise _unsupported(name, first.kind, " in the first place")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +189,32 @@ def test_a_tokenizer_beyond_the_table_is_said_and_its_tokens_refused(
         encoder.encode(["the dog", "a cat", "a zebra"])
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_said_to_be_so(tiny_encoder, tmp_path):
-    folder = saved(tiny_encoder, tmp_path / "model", "sentence-transformers")
-    (folder / "model.safetensors").chmod(0)
-    with pytest.raises(InputError, match=r"permission to read model\.safetensors is missing"):
-        load(folder)
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Not as root, who may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    "shut", ["model.safetensors", "tokenizer.json", "modules.json", "1_Pooling", "."]
+)
+def test_a_file_that_may_not_be_read_is_said_to_be_so(tiny_encoder, shut):
+    place = Path(tempfile.mkdtemp())  # pytest's own is for its owner alone
+    try:
+        place.chmod(0o755)
+        folder = saved(tiny_encoder, place / "model", "sentence-transformers")
+        load(folder)  # what is imported is read by the owner
+        (folder / shut).chmod(0)
+        with nobody(), pytest.raises(InputError, match=r"permission to read .* is missing") as error:
+            load(folder)
+        assert shut in str(error.value)
+    finally:
+        (place / "model").chmod(0o755)
+        shutil.rmtree(place)
