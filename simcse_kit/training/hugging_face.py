@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -190,11 +191,28 @@ def training_arguments(
         "torch_compile_backend": None,
         "torch_compile_mode": None,
     }
+    _check_launcher()
     try:
-        return TrainingArguments(**(settings | extra))
+        arguments = TrainingArguments(**(settings | extra))
     except (ValueError, TypeError, ImportError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"transformers refuses these training settings: {reason}") from error
+    # where neither is set they take what `accelerate launch` was set up with
+    arguments.mixed_precision = "fp16" if arguments.fp16 else "bf16" if arguments.bf16 else "no"
+    return arguments
+
+
+def _check_launcher() -> None:
+    """Raise InputError where `accelerate launch` is set up to wrap the model in other ways."""
+    for name, off, key in (
+        ("ACCELERATE_USE_FSDP", "false", "fsdp"),
+        ("ACCELERATE_USE_DEEPSPEED", "false", "deepspeed"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "false", "parallelism_config"),
+        ("ACCELERATE_DYNAMO_BACKEND", "no", "dynamo_backend"),
+    ):
+        if os.environ.get(name, off).lower() != off:
+            reason = REFUSED.get(key, "torch_compile=true is how this kit compiles")
+            raise InputError(f"accelerate is set up with {key} ({name}): {reason}")
 
 
 def rehearse(arguments: TrainingArguments, model: ContrastiveModel, steps: int) -> None:
@@ -207,6 +225,10 @@ def rehearse(arguments: TrainingArguments, model: ContrastiveModel, steps: int) 
         raise InputError("fp16 is for a GPU; on a CPU set bf16, or leave both out")
     if arguments.eval_delay and arguments.eval_strategy == "no":
         raise InputError("eval_delay is given but there is no dev set; give --eval-data too")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise InputError(
+            f"every weight of {model.encoder.name!r} is frozen: nothing can be trained"
+        )
     backbone = model.encoder.backbone
     if arguments.activation_checkpointing and not backbone.supports_gradient_checkpointing:
         family = backbone.config.model_type

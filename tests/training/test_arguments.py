@@ -82,6 +82,7 @@ class Lab:
         self.runs += 1
         self.out = self.folder / str(self.runs)
         self.batches.clear()
+        self.config = config(self.folder, **(base | settings)).for_length(1)
         result = running.train(
             self.model,
             text_rows(ROWS),
@@ -740,6 +741,48 @@ def _(lab: Lab) -> None:
 def _(lab: Lab) -> None:
     trainer = _told_ranks(lab, ddp_broadcast_buffers=False)
     assert trainer.accelerator.ddp_handler.broadcast_buffers is False
+
+
+# -- what is not said by settings
+
+
+def test_how_accelerate_was_set_up_does_not_decide(lab: Lab) -> None:
+    lab.patch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    own = lab.run(bf16=False)
+    assert lab.trainer.accelerator.mixed_precision == "no"
+    lab.patch.delenv("ACCELERATE_MIXED_PRECISION")
+    assert_same(own, lab.run(bf16=False))
+
+
+@pytest.mark.parametrize("what", ["FSDP", "DEEPSPEED", "PARALLELISM_CONFIG"])
+def test_a_launcher_that_shards_is_refused(lab: Lab, what: str) -> None:
+    lab.patch.setenv(f"ACCELERATE_USE_{what}", "true")
+    with pytest.raises(InputError, match="every rank holds the whole model here"):
+        lab.run()
+    assert not lab.out.exists()
+
+
+def test_a_launcher_that_compiles_is_refused(lab: Lab) -> None:
+    lab.patch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
+    with pytest.raises(InputError, match="torch_compile=true is how"):
+        lab.run()
+    lab.patch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
+    lab.run(max_steps=1)
+
+
+def test_an_encoder_of_frozen_weights_is_refused(lab: Lab) -> None:
+    encoder = SentenceEncoder.from_pretrained(lab.model, pooling="mean", device="cpu")
+    own = config(lab.folder, max_steps=1, head="none")
+    with pytest.raises(InputError, match="is frozen: nothing can be trained"):
+        running.train(encoder.requires_grad_(False), text_rows(ROWS), own, lab.folder / "frozen")
+    assert not (lab.folder / "frozen").exists()
+
+
+def test_what_a_run_writes_down_is_a_recipe(lab: Lab) -> None:
+    lab.run(max_steps=1, report_to=["tensorboard"], run_name="010", lr_scheduler_type="cosine")
+    again = build_config(str(lab.out / "train_config.yaml"))
+    assert (again.run_name, again.lr_scheduler_type, again.learning_rate) == ("010", "cosine", 1e-3)
+    assert again.model_dump(exclude={"cache_dir"}) == lab.config.model_dump(exclude={"cache_dir"})
 
 
 def test_a_further_setting_has_their_default() -> None:

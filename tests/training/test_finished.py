@@ -11,8 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from simcse_kit.commands.train import _training_summary
 import simcse_kit.training.run as running
+from simcse_kit.commands.train import _training_summary
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import folder as run_folder
