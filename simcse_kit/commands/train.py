@@ -180,7 +180,9 @@ def _dev_set(path: Path, columns: list[str] | None, reading: FileOptions) -> Pai
 
 def _how_to_go_on(output_dir: Path) -> str:
     words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-    again = shlex.join(["simcse-kit", *words])
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    launcher = [] if ranks == "1" else ["torchrun", "--nproc_per_node", ranks, "--no-python"]
+    again = shlex.join([*launcher, "simcse-kit", *words])
     if (output_dir / "seeds.json").is_file():
         return f"interrupted; go on with the seeds that are left with: {again} --resume"
     if any(output_dir.glob("checkpoint-*")):

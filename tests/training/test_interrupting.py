@@ -152,3 +152,35 @@ def test_a_process_on_a_terminal_ends_with_a_checkpoint(tiny_encoder, tmp_path, 
     assert process.wait(60) == 128 + number
     (saved,) = (tmp_path / "run").glob("*checkpoint*")
     assert saved.name.startswith("checkpoint-")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_two_ranks_end_after_the_same_step(tiny_encoder, tmp_path, number):
+    """The signal goes to the launcher, which passes it on, and has an exit code of its own."""
+    (tmp_path / "texts.txt").write_text("\n".join(sentences(4000)))
+    words = ["train", "--model", tiny_encoder("bert"), "--data", tmp_path / "texts.txt"]
+    words += ["--output-dir", tmp_path / "run"]
+    words += settings(cache_dir=tmp_path / "cache", max_steps=100_000, save_steps=100_000)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    process = subprocess.Popen(
+        [*torchrun, "--standalone", "-m", "simcse_kit.cli", *map(str, words)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        start_new_session=True,
+    )
+    history, until = tmp_path / "run" / "history.jsonl", time.monotonic() + 120
+    while not history.is_file():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    (saved,) = (tmp_path / "run").glob("*checkpoint*")
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in saved.iterdir()}
+    assert said.count(f"interrupted ({number.name}): finishing this step") == 1
+    go_on = (
+        "go on from the last checkpoint with: torchrun --nproc_per_node 2 --no-python simcse-kit"
+    )
+    assert said.count(go_on) == 1
