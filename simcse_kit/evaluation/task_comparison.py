@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.statistics import Comparison, compare_many
-from simcse_kit.evaluation.sts import difference_cell, in_words
+from simcse_kit.evaluation.statistics import Comparison, compare_many, enough_draws
+from simcse_kit.evaluation.sts import by_chance, difference_cell, in_words
 from simcse_kit.evaluation.tables import Cell, Cells
 from simcse_kit.evaluation.task_result import Figure, TaskResult, shown
 
@@ -89,6 +89,7 @@ def compare_tasks(
     if first is None:
         return None
     pairs = compared(len(tested), pairwise=pairwise)
+    draws = enough_draws(draws, len(pairs), level)
     names = list(results)
     found: list[dict[str, Comparison]] = [{} for _ in pairs]
     figures = first.together(tested, draws=draws, seed=seed)
@@ -124,7 +125,12 @@ def side_by_side(results: Mapping[str, TaskResult]) -> Cells:
     notes = [f"{model}: {result.summary}" for model, result in results.items()]
     level = {f.interval.level for r in results.values() for f in r.figures.values() if f.interval}
     below = [f"Below each figure its {100 * max(level):g} % interval."] if level else []
-    return Cells(header, rows, [], [*(sorted(said) if len(said) == 1 else notes), *below])
+    bold = (
+        ["In bold the highest of each figure, told from the others or not."]
+        if any(best.values())
+        else []
+    )
+    return Cells(header, rows, [], [*bold, *(sorted(said) if len(said) == 1 else notes), *below])
 
 
 def difference_cells(comparison: TaskComparison) -> Cells:
@@ -142,6 +148,7 @@ def difference_cells(comparison: TaskComparison) -> Cells:
         f"{_TOGETHER if comparison.clustered else ''}. It allows for other test items, not for"
         " other training seeds of these models.",
     ]
+    notes += filter(None, [by_chance(len(header), comparison.level)])
     return Cells(header, rows, [], notes, corner="Difference")
 
 

@@ -130,7 +130,7 @@ class Report:
     def pairs(self) -> int:
         """Scored pairs of the tasks of the average, those in several as often as they occur."""
         result = self.models[0].result
-        return sum(result.tasks[task].n for task in result.average_over)
+        return sum(score.n for task, score in result.tasks.items() if task in result.average_over)
 
     def beside(self, name: str) -> list[str]:
         """The first model, and the one of this name where it is another."""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from simcse_kit.evaluation import Cell
 from simcse_kit.evaluation.leakage import headline
-from simcse_kit.evaluation.sts import AVERAGE, SUITE, STSComparison, sts_cells
+from simcse_kit.evaluation.sts import AVERAGE, SUITE, STSComparison, by_chance, sts_cells
 from simcse_kit.report import charts
 from simcse_kit.report.data import Report
 from simcse_kit.report.lead import lead, won
@@ -157,6 +157,7 @@ def _scores(report: Report) -> Section:
         compared=compared,
         published=[name for name, _ in cells.published],
         notes=cells.notes,
+        by_chance=by_chance(len(rows), report.comparison.level) if report.comparison else "",
         pictures=[picture for picture in pictures if picture],
     )
     return Section("scores", "Scores on STS", body, "Scores")

@@ -54,11 +54,11 @@ def _choice(report: Report) -> str:
     better = [model for model in others if told(differences[model.name][AVERAGE]) > 0]
     if best in better:
         rest = [model for model in others if model is not best]
-        return f"Use {best.name} rather than {first.name}: {_scores(best, first)}.{_untested(rest)}"
+        return f"{_use(best.name, first)}: {_scores(best, first)}.{_untested(rest)}"
     if len(others) == 1:
         other = others[0]
         if told(differences[other.name][AVERAGE]) < 0:
-            return f"Use {first.name} rather than {other.name}: {_scores(first, other)}."
+            return f"{_use(first.name, other)}: {_scores(first, other)}."
         return (
             f"These figures do not choose between {other.name} and {first.name}:"
             f" {_scores(other, first)}, which may be chance. Choose by speed, size or licence, or"
@@ -66,8 +66,12 @@ def _choice(report: Report) -> str:
         )
     if better:  # the best average of all is not told from the first, a smaller one is
         names = " or ".join(model.name for model in better)
-        return f"Use {names} rather than {first.name}; the others are not told to be better."
-    return f"Stay with {first.name}: no other model here is told to be better."
+        return f"{_use(names, first)}; the others are not told to score higher."
+    return f"Nothing here speaks against {first.name}: no other model is told to score higher."
+
+
+def _use(names: str, other: ModelReport) -> str:
+    return f"For pairs like these, use {names} rather than {other.name}"
 
 
 def _scores(winner: ModelReport, loser: ModelReport) -> str:
@@ -90,10 +94,11 @@ def _certainty(report: Report) -> str:
     if report.comparison is None:
         return ""
     found = [told(of[AVERAGE]) for of in report.comparison.differences.values() if AVERAGE in of]
+    level = f"{100 * report.comparison.level:g} %"
     if found and all(found):
-        return "More than chance, for pairs like these."
+        return f"Told from chance at the {level} level, for pairs like these."
     if any(found):
-        return "Some differences are more than chance, some may not be."
+        return f"Some differences are told from chance at the {level} level, some are not."
     return "It may be chance." if found else ""
 
 

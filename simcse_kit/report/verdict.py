@@ -57,14 +57,14 @@ def _better(name: str, report: Report, found: Comparison) -> str:
     interval = f"{level} interval {signed(found.interval.low)} to {signed(found.interval.high)}"
     if not told(found):
         return (
-            f"Whether {name} is better than {baseline} cannot be told from these pairs: the"
+            f"Whether {name} scores higher than {baseline} cannot be told from these pairs: the"
             f" difference of {signed(found.difference, 2)} points of Spearman ×100 {where} may be"
             f" chance ({interval}, {shown_p(p)})."
         )
-    word = "better" if found.difference > 0 else "worse"
+    word = "higher" if found.difference > 0 else "lower"
     return (
-        f"{name} is {word} than {baseline}: by {abs(found.difference):.2f} points of Spearman ×100"
-        f" {where}, {interval}, {shown_p(p)}."
+        f"{name} scores {word} than {baseline}: by {abs(found.difference):.2f} points of Spearman"
+        f" ×100 {where}, {interval}, {shown_p(p)}."
     )
 
 

@@ -221,7 +221,10 @@ def test_side_by_side_marks_the_best_and_no_threshold() -> None:
         "| a | 50.00 | 0.5000 |",
         "| b | **60.00** | 0.4000 |",
     ]
-    assert cells.notes == ["x."]
+    assert cells.notes == [
+        "In bold the highest of each figure, told from the others or not.",
+        "x.",
+    ]
     cells = side_by_side({"a": result(50.001, 0.5, "x."), "b": result(50, 0.5, "y.")})
     assert "**" not in draw_markdown(cells)
     assert cells.notes == ["a: x.", "b: y."]

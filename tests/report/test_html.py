@@ -33,7 +33,7 @@ def page(report: Report) -> str:
 def test_the_page_is_whole_and_says_what_was_found(report, page):
     outline = check_page(page)
     words = " ".join(outline.words.split())
-    assert "better is better than worse" in words
+    assert "better scores higher than worse" in words
     anchors = {"scores", "cosines", "space", "training", "neighbours", "misjudged", "leakage"}
     assert anchors | {"made"} <= set(outline.ids)
     for model in report.models:
@@ -173,7 +173,8 @@ def test_the_first_screen_says_which_how_sure_and_what_for(report, page):
     words = " ".join(check_page(page).words.split())
     top = words[: words.index("Scores on STS")]
     best, first = report.models[1].result.average, report.models[0].result.average
-    assert f"Use better rather than worse: it scores {best:.1f} of 100, worse {first:.1f}." in top
+    use = "For pairs like these, use better rather than worse"
+    assert f"{use}: it scores {best:.1f} of 100, worse {first:.1f}." in top
     for asked in ("How sure", "What the score means", "What for", "Tasks won", "Difference"):
         assert asked in top
     assert "Uniformity" not in top and "Effective rank" not in top

@@ -45,17 +45,22 @@ def _with(report: Report, averages: dict[str, float], **found: Comparison) -> Re
 def test_of_two_the_one_that_is_told_to_be_better(two):
     better = _with(two, {"worse": 60.04, "better": 71.26}, better=_difference(11.2, 0.001))
     said = lead(better)
-    assert said.choice == "Use better rather than worse: it scores 71.3 of 100, worse 60.0."
-    assert dict(said.answers)["How sure"].startswith("More than chance")
+    assert (
+        said.choice
+        == "For pairs like these, use better rather than worse: it scores 71.3 of 100, worse 60.0."
+    )
+    assert dict(said.answers)["How sure"].startswith("Told from chance at the 95 % level")
     worse = _with(two, {"worse": 60.0, "better": 50.0}, better=_difference(-10.0, 0.001))
-    assert lead(worse).choice.startswith("Use worse rather than better: it scores 60.0 of 100")
+    assert lead(worse).choice.startswith(
+        "For pairs like these, use worse rather than better: it scores 60.0 of 100"
+    )
 
 
 def test_no_choice_where_the_difference_may_be_chance(two):
     chance = _with(two, {"worse": 60.0, "better": 60.6}, better=_difference(0.6, 0.3))
     said = lead(chance)
     assert "do not choose between better and worse" in said.choice
-    assert "may be chance" in said.choice and not said.choice.startswith("Use")
+    assert "may be chance" in said.choice and not said.choice.startswith("For")
     assert dict(said.answers)["How sure"].startswith("It may be chance")
 
 
@@ -63,7 +68,7 @@ def test_of_three_what_was_not_tested_is_said(three):
     averages = {"worse": 60.0, "better": 70.0, "middle": 65.0}
     of = {"better": _difference(10.0, 0.001), "middle": _difference(5.0, 0.001)}
     choice = lead(_with(three, averages, **of)).choice
-    assert choice.startswith("Use better rather than worse")
+    assert choice.startswith("For pairs like these, use better rather than worse")
     assert "How it stands against middle (65.0) is not tested here" in choice
 
 
@@ -71,15 +76,20 @@ def test_of_three_the_first_stays_where_none_is_told_better(three):
     averages = {"worse": 60.0, "better": 60.5, "middle": 55.0}
     of = {"better": _difference(0.5, 0.4), "middle": _difference(-5.0, 0.001)}
     said = lead(_with(three, averages, **of))
-    assert said.choice == "Stay with worse: no other model here is told to be better."
-    assert dict(said.answers)["How sure"].startswith("Some differences are more than chance")
+    assert (
+        said.choice == "Nothing here speaks against worse: no other model is told to score higher."
+    )
+    assert dict(said.answers)["How sure"].startswith("Some differences are told from chance")
 
 
 def test_a_best_average_that_is_not_told_is_not_chosen(three):
     averages = {"worse": 60.0, "better": 64.0, "middle": 63.0}
     of = {"better": _difference(4.0, 0.2), "middle": _difference(3.0, 0.01)}
     choice = lead(_with(three, averages, **of)).choice
-    assert choice.startswith("Use middle rather than worse") and "better" in choice
+    assert (
+        choice.startswith("For pairs like these, use middle rather than worse")
+        and "the others are not told to score higher" in choice
+    )
 
 
 def test_one_model_and_missing_comparisons_give_no_choice(two):

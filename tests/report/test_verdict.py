@@ -30,16 +30,16 @@ def _with(report: Report, difference: float, low: float, high: float, p: float) 
 def test_better_worse_and_not_to_tell(report):
     said = verdict(_with(report, 2.5, 1.04, 4.0, 0.0002)).headlines
     assert said == (
-        "better is better than worse: by 2.50 points of Spearman ×100 on average over A, B"
+        "better scores higher than worse: by 2.50 points of Spearman ×100 on average over A, B"
         " (120 pairs), 95 % interval +1.0 to +4.0, p < 0.001.",
     )
     said = verdict(_with(report, -2.5, -4.0, -1.0, 0.01)).headlines
-    assert "better is worse than worse: by 2.50 points" in said[0] and "−4.0 to −1.0" in said[0]
+    assert "better scores lower than worse: by 2.50 points" in said[0] and "−4.0 to −1.0" in said[0]
     said = verdict(_with(report, 0.3, -1.0, 1.6, 0.62)).headlines
-    assert "Whether better is better than worse cannot be told" in said[0]
+    assert "Whether better scores higher than worse cannot be told" in said[0]
     assert "−1.0 to +1.6" in said[0] and "p = 0.620" in said[0]
     # Where the interval just touches zero, p is at the level and the difference is told.
-    assert "is better than" in verdict(_with(report, 1.0, 0.001, 2.0, 0.05)).headlines[0]
+    assert "scores higher than" in verdict(_with(report, 1.0, 0.001, 2.0, 0.05)).headlines[0]
 
 
 def test_what_the_interval_does_not_say_is_said(report):

@@ -10,6 +10,7 @@ from .intervals import Comparison as Comparison
 from .intervals import Interval as Interval
 from .intervals import compare as compare
 from .intervals import compare_many as compare_many
+from .intervals import enough_draws as enough_draws
 from .intervals import estimate as estimate
 from .intervals import holm as holm
 from .intervals import percentile_interval as percentile_interval

@@ -13,6 +13,8 @@ of centred draws more conservative in small sets.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,8 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics.bootstrap import Figure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = stepped
     return [float(value) for value in adjusted]
+
+
+def enough_draws(draws: int, comparisons: int, level: float = 0.95) -> int:
+    """`draws`, or as many as it takes for a test among so many to reach the level, and said.
+
+    No p-value is below 2 / (draws + 1), which Holm's correction multiplies by the number of
+    comparisons: with fewer draws, all would be chance, however far an interval is from zero. A
+    tenth more, for resamples that are left out.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"A confidence level lies between 0 and 1, as 0.95 does; not {level:g}.")
+    least = math.ceil(1.1 * 2 * comparisons / (1 - level))
+    if draws < least:
+        logger.warning(
+            "%d draws are too few for Holm's correction over %d comparisons; there are %d",
+            *(draws, comparisons, least),
+        )
+    return max(draws, least)
 
 
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> Interval:

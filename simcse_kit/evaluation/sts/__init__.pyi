@@ -1,5 +1,6 @@
 from .comparison import AVERAGE as AVERAGE
 from .comparison import STSComparison as STSComparison
+from .comparison import by_chance as by_chance
 from .comparison import check_contenders as check_contenders
 from .comparison import compare_pairwise as compare_pairwise
 from .comparison import compare_results as compare_results

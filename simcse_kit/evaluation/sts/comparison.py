@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.statistics import Bootstrap, Comparison, compare, compare_recipes, holm
+from simcse_kit.evaluation.statistics import (
+    Bootstrap,
+    Comparison,
+    compare,
+    compare_recipes,
+    enough_draws,
+    holm,
+)
 from simcse_kit.evaluation.sts.intervals import STSIntervals, read_intervals, resample
 from simcse_kit.evaluation.sts.suite import PairTask, STSResult
 from simcse_kit.evaluation.sts.tasks import SUITE
@@ -84,7 +91,8 @@ def compare_results(
             the same tasks and aggregation.
         tasks: those the results are of.
         baseline: name of the one the others are compared with; the first by default.
-        draws, seed, clustered, level: as for `intervals`; all models see the same resamples.
+        draws, seed, clustered, level: as for `intervals`; all models see the same resamples, as
+            many as Holm's correction takes at least (`enough_draws`).
 
     Raises:
         InputError: fewer than two contenders, no such baseline, models beside recipes, and as
@@ -130,6 +138,7 @@ def _compare(
     """A comparison for each baseline with the others of it, all of one resampling."""
     every = [result for results in contenders.values() for result in results]
     over = every[0].average_over
+    draws = enough_draws(draws, sum(len(others) for _, others in families), level)
     resampled = resample(every, tasks, draws=draws, seed=seed)
     seeds = {name: len(results) for name, results in contenders.items()}
     rows = _rows(seeds)
@@ -241,6 +250,16 @@ def in_words(one: Comparison, baseline: str, over: str, comparisons: int) -> str
         f"{side} {baseline} {over}"
         f" ({100 * one.interval.level:g} % interval {low:+.2f} to {high:+.2f}, {p}): the"
         f" difference {told} from zero."
+    )
+
+
+def by_chance(columns: int, level: float) -> str:
+    """How many of several columns, each tested by itself, would show a difference by chance."""
+    if columns < 2:
+        return ""
+    return (
+        f"Each of the {columns} columns is tested by itself: where no model differed in any, about"
+        f" {columns * (1 - level):.2g} of them would be told from zero all the same, by chance."
     )
 
 

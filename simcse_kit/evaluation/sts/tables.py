@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics import Comparison
-from simcse_kit.evaluation.sts.comparison import AVERAGE, TESTS, STSComparison, shown_p
+from simcse_kit.evaluation.sts.comparison import (
+    AVERAGE,
+    TESTS,
+    STSComparison,
+    by_chance,
+    shown_p,
+)
 from simcse_kit.evaluation.sts.file_names import AVERAGE_COLUMN, GEOMETRY_COLUMNS
 from simcse_kit.evaluation.sts.intervals import STSIntervals
 from simcse_kit.evaluation.sts.protocols import MTEB_SUITE, departures, protocol_of
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 _NONE = "–"
 _AVERAGE, _GEOMETRY = AVERAGE_COLUMN, GEOMETRY_COLUMNS
+#: Beside several models: a column must have a highest figure, by chance too.
+_HIGHEST = "In bold the highest figure on each task, told from the others or not."
 Intervals = Mapping[str, STSIntervals]
 
 
@@ -99,6 +107,8 @@ def sts_cells(
     header = [*columns, *(_GEOMETRY if with_geometry else ())]
     beside = [_published(row, header, averaged == {SUITE}) for row in published]
     notes = [*_notes(results), *_interval_notes(intervals or {}), *_sources(published)]
+    if len(results) > 1:
+        notes.insert(0, _HIGHEST)
     return Cells(header, rows, beside, notes)
 
 
@@ -127,6 +137,7 @@ def comparison_cells(comparison: STSComparison) -> Cells:
         if comparison.of_recipes
         else "It allows for other test pairs, not for other training seeds of these models.",
     ]
+    notes += filter(None, [by_chance(len(figures), comparison.level)])
     notes += [f"No comparison on {figure}: {why}" for figure, why in comparison.missing.items()]
     return Cells(header, rows, [], notes)
 

@@ -12,7 +12,13 @@ from scipy.stats import spearmanr
 
 from mini_senteval import MINI, BagOfWords, build_tree, toy_task
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.sts.comparison import AVERAGE, check_contenders, compare_results
+from simcse_kit.evaluation.statistics import enough_draws
+from simcse_kit.evaluation.sts.comparison import (
+    AVERAGE,
+    check_contenders,
+    compare_pairwise,
+    compare_results,
+)
 from simcse_kit.evaluation.sts.intervals import intervals, mean_result, summarise_runs
 from simcse_kit.evaluation.sts.published import published
 from simcse_kit.evaluation.sts.suite import SUITE, PairTask, STSResult, evaluate, load_tasks
@@ -231,3 +237,37 @@ def test_the_mean_of_results_is_figure_by_figure(results: dict[str, STSResult]) 
     assert mean.geometry.uniformity == pytest.approx(np.mean(each))
     partly = [results["wide"], replace(results["narrow"], geometry=None)]
     assert mean_result(partly).geometry is None
+
+
+def test_fewer_draws_than_holm_needs_are_raised_and_said(
+    tasks: list[PairTask], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 100 draws no p-value is below 2 / 101, and times 6 comparisons all would be chance."""
+    names = {f"model {size}": size for size in (64, 4, 3, 2)}
+    results = {name: [evaluate(BagOfWords(size), tasks)] for name, size in names.items()}
+    found = compare_pairwise(results, tasks, draws=100)
+    assert "100 draws are too few for Holm's correction over 6 comparisons" in caplog.text
+    assert {one.draws for one in found} == {264}
+    far = [
+        one
+        for comparison in found
+        for figures in comparison.differences.values()
+        for one in figures.values()
+        if one.p_value == 2 / 265
+    ]
+    assert far and all(one.p_adjusted <= 0.05 for one in far)
+    assert enough_draws(10_000, 6) == 10_000
+
+
+def test_how_many_columns_would_be_told_by_chance_is_said(
+    results: dict[str, STSResult], tasks: list[PairTask]
+) -> None:
+    found = compare_results(alone(results), tasks, draws=200)
+    said = comparison_markdown(found)
+    assert (
+        "Each of the 8 columns is tested by itself: where no model differed in any, about" in said
+    )
+    assert "about 0.4 of them would be told from zero all the same, by chance." in said
+    assert "In bold the highest figure on each task, told from the others or not." in (
+        markdown_table(results)
+    )
