@@ -16,6 +16,10 @@ from .lines import text_blocks as text_blocks
 from .links import linked_texts as linked_texts
 from .links import text_numbers as text_numbers
 from .nearby import nearby as nearby
+from .plain_text import for_markdown as for_markdown
+from .plain_text import for_picture as for_picture
+from .plain_text import one_line as one_line
+from .plain_text import without_controls as without_controls
 from .readers import MISSING as MISSING
 from .readers import Table as Table
 from .readers import data_suffix as data_suffix
@@ -23,5 +27,6 @@ from .readers import read_table as read_table
 from .rows import Blank as Blank
 from .rows import Reading as Reading
 from .rows import Rows as Rows
+from .rows import Source as Source
 from .rows import read_rows as read_rows
 from .tokens import TokenStore as TokenStore

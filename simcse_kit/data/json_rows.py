@@ -57,7 +57,7 @@ def read_json_lines(path: Path, bad: BadRows) -> JsonColumns:
                 else:
                     found.blank += 1
 
-    _gather(found, records(), bad)
+    gather(found, records(), bad)
     return found
 
 
@@ -78,11 +78,11 @@ def read_json(path: Path, bad: BadRows) -> JsonColumns:
     if value and all(isinstance(each, str) for each in value):
         return JsonColumns({"text": value})
     found = JsonColumns()
-    _gather(found, ((f"{path}, row {row}", each) for row, each in enumerate(value, 1)), bad)
+    gather(found, ((f"{path}, row {row}", each) for row, each in enumerate(value, 1)), bad)
     return found
 
 
-def _gather(found: JsonColumns, records: Iterable[tuple[str, Any]], bad: BadRows) -> None:
+def gather(found: JsonColumns, records: Iterable[tuple[str, Any]], bad: BadRows) -> None:
     """Put records into columns; a key that some lack is MISSING there."""
     broken: list[int] = []
     begun = False

@@ -42,7 +42,15 @@ from simcse_kit.data.hub import load_dataset
 from simcse_kit.data.json_rows import BROKEN as BROKEN
 from simcse_kit.data.json_rows import MISSING as MISSING
 from simcse_kit.data.json_rows import JsonColumns, read_json, read_json_lines
-from simcse_kit.data.lines import at_rest, brief, byte_pieces, is_gzip, is_stream, text_blocks
+from simcse_kit.data.lines import (
+    at_rest,
+    brief,
+    byte_pieces,
+    forget_stream,
+    is_gzip,
+    is_stream,
+    text_blocks,
+)
 from simcse_kit.data.odd_texts import doubt
 from simcse_kit.errors import InputError
 
@@ -138,6 +146,7 @@ def read_table(path: Path, bad: BadRows | None = None, file_format: str | None =
             command_line=f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or "
             "say which of them it is with --format csv",
         )
+    forget_stream(path)
     return readers[suffix](path, bad or BadRows())
 
 
@@ -368,7 +377,7 @@ def read_saved_dataset(path: Path, split: str) -> Table:
         if split not in saved:
             raise InputError(f"{path}: has no split '{split}'; it has {', '.join(map(str, saved))}")
         saved = saved[split]
-    return _dataset_table(str(path), saved)
+    return dataset_table(str(path), saved)
 
 
 def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
@@ -381,10 +390,11 @@ def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
             f"{name}: no such file here, and {error}; check the name, config and split "
             f"'{split}', or give a local file"
         ) from error
-    return _dataset_table(f"{name} [{split}]", loaded)
+    return dataset_table(f"{name} [{split}]", loaded)
 
 
-def _dataset_table(source: str, dataset: Any) -> Table:
+def dataset_table(source: str, dataset: Any) -> Table:
+    """A ``Dataset``, whose classes become their names."""
     names: list[str] = dataset.column_names
 
     def cells(index: int) -> list[Any]:

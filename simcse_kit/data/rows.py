@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -29,6 +30,7 @@ from simcse_kit.data.home import at_home
 from simcse_kit.data.lines import is_stream
 from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
+from simcse_kit.data.python_rows import given_table
 from simcse_kit.data.readers import (
     BROKEN,
     MISSING,
@@ -43,6 +45,7 @@ from simcse_kit.data.readers import (
 from simcse_kit.errors import InputError
 
 Blank = Literal["error", "keep", "skip"]
+Source = str | os.PathLike[str] | Iterable[Any]  # a Dataset and a DataFrame are iterables, too
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
@@ -98,7 +101,7 @@ class Reading(TypedDict, total=False):
 
 
 def read_rows(
-    source: str | Path,
+    source: Source,
     *,
     columns: Mapping[str, str] | None = None,
     wanted: Sequence[str] = (),
@@ -108,12 +111,13 @@ def read_rows(
     revision: str | None = None,
     **reading: Unpack[Reading],
 ) -> Rows:
-    """Read rows from a file, a folder saved by ``datasets``, or a dataset on the hub.
+    """Read rows from a file, a folder saved by ``datasets``, a dataset on the hub, or an object.
 
     Args:
         source: a path ending in ``.txt .csv .tsv .jsonl .json .parquet``, each also ``.gz``; ``-``
-            for the standard input; or ``owner/name`` or ``owner/name:config`` on the Hugging Face
-            hub.
+            for the standard input; ``owner/name`` or ``owner/name:config`` on the Hugging Face
+            hub; or a ``Dataset``, a ``DataFrame``, columns by name, or an iterable of records
+            (mappings, or sequences by position) or of texts.
         columns: our names to the file's, ``{"anchor": "title", "positive": "abstract"}``; then
             only these are read, and what they lack to make rows by its own name
             (``{"label": "topic"}`` beside a column text). A file's ``sent0`` is also found as
@@ -152,9 +156,14 @@ def read_rows(
 
 
 def _table(
-    source: str | Path, split: str, revision: str | None, bad: BadRows, file_format: str | None
+    source: Source, split: str, revision: str | None, bad: BadRows, file_format: str | None
 ) -> Table:
-    path = at_home(source)
+    if not isinstance(source, str | os.PathLike):
+        table = given_table(source, split, bad)
+        if not table.width:
+            raise InputError(f"{table.source}: holds no rows; give it at least one")
+        return table
+    path = at_home(os.fspath(source))
     if path.is_dir():
         if is_saved_dataset(path):
             return read_saved_dataset(path, split)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import constants
 
-from simcse_kit.data import Rows, at_home
+from simcse_kit.data import Rows, Source, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
@@ -45,7 +45,7 @@ def _tokens_place(config: TrainConfig) -> Path | None:
 def check_apart(
     folder: Path,
     model: str | Path | SentenceEncoder,
-    data: str | Path | Rows,
+    data: Source | Rows,
     dev: PairTask | None,
     config: TrainConfig,
     *,
@@ -71,7 +71,7 @@ def check_apart(
         return
     origins = {config.origin(key) or "" for key in config.model_fields_set}
     places = [
-        ("data", data.source if isinstance(data, Rows) else str(data)),
+        ("data", _name(data)),
         ("dev set", "" if dev is None else dev.source),
         ("cache of tokens", str(_tokens_place(config) or "")),
         *(("Hugging Face cache", each) for each in (constants.HF_HUB_CACHE, constants.HF_HOME)),
@@ -83,6 +83,13 @@ def check_apart(
                 f"{what} {place!r} lies in output folder {str(folder)!r}, which --overwrite "
                 "empties; move it, or give another output folder"
             )
+
+
+def _name(data: Source | Rows) -> str:
+    """Where data come from; nowhere where a program holds them."""
+    if isinstance(data, Rows):
+        return data.source
+    return os.fspath(data) if isinstance(data, str | os.PathLike) else ""
 
 
 def _inside(place: str, folder: Path, *, there: bool = True) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import TrainingArguments, set_seed
 
 from simcse_kit.compute import keep_buffers
-from simcse_kit.data import Rows, TokenStore, at_home, check_can_make, read_rows
+from simcse_kit.data import Rows, Source, TokenStore, at_home, check_can_make, read_rows
 from simcse_kit.encoder import SentenceEncoder, position_limit
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
@@ -77,7 +77,7 @@ logger = logging.getLogger(__name__)
 
 def train(
     model: str | Path | SentenceEncoder,
-    data: str | Path | Rows,
+    data: Source | Rows,
     config: TrainConfig,
     output_dir: str | Path,
     *,

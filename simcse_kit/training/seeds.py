@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import Rows, at_home, check_can_make, read_rows
+from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
 from simcse_kit.training import overwriting
@@ -46,7 +46,7 @@ class SeedsResult:
 
 def train_seeds(
     model: str | Path,
-    data: str | Path | Rows,
+    data: Source | Rows,
     config: TrainConfig,
     output_dir: str | Path,
     *,

@@ -73,6 +73,20 @@ def test_steps_equal_a_loop_written_by_hand(tiny_encoder, tmp_path):
         )
 
 
+def test_records_that_a_program_holds_are_trained_on_as_rows_are(tiny_encoder, tmp_path):
+    rows, settings = pair_rows(8), config(tmp_path, max_steps=2)
+    expected = train(tiny_encoder("bert"), rows, settings, tmp_path / "rows")
+    names = list(rows.columns)
+    whole = zip(*rows.columns.values(), strict=True)
+    records = [dict(zip(names, row, strict=True)) for row in whole]
+    given = (record for record in records)
+    found = train(tiny_encoder("bert"), given, settings, tmp_path / "run")
+    assert_same(weights(found.encoder), weights(expected.encoder))
+    again = train(tiny_encoder("bert"), records, settings, tmp_path / "run", resume=True)
+    assert again.steps == 2
+    assert_same(weights(again.encoder), weights(expected.encoder))
+
+
 def test_twins_differ_by_dropout_in_training_and_agree_in_evaluation(tiny_encoder):
     encoder = SentenceEncoder.from_pretrained(
         tiny_encoder("bert"), pooling="mean", device="cpu", precision="fp32"
