@@ -21,6 +21,7 @@ from .provenance import provenance as provenance
 from .provenance import short as short
 from .spaces import Sentences as Sentences
 from .spaces import layer_cells as layer_cells
+from .spaces import length_in_words as length_in_words
 from .spaces import sentences_of_rows as sentences_of_rows
 from .spaces import sentences_of_task as sentences_of_task
 from .spaces import space_markdown as space_markdown
@@ -29,7 +30,6 @@ from .spaces import space_rows as space_rows
 from .tables import Cell as Cell
 from .tables import draw as draw
 from .tables import draw_markdown as draw_markdown
-from .tables import escaped as escaped
 from .task_comparison import TaskComparison as TaskComparison
 from .task_comparison import compare_tasks as compare_tasks
 from .task_comparison import compared as compared

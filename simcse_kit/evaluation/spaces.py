@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import regex
 
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, for_markdown
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
+from simcse_kit.evaluation.leakage import folded_words
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.evaluation.tables import Cell, Cells
 from simcse_kit.geometry import (
@@ -23,6 +25,10 @@ from simcse_kit.geometry import (
     scale_of,
 )
 
+# Scripts without blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+_UNSPACED = regex.compile(
+    r"[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}]"
+)
 _BATCH, _NEIGHBOURS = 64, 10  # of effective negatives and of hubness, where there are sentences
 
 
@@ -43,16 +49,27 @@ class Sentences:
     source: str
 
     def options(self, *, threshold: float | None = None) -> dict[str, Any]:
-        """What `geometry.measure_space` takes of them; a sentence's length is in words."""
+        """What `geometry.measure_space` takes of them; lengths are by `length_in_words`."""
         n = len(self.texts)
         options: dict[str, Any] = {
-            "lengths": np.array([len(text.split()) for text in self.texts], dtype=float),
+            "lengths": np.array([length_in_words(text) for text in self.texts], dtype=float),
             "batch": min(_BATCH, n),
             "k": min(_NEIGHBOURS, n - 1),
         }
         if self.pairs is not None:
             options |= {"pairs": self.pairs, "gold": self.gold, "threshold": threshold}
         return options
+
+
+def length_in_words(text: str) -> int:
+    """How many words a text has, at least 1: what stands between white space, and in scripts that
+    have no blanks between words (Chinese, Japanese, Thai, …) each character.
+    """
+    pieces = text.split()
+    if text.isascii():
+        return max(1, len(pieces))
+    return max(1, sum(max(1, len(folded_words(piece))) if _UNSPACED.search(piece) else 1
+                      for piece in pieces))  # fmt: skip
 
 
 def sentences_of_task(task: PairTask) -> Sentences:
@@ -120,11 +137,13 @@ def space_notes(
         f" {space.dimension} dimensions; the intervals ({100 * s['level']:g} %) are over other"
         f" sentences of the same kind and number, {s['draws']:,} draws.",
         f"Effective negatives at temperature {s['temperature']:g} in batches of {s['batch']};"
-        f" hubness over {s['k']} neighbours; lengths in words.",
+        f" hubness over {s['k']} neighbours; lengths in words, in scripts without blanks between"
+        " them in characters.",
     ]
     if s["threshold"] is not None and sentences.gold is not None:
         close = close_pairs(s["threshold"], scale_of(sentences.gold))
         notes.append(f"Alignment is over the pairs with {close}.")
+    notes += [f"{FIGURES[name].title} is left out: {why}" for name, why in space.missing.items()]
     notes += [f"{reference.name}: {reference.source}" for reference in beside]
     return [*notes, *alignment_notes(space)]
 
@@ -146,19 +165,22 @@ def space_markdown(space: Space, notes: Sequence[str], beside: Sequence[Referenc
     header = ["Figure", "value", "interval", "over", *names, "meaning", "pitfall"]
     rule = ["---", *["---:"] * (3 + len(beside)), "---", "---"]
     lines = [header, rule, *space_rows(space, beside)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *notes, ""])
+    said = map(for_markdown, notes)
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *said, ""])
 
 
 def layer_cells(
     spaces: Sequence[Space], notes: Sequence[str], *, with_intervals: bool = True
 ) -> Cells:
     """A row a layer, a column a figure, and what the figures mean as notes."""
-    names = list(spaces[0].figures)
+    names = [name for name in FIGURES if any(name in space.figures for space in spaces)]
     rows = []
     for number, space in enumerate(spaces):
         cells = [
             Cell(shown(figure.value), interval(figure) if with_intervals else "")
-            for figure in space.figures.values()
+            if (figure := space.figures.get(name))
+            else Cell("–")
+            for name in names
         ]
         rows.append((f"layer {number}" if number else "embeddings", cells))
     legend = [f"{FIGURES[n].title}: {FIGURES[n].meaning} {FIGURES[n].pitfall}" for n in names]

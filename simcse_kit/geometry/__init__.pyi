@@ -29,6 +29,7 @@ from .references import Reference as Reference
 from .references import even_sphere as even_sphere
 from .references import references as references
 from .references import uniformity_of_even_sphere as uniformity_of_even_sphere
+from .rows import Unmeasurable as Unmeasurable
 from .rows import finite_rows as finite_rows
 from .rows import normalize as normalize
 from .rows import whole_number as whole_number

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcse_kit.errors import InputError
 from simcse_kit.geometry.intervals import (
     check_draws,
     percentiles,
     resampled_means,
     student_interval,
 )
-from simcse_kit.geometry.lengths import checked_lengths, length_bias_with_influence
+from simcse_kit.geometry.lengths import length_bias_with_influence, positive_lengths
 from simcse_kit.geometry.negatives import batch_perplexities
 from simcse_kit.geometry.neighbours import (
     occurrence_moments,
@@ -25,12 +23,13 @@ from simcse_kit.geometry.neighbours import (
     skewness_and_anti_hubs,
 )
 from simcse_kit.geometry.pairs import (
+    checked_scores,
+    close_distances,
     mean_cosine_with_influence,
-    pair_distances,
     sampled_uniformity,
     uniformity_with_influence,
 )
-from simcse_kit.geometry.rows import unit_rows, whole_number
+from simcse_kit.geometry.rows import Unmeasurable, unit_rows, whole_number
 from simcse_kit.geometry.scales import close_above
 from simcse_kit.geometry.spectrum import feature_spread, spectral_figures
 
@@ -85,6 +84,7 @@ class Space:
         feature_std: standard deviation of each feature of the unit rows, (D,).
         sentences, dimension: N and D.
         settings: what two spaces must have in common to be compared.
+        missing: why a figure that was asked for is left out, by name.
     """
 
     figures: dict[str, Figure]
@@ -93,6 +93,7 @@ class Space:
     sentences: int
     dimension: int
     settings: dict[str, Any]
+    missing: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -103,6 +104,7 @@ class Space:
             "sentences": self.sentences,
             "dimension": self.dimension,
             "settings": self.settings,
+            "missing": self.missing,
         }
 
 
@@ -218,7 +220,8 @@ def measure_space(
     number. It does not correct what depends on that number (the ranks, hubness). Alignment
     resamples pairs; effective negatives have Student's interval over their disjoint batches.
     There is none (None) for alignment from one pair, effective negatives from fewer than 4
-    batches, and fewer than 10 anti-hubs.
+    batches, and fewer than 10 anti-hubs. A figure that these sentences have none of (length bias
+    of equally long ones, alignment without a close pair) is left out, with the reason in `missing`.
 
     Args:
         embeddings: (N, D), one row a distinct sentence, N > k and N ≥ `batch`.
@@ -236,7 +239,8 @@ def measure_space(
         sample: hubness and length bias, quadratic in N, take so many random sentences at most.
 
     Raises:
-        InputError: as the single figures do; pairs outside the rows; no pair above `threshold`.
+        InputError: as the single figures do; pairs outside the rows; no pair above a `threshold`
+            that was given.
     """
     draws = check_draws(draws, level)
     unit = unit_rows(embeddings, "embeddings", at_least=whole_number(k, "k") + 1)
@@ -244,9 +248,17 @@ def measure_space(
     resampling = _Resampling(draws, level, seed)
     found: dict[str, tuple[float, tuple[float, float] | None, int, str]] = {}
 
+    missing: dict[str, str] = {}
+    chosen_here = gold is not None and threshold is None
     if gold is not None and threshold is None:
-        threshold = close_above(_scores(gold, len(np.atleast_1d(gold))))
-    distances = _distances(unit, pairs, gold, threshold)
+        threshold = close_above(checked_scores(gold, len(np.atleast_1d(gold))))
+    distances = None
+    try:
+        distances = close_distances(unit, pairs, gold, threshold)
+    except Unmeasurable as error:
+        if not chosen_here:
+            raise
+        missing["alignment"] = str(error)
     if distances is not None:
         interval = resampling.of_mean(distances) if len(distances) > 1 else None
         found["alignment"] = (float(distances.mean()), interval, len(distances), "pairs")
@@ -269,13 +281,17 @@ def measure_space(
     if n > sample:
         chosen = np.sort(np.random.default_rng(seed).choice(n, size=sample, replace=False))
         few = unit[chosen]
-        lengths = None if lengths is None else checked_lengths(lengths, n)[chosen]
+        lengths = None if lengths is None else positive_lengths(lengths, n)[chosen]
     found |= _hubs(few, k, resampling)
     if lengths is not None:
-        value, influence = length_bias_with_influence(few, lengths, _BLOCK)
-        both = {"length_bias": value}, {"length_bias": influence}
-        interval = resampling.of_influences(*both)["length_bias"]
-        found["length_bias"] = (value, interval, len(few), "sentences")
+        try:
+            value, influence = length_bias_with_influence(few, lengths, _BLOCK)
+        except Unmeasurable as error:
+            missing["length_bias"] = str(error)
+        else:
+            both = {"length_bias": value}, {"length_bias": influence}
+            interval = resampling.of_influences(*both)["length_bias"]
+            found["length_bias"] = (value, interval, len(few), "sentences")
 
     batches = batch_perplexities(unit, temperature, batch, seed)
     interval = student_interval(batches, level) if len(batches) >= _FEW_BATCHES else None
@@ -296,7 +312,7 @@ def measure_space(
         "draws": draws,
         "seed": seed,
     }
-    return Space(figures, spectrum, feature_spread(unit), n, dimension, settings)
+    return Space(figures, spectrum, feature_spread(unit), n, dimension, settings, missing)
 
 
 @dataclass(frozen=True)
@@ -345,50 +361,3 @@ def _hubs(
         "hubness": (float(skewness), interval, len(unit), "sentences"),
         "anti_hubs": (float(anti_hubs), of_none, len(unit), "sentences"),
     }
-
-
-def _distances(unit: Tensor, pairs: Any, gold: Any, threshold: float | None) -> np.ndarray | None:
-    """Squared distance of the pairs alignment is over, (P,); None where there are no pairs."""
-    if pairs is None:
-        if gold is not None:
-            raise InputError("gold holds scores of pairs, and there are no pairs: give both.")
-        return None
-    rows = np.asarray(pairs)
-    if rows.ndim != 2 or rows.shape[1] != 2 or not np.issubdtype(rows.dtype, np.integer):
-        raise InputError(
-            f"pairs must hold two row numbers a pair, int (P, 2), not {rows.dtype} of shape"
-            f" {rows.shape}."
-        )
-    outside = ((rows < 0) | (rows >= len(unit))).any(axis=1)
-    if outside.any():
-        pair = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"Pair {pair} names the rows {rows[pair].tolist()}, and there are {len(unit)}"
-            " embeddings."
-        )
-    if gold is not None and threshold is not None:
-        rows = rows[_above(_scores(gold, len(rows)), threshold)]
-    if not len(rows):
-        raise InputError("There is no pair, so alignment is over nothing: leave pairs out.")
-    return pair_distances(unit[rows[:, 0]], unit[rows[:, 1]]).cpu().numpy()
-
-
-def _scores(gold: Any, pairs: int) -> np.ndarray:
-    scores = np.asarray(gold, dtype=np.float64)
-    if scores.shape != (pairs,) or not np.isfinite(scores).all():
-        raise InputError(
-            f"gold must hold one finite score for each of the {pairs} pairs; it has the shape"
-            f" {scores.shape}."
-        )
-    return scores
-
-
-def _above(scores: np.ndarray, threshold: float) -> np.ndarray:
-    if not (scores > threshold).any():
-        raise InputError(
-            f"No pair has a gold score above {threshold:g} (the highest is"
-            f" {scores.max(initial=-math.inf):g}), so alignment is over nothing: lower the"
-            " threshold."
-        )
-    above: np.ndarray = scores > threshold
-    return above

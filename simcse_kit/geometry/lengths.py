@@ -9,7 +9,7 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.geometry.pairs import mean_cosine_with_influence
-from simcse_kit.geometry.rows import cosine_blocks, unit_rows, whole_number
+from simcse_kit.geometry.rows import Unmeasurable, cosine_blocks, unit_rows, whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,12 +65,12 @@ def length_bias_with_influence(unit: Tensor, lengths: Any, block: int) -> tuple[
                 total[columns] += product.sum(dim=0).double()
     both, of_cosine, of_gap = (sums / (len(unit) - 1)).cpu().numpy()
     if of_cosine.mean() < _CONSTANT:
-        raise InputError(
+        raise Unmeasurable(
             "All pairs have the same cosine, which has no correlation with their lengths:"
             " the space has collapsed, or has too few sentences."
         )
     if of_gap.mean() <= 0:
-        raise InputError(
+        raise Unmeasurable(
             "All pairs differ in length alike, so length bias cannot be measured:"
             " give sentences of different lengths."
         )
@@ -83,8 +83,8 @@ def length_bias_with_influence(unit: Tensor, lengths: Any, block: int) -> tuple[
     return float(value), influence
 
 
-def checked_lengths(lengths: Any, n: int) -> np.ndarray:
-    """Positive lengths of `n` sentences, float64 (n,)."""
+def positive_lengths(lengths: Any, n: int) -> np.ndarray:
+    """Lengths of `n` sentences, float64 (n,)."""
     try:
         numbers = np.asarray(lengths, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -98,8 +98,14 @@ def checked_lengths(lengths: Any, n: int) -> np.ndarray:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(f"The length of sentence {row} is {numbers[row]}: give positive numbers.")
+    return numbers
+
+
+def checked_lengths(lengths: Any, n: int) -> np.ndarray:
+    """The same, not all equal."""
+    numbers = positive_lengths(lengths, n)
     if np.ptp(numbers) == 0:
-        raise InputError(
+        raise Unmeasurable(
             f"Every length is {numbers[0]:g}, so length bias cannot be measured: give sentences"
             " of different lengths."
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.geometry.rows import cosine_blocks, unit_rows, whole_number
+from simcse_kit.geometry.rows import Unmeasurable, cosine_blocks, unit_rows, whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +55,56 @@ def pair_distances(x: Any, y: Any, alpha: float = 2.0) -> Tensor:
     # The difference itself, not 2 − 2cos: exact to float32 for the close pairs of a good encoder.
     distances: Tensor = (a - b.to(a.device)).norm(dim=1).double().pow(alpha)
     return distances
+
+
+def close_distances(
+    unit: Tensor, pairs: Any, gold: Any, threshold: float | None
+) -> np.ndarray | None:
+    """Squared distance of the pairs alignment is over, (P,); None where there are no pairs."""
+    if pairs is None:
+        if gold is not None:
+            raise InputError("gold holds scores of pairs, and there are no pairs: give both.")
+        return None
+    rows = np.asarray(pairs)
+    if rows.ndim != 2 or rows.shape[1] != 2 or not np.issubdtype(rows.dtype, np.integer):
+        raise InputError(
+            f"pairs must hold two row numbers a pair, int (P, 2), not {rows.dtype} of shape"
+            f" {rows.shape}."
+        )
+    outside = ((rows < 0) | (rows >= len(unit))).any(axis=1)
+    if outside.any():
+        pair = int(np.flatnonzero(outside)[0])
+        raise InputError(
+            f"Pair {pair} names the rows {rows[pair].tolist()}, and there are {len(unit)}"
+            " embeddings."
+        )
+    if gold is not None and threshold is not None:
+        rows = rows[_above(checked_scores(gold, len(rows)), threshold)]
+    if not len(rows):
+        raise InputError("There is no pair, so alignment is over nothing: leave pairs out.")
+    return pair_distances(unit[rows[:, 0]], unit[rows[:, 1]]).cpu().numpy()
+
+
+def checked_scores(gold: Any, pairs: int) -> np.ndarray:
+    """One finite gold score for each of so many pairs, float64 (P,)."""
+    scores = np.asarray(gold, dtype=np.float64)
+    if scores.shape != (pairs,) or not np.isfinite(scores).all():
+        raise InputError(
+            f"gold must hold one finite score for each of the {pairs} pairs; it has the shape"
+            f" {scores.shape}."
+        )
+    return scores
+
+
+def _above(scores: np.ndarray, threshold: float) -> np.ndarray:
+    if not (scores > threshold).any():
+        raise Unmeasurable(
+            f"No pair has a gold score above {threshold:g} (the highest is"
+            f" {scores.max(initial=-math.inf):g}), so alignment is over nothing: lower the"
+            " threshold."
+        )
+    above: np.ndarray = scores > threshold
+    return above
 
 
 def uniformity(x: Any, t: float = 2.0, block: int = 4096) -> float:

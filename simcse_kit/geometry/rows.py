@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Unmeasurable(InputError):
+    """These sentences have no such figure, and no setting of the caller's is wrong."""
+
+
 @overload
 def normalize(x: np.ndarray) -> np.ndarray: ...
 @overload

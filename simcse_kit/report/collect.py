@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation import Encoder, as_array, distinct, embed, short
+from simcse_kit.evaluation import Encoder, as_array, distinct, embed, length_in_words, short
 from simcse_kit.evaluation.leakage import LeakageReport
 from simcse_kit.evaluation.sts import (
     PairTask,
@@ -222,10 +222,10 @@ def _space(one: _Measured, tasks: Sequence[PairTask], seed: int) -> Space:
             "gold": task.gold,
             "threshold": one.result.geometry.threshold,
         }
-    lengths = np.array([len(text.split()) for text in texts], dtype=float)
+    lengths = np.array([length_in_words(text) for text in texts], dtype=float)
     return measure_space(
         one.embeddings[[one.rows[text] for text in texts]],
-        lengths=lengths if np.ptp(lengths) > 0 else None,  # equal ones have no bias
+        lengths=lengths,
         batch=min(_NEGATIVES, len(texts)),
         k=min(_NEIGHBOURS, len(texts) - 1),
         seed=seed,
