@@ -19,6 +19,7 @@ from simcse_kit.geometry import FIGURES
 from simcse_kit.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ("iframe-worker", "search-options")
 
 
 def settings(folder: Path, **changed: object) -> MkDocsConfig:
@@ -31,7 +32,7 @@ def site(folder: Path, **pages: str) -> Path:
     """A site of these pages by the project's own settings, built strictly."""
     docs = folder / "docs"
     (docs / "javascripts").mkdir(parents=True, exist_ok=True)
-    for name in ("extra.css", "javascripts/iframe-worker.js"):
+    for name in ("extra.css", *(f"javascripts/{name}.js" for name in SCRIPTS)):
         (docs / name).write_bytes((ROOT / "docs" / name).read_bytes())
     for name, text in pages.items():
         (docs / f"{name}.md").write_text(text)
@@ -83,6 +84,31 @@ def test_a_page_from_a_folder_is_searched_and_asks_for_nothing_outside(tmp_path:
                 assert re.search(r"other\.html", str(link))
             assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
             page.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("--eval-split", ["option"]),
+        ("--eval-spl", ["option"]),
+        ("eval-split", ["option"]),
+        ("train --resume", ["option", "other"]),
+        ("--data-dir", []),
+    ],
+)
+def test_an_option_is_found_as_it_is_typed(tmp_path: Path, typed: str, found: list[str]) -> None:
+    option = "# Options\n\nGive `--eval-split 0.1` to train; `--resume` goes on.\n"
+    other = "# Other\n\nTexts are split and embedded; they resume the quincunx.\n"
+    site(tmp_path, option=option, other=other)
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        page.goto((tmp_path / "site/option.html").as_uri())
+        page.locator(".md-search__input").press_sequentially(typed)
+        page.locator(".md-search-result__meta", has_text="match").wait_for()
+        links = page.locator(".md-search-result__link").all()
+        pages = [re.findall(r"(\w+)\.html", str(one.get_attribute("href")))[-1] for one in links]
+        assert sorted(set(pages)) == found
+        page.close()
 
 
 def test_a_picture_follows_the_switch_between_light_and_dark(tmp_path: Path) -> None:
