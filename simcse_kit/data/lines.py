@@ -7,9 +7,8 @@ once alone, so it is copied aside first.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import gzip
-import os
 import shutil
 import stat
 import sys
@@ -45,28 +44,32 @@ def at_rest(path: Path) -> Path:
     """The path of a file that can be read several times: a stream's copy, else the path."""
     if not is_stream(path):
         return path
+    stdin = str(path) in (STDIN, "/dev/stdin")
+    key = sys.stdin if stdin else str(path)
     try:
-        state = os.fstat(sys.stdin.fileno()) if str(path) == STDIN else path.stat()
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: there is no standard input to read; give a file") from error
-    return _copy(str(path), state.st_dev, state.st_ino)
+        if key not in _COPIES:
+            _COPIES[key] = _copy(str(path))
+    except (OSError, AttributeError) as error:
+        raise InputError(f"{path}: there is nothing to read from it; give a file") from error
+    return Path(_COPIES[key].name)
 
 
-@functools.cache  # by the pipe, for the next one may come under the same name
-def _copy(path: str, device: int, inode: int) -> Path:
-    del device, inode
-    aside = tempfile.NamedTemporaryFile(prefix="simcse-kit-", suffix=".stream")  # noqa: SIM115
-    _KEPT.append(aside)
-    try:
-        with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as it:
-            shutil.copyfileobj(it, aside)
-        aside.flush()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return Path(aside.name)
+def forget_stream(path: Path) -> None:
+    """Read a pipe anew, which is another one under the same name; the standard input is one."""
+    _COPIES.pop(str(path), None)
 
 
-_KEPT: list[IO[bytes]] = []  # copies of streams, removed when the process ends
+def _copy(path: str) -> IO[bytes]:
+    aside = cast("IO[bytes]", tempfile.NamedTemporaryFile(prefix="simcse-kit-"))  # noqa: SIM115
+    with contextlib.ExitStack() as opened:
+        is_ours = path == STDIN
+        stream = sys.stdin.buffer if is_ours else opened.enter_context(Path(path).open("rb"))
+        shutil.copyfileobj(stream, aside)
+    aside.flush()
+    return aside
+
+
+_COPIES: dict[object, IO[bytes]] = {}  # of streams; a file goes when it is forgotten
 
 
 def is_gzip(path: Path) -> bool:

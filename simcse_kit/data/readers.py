@@ -11,10 +11,7 @@ Conventions, format by format (each also gzipped, recognised by content, not by 
 - ``.csv``: commas, cells in double quotes where needed, inner quotes doubled (RFC 4180); anything
   else is refused, for a stray quote would swallow the lines after it.
 - ``.tsv``: unquoted by default, as SentEval, STS-B and GLUE write it, so ``"`` is a plain
-  character. It is read as quoted (pandas, Excel, R) only where the whole file agrees: every ``"``
-  belongs to a well-formed quoted cell, all rows have one width, and something shows the writer's
-  intent: a doubled quote inside a quoted cell, a quoted first cell, or a tab or line break inside
-  a quoted cell without which the rows would differ in width.
+  character, unless the whole file shows that it is quoted (`quoting`).
   A blank line is a row of a table of one column, but not at its end, and none of a wider one.
 - ``.jsonl``: one JSON object a line, or one array (then cells have a place and no name); blank
   lines are none.
@@ -52,6 +49,7 @@ from simcse_kit.data.lines import (
     text_blocks,
 )
 from simcse_kit.data.odd_texts import doubt
+from simcse_kit.data.quoting import tsv_is_quoted
 from simcse_kit.errors import InputError
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -59,7 +57,6 @@ SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _TURN = 4096  # rows
 _CELL = (1 << 31) - 1  # characters; what C's long holds everywhere
 _LONE_RETURN = re.compile(r"\r(?!\r*\n|\r*\Z)")
-_QUOTED_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?\n|\Z)')
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +180,7 @@ def _read_csv(path: Path, bad: BadRows) -> Table:
 
 
 def _read_tsv(path: Path, bad: BadRows) -> Table:
-    if _tsv_is_quoted(path):
+    if tsv_is_quoted(path):
         return _separated(path, _quoted_rows(path, {"delimiter": "\t"}, bad), bad)
     return _separated(path, _unquoted_rows(path), bad)
 
@@ -239,32 +236,6 @@ def _unquoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
             cells = text.removesuffix("\r")
             yield line, cells.split("\t") if cells else []
-
-
-def _tsv_is_quoted(path: Path) -> bool:
-    """Whether a .tsv was written with quoting; see the rule at the head of this module."""
-    if not any(
-        block[0] == '"' or '\t"' in block or '\n"' in block for _, block in text_blocks(path)
-    ):
-        return False
-    text = "".join(block for _, block in text_blocks(path))
-    intended = text[0] == '"'
-    spanning = False
-    at = text.find('"')
-    while at >= 0:
-        cell = _QUOTED_CELL.match(text, at)
-        if cell is None or (at and text[at - 1] not in "\t\n"):
-            return False
-        intended = intended or '""' in cell[0][1:-1]
-        spanning = spanning or "\t" in cell[0] or "\n" in cell[0]
-        at = text.find('"', cell.end())
-    if spanning and len({line.count("\t") for line in text.split("\n") if line.strip()}) == 1:
-        return False  # unquoted, every line is as wide as the others: those quotes met by chance
-    rows = csv.reader(io.StringIO(text, newline="\n"), delimiter="\t", strict=True)
-    try:
-        return (intended or spanning) and len({len(row) for row in rows if row}) == 1
-    except csv.Error:
-        return False
 
 
 def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: BadRows) -> Table:
