@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 _TEMPLATE = """---
 library_name: sentence-transformers
@@ -12,8 +14,8 @@ tags: [sentence-transformers, feature-extraction, sentence-similarity, simcse-ki
 
 # {title}
 
-A sentence encoder: texts in, one {dimension}-dimensional embedding a text out, compared by cosine.
-Pooling `{pooling}`, {head}, texts cut to {max_length} tokens.
+A sentence encoder: texts in, one {dimension}-dimensional embedding a text out, compared by
+{similarity}. Pooling `{pooling}`, {head}, texts cut to {max_length} tokens.{prompts}
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -25,6 +27,12 @@ print(model.similarity(embeddings, embeddings))
 {measured}{training}
 {made}
 """
+_SIMILARITIES = {
+    "cosine": "cosine",
+    "dot": "dot product",
+    "euclidean": "Euclidean distance",
+    "manhattan": "Manhattan distance",
+}
 _MADE = "Made with simcse_kit."
 
 
@@ -35,6 +43,8 @@ def model_card(
     pooling: str,
     head: bool,
     max_length: int,
+    similarity: str = "cosine",
+    prompts: Mapping[str, str] = MappingProxyType({}),
     title: str | None = None,
     measured: str | None = None,
     training: dict[str, object] | None = None,
@@ -45,6 +55,7 @@ def model_card(
         name: where the encoder was loaded from; a hub id is named as the base model.
         dimension, pooling, head, max_length: as in `SentenceEncoder`; `head` tells whether one
             is kept at inference.
+        similarity: how embeddings compare. prompts: what is put before texts, by name.
         title: name of the model; default the last part of `name`.
         measured: a Markdown table of scores with its caption, or None: then none is claimed.
         training: settings to list, in order.
@@ -58,10 +69,18 @@ def model_card(
         pooling=pooling,
         head="a linear head with activation" if head else "no head",
         max_length=max_length,
+        similarity=_SIMILARITIES[similarity],
+        prompts=_prompts(prompts),
         measured=f"\n## Measured\n\n{measured}\n" if measured else "",
         made=_MADE,
         training=f"\n## How it was trained\n\n| | |\n|---|---|\n{rows}\n" if rows else "",
     )
+
+
+def _prompts(prompts: Mapping[str, str]) -> str:
+    """A line for each prompt that says something, by name."""
+    said = "".join(f"\n- `{name}`: `{text!r}`" for name, text in prompts.items() if text)
+    return f"\n\nPrompts, put before texts:\n{said}" if said else ""
 
 
 def with_section(card: str, heading: str, text: str) -> str:

@@ -73,6 +73,8 @@ class Saving(nn.Module):
             pooling=self.pooling,
             head=self.head is not None,
             max_length=self.max_length,
+            similarity=self.similarity_fn_name,
+            prompts=self.prompts,
             title=title,
             measured=measured,
             training=training,

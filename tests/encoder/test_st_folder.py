@@ -139,8 +139,12 @@ def test_what_a_folder_says_is_done_read_and_written(
         atol=1e-4,
         rtol=1e-4,
     )
+    half = ours(folder).to(torch.bfloat16).encode(TEXTS)
+    np.testing.assert_allclose(half, vectors, atol=0.05)
     again = tmp_path / "ours"
     encoder.save_pretrained(again)
+    card = (again / "README.md").read_text()
+    assert "- `passage`: `'a book '`" in card and "cosine" not in card
     for model in (SentenceTransformer(str(again), device="cpu"), ours(again)):
         np.testing.assert_allclose(model.encode(TEXTS), vectors, atol=2e-5)
         np.testing.assert_allclose(

@@ -212,9 +212,9 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so(tiny_encoder, shut):
         folder = saved(tiny_encoder, place / "model", "sentence-transformers")
         load(folder)  # what is imported is read by the owner
         (folder / shut).chmod(0)
-        with nobody(), pytest.raises(InputError, match=r"permission to read .* is missing") as error:
+        with nobody(), pytest.raises(InputError, match="permission to read ") as error:
             load(folder)
-        assert shut in str(error.value)
+        assert ("config.json" if shut == "." else shut) in str(error.value)
     finally:
         (place / "model").chmod(0o755)
         shutil.rmtree(place)
