@@ -80,14 +80,14 @@ def meaning(
     if not wanted:
         if columns is None or not makes_rows(columns):
             _ask_about_unused(table, found)
-        return _kind(table, found)
+        return _told(table, *_kind(table, found))
     if lacking := [name for name in wanted if name not in found]:
         raise _lacking(table, found, lacking)
     taken = [*wanted, *(name for name in beside if name in found)]
     places = {name: found[name] for name in dict.fromkeys(taken)}
     if "label" in wanted:
         return "labelled", places  # asked for as such, it is no score
-    return _kind(table, places)
+    return _told(table, *_kind(table, places))
 
 
 def _by_name(table: Table) -> dict[str, int]:
@@ -183,6 +183,11 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
         places = {name: found[name] for name in ("text", "label") if name in found}
     else:
         raise _no_kind(table, found)
+    return kind, places
+
+
+def _told(table: Table, kind: Kind, places: dict[str, int]) -> tuple[Kind, dict[str, int]]:
+    """What was found, once the log says which columns are passed over."""
     names = table.names or []
     ignored = [name for index, name in enumerate(names) if index not in places.values()]
     if ignored:

@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data.column_names import guess, negative, ours
+from simcse_kit.data.column_names import negative, ours
 from simcse_kit.data.readers import MISSING, Table
 
-_POSITIVES = re.compile(r"pos(itive)?s?((passage|ctx|doc|document|text)s?)?")
-_NEGATIVES = re.compile(r"(hard)?neg(ative)?s?((passage|ctx|doc|document|text)s?)?")
+_FORMS = (
+    re.compile(r"pos(itive)?s?((passage|ctx|doc|document|text)s?)?"),
+    re.compile(r"(hard)?neg(ative)?s?((passage|ctx|doc|document|text)s?)?"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +57,19 @@ def known_names(table: Table, columns: Mapping[str, str] | None) -> list[str] | 
             taken.add(meant)
 
     free = [place for place, name in enumerate(table.names) if name not in said.values()]
+    bare = {place: re.sub(r"[\s_-]", "", table.names[place].lower()) for place in free}
+    listed = [place for place in free if any(form.fullmatch(bare[place]) for form in _FORMS)]
+    if not any(_has_lists(table.cells(place)) for place in listed):
+        return table.names
     negatives = [negative(number) for number in range(1, table.width + 1)]
-    for form, meanings in ((_POSITIVES, ["positive"]), (_NEGATIVES, negatives)):
-        for place in free:
-            bare = re.sub(r"[\s_-]", "", table.names[place].lower())
-            if form.fullmatch(bare) and not ours(bare) and _has_lists(table.cells(place)):
+    for form, meanings in zip(_FORMS, (["positive"], negatives), strict=True):
+        for place in listed:  # that hold lists, or nothing, or a text for a list of one
+            if form.fullmatch(bare[place]) and not ours(bare[place]):
                 take(place, *meanings)
-    for place in free if found else ():
-        if guess(table.names[place]) == "anchor":
-            take(place, "anchor")
+    for anchor in ("query", "question"):
+        for place in free:
+            if bare[place] == anchor:
+                take(place, "anchor")
     return [found.get(place, name) for place, name in enumerate(table.names)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import constants
 
-from simcse_kit.data import Rows, Source, at_home
+from simcse_kit.data import Rows, Source, at_home, map_them
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
@@ -125,13 +125,26 @@ def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
         )
 
 
+#: What rows have beside their texts that training has no use for.
+_EXTRA = {"labelled": "labels", "scored": "scores"}
+
+
 def check_kind(rows: Rows) -> None:
     """Raise InputError for rows that do not train contrastively."""
-    if rows.kind not in ("text", "pairs"):
+    if rows.kind in ("text", "pairs"):
+        return
+    wrong = f"{rows.source}: {rows.kind} rows do not train an encoder contrastively"
+    if not rows.names:
         raise InputError(
-            f"{rows.source}: {rows.kind} rows ({', '.join(rows.columns)}) do not train an encoder "
-            "contrastively; give a column text, or anchor and positive"
+            f"{wrong}; give texts, or anchors and positives, without {_EXTRA[rows.kind]}"
         )
+    texts = [rows.names[name] for name in rows.columns]
+    alone = (
+        {"text": texts[0]}
+        if len(texts) == 1
+        else dict(zip(("anchor", "positive"), texts, strict=True))
+    )
+    raise map_them(f"{wrong}; to train on the texts whatever the {_EXTRA[rows.kind]},", alone)
 
 
 def check_batch(rows: Rows, config: TrainConfig) -> None:

@@ -29,8 +29,8 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
     """
     if len(rows) < 2:
         raise InputError(
-            f"{rows.source}: holds one row, and the other rows are the negatives it would be told "
-            "apart from; give at least two, and better thousands"
+            f"{rows.source}: holds one row, and a batch takes two or more, for what a row is told "
+            "apart from is the others; give thousands, if there are"
         )
     anchors, positives, *negatives = _columns(rows)
     candidates = np.concatenate([positives, *negatives])

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simcse_kit.data import Rows, read_rows
 from simcse_kit.errors import InputError
@@ -53,6 +55,19 @@ READ: dict[str, tuple[list[Any], dict[str, Any], dict[str, list[str]]]] = {
     "no negatives in some": ([{"query": "a", "pos": ["b"]}, {"query": "a", "pos": ["c"],
                                                              "neg": ["n"]}],
                              {}, PLAIN | {"negative": ["", "n"]}),
+    "BGE's further columns": (
+        [{"title": "x", "question": "y", "query": "a", "pos": ["b", "c"], "neg": ["n"],
+          "pos_scores": [0.5, 1], "neg_scores": [0.1], "pos_id": [1, 2], "neg_id": ["3"],
+          "prompt": "z", "type": "symmetric"}],
+        {}, PLAIN | {"negative": ["n", "n"]},
+    ),
+    "none but null": ([{"query": "a", "pos": ["b", "c"], "neg": None}], {}, PLAIN),
+    "a text for a list of one": (
+        [{"query": "a", "pos": ["b", "c"], "neg": "n"}], {}, PLAIN | {"negative": ["n", "n"]},
+    ),
+    "lists under our name, a text under another": (
+        [{"query": "a", "positive": ["b", "c"], "neg": "n"}], {}, PLAIN | {"negative": ["n", "n"]},
+    ),
     "no negatives at all": ([{"query": "a", "pos": ["b", "c"], "neg": []}], {}, PLAIN),
     "arrays": ([["a", ["b", "c"], ["n"]]], {}, PLAIN | {"negative": ["n", "n"]}),
     "mapped": ([{"q": "a", "good": ["b", "c"], "pos": ["x"]}],
@@ -133,9 +148,31 @@ def test_rows_know_their_record_and_the_log_says_what_became_of_them(
         "lists of positive and negative: 3 records to a row for each of 4 positives, with all "
         "negatives of the record (0 to 2 a row)"
     ) in caplog.text
-    assert "columns ignored: id" in caplog.text
+    assert caplog.text.count("columns ignored: id") == 1
     rows = read_rows(write(tmp_path, BGE, "a.json"))
     assert places(rows) == [", row 1", ", row 1", ", row 2", ", row 3"]
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1)
+_RECORD = st.fixed_dictionaries(
+    {"query": _TEXTS, "pos": st.lists(_TEXTS, min_size=1, max_size=3)},
+    optional={"neg": st.lists(_TEXTS, max_size=4) | st.none()},
+)
+
+
+@given(st.lists(_RECORD, min_size=1, max_size=6))
+def test_nothing_given_is_lost_moved_or_made_up(records: list[dict[str, Any]]) -> None:
+    rows = read_rows(records)
+    expected = [
+        (record["query"], positive, *(record.get("neg") or []))
+        for record in records
+        for positive in record["pos"]
+    ]
+    found = [
+        tuple(text for text in row if text) for row in zip(*rows.columns.values(), strict=True)
+    ]
+    assert found == expected
+    assert len(rows.columns) == max(map(len, expected))
 
 
 BAD = {

@@ -54,6 +54,21 @@ def test_rows_without_a_negative_are_refused(tiny_encoder, tmp_path, case):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("head", "way"),
+    [("text,label", "text=text"), ("sentence1,sentence2,score", "anchor=sentence1")],
+)
+def test_rows_of_another_kind_are_told_how_to_train(tiny_encoder, tmp_path, head, way):
+    path = tmp_path / "a.csv"
+    path.write_text(head + "\n" + "a b,c d,1\n"[4 * (head[0] == "t") :])
+    with pytest.raises(InputError, match=f"give --column {way}") as error:
+        try:
+            train(str(tiny_encoder("bert")), path, config(tmp_path), tmp_path / "run")
+        except InputError as said:
+            raise InputError(said.command_line) from said
+    assert "rows do not train an encoder contrastively" in str(error.value)
+
+
 def test_the_line_is_named(tiny_encoder, tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("\n" + "the same sentence\n" * 16)
