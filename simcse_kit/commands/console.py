@@ -15,7 +15,13 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from simcse_kit.data import at_home, check_can_make, check_can_write, replacing
+from simcse_kit.data import (
+    at_home,
+    check_can_make,
+    check_can_write,
+    replacing,
+    without_controls,
+)
 from simcse_kit.errors import explain
 
 if TYPE_CHECKING:
@@ -62,7 +68,7 @@ def _explained() -> Iterator[None]:
 
 def note(text: str) -> None:
     """Say something that is no result."""
-    typer.echo(text, err=True)
+    typer.echo(without_controls(text), err=True)
 
 
 @contextlib.contextmanager
@@ -125,7 +131,8 @@ def show_table(
     """
     from rich.console import Console
 
-    console = Console(file=file or sys.stdout, highlight=False)
+    # names may hold what rich takes for an emoji's
+    console = Console(file=file or sys.stdout, highlight=False, emoji=False)
 
     def needed(one: Table) -> int:
         measured = console.measure(one, options=console.options.update(width=_WIDE))
@@ -134,5 +141,5 @@ def show_table(
     if console.is_terminal and narrower is not None and needed(narrower) <= console.width:
         table = table if needed(table) <= console.width else narrower
     if not console.is_terminal or console.width < needed(table):
-        console = Console(file=file or sys.stdout, highlight=False, width=_WIDE)
+        console = Console(file=file or sys.stdout, highlight=False, emoji=False, width=_WIDE)
     console.print(table)

@@ -12,6 +12,7 @@ from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, show_table
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import DataDir, Model, ModelOptions, Output
+from simcse_kit.data import one_line
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,11 +135,11 @@ def _print(
 
 def _show(rows: list[list[str]], notes: list[str], names: list[str]) -> None:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        box=box.SIMPLE_HEAD, caption="\n".join(notes), caption_justify="left", pad_edge=False
-    )
+    said = escape("\n".join(map(one_line, notes)))
+    table = Table(box=box.SIMPLE_HEAD, caption=said, caption_justify="left", pad_edge=False)
     table.add_column("Figure")
     table.add_column("value, interval", justify="right", no_wrap=True)
     table.add_column("beside", no_wrap=True)

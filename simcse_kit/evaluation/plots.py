@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simcse_kit.data import at_home, replacing
+from simcse_kit.data import at_home, for_picture, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.geometry import ALIGNMENT_MAY_RISE, band_edges
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
+
+logger = logging.getLogger(__name__)
 
 # Okabe & Ito: told apart by readers with any common colour blindness.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -149,7 +154,7 @@ def alignment_uniformity_plane(
         arrowprops={"arrowstyle": "->", "color": _FAINT},
     )
     figure.draw_without_rendering()  # label places are chosen in pixels of the final layout
-    names = [f"{n}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
+    names = [f"{for_picture(n)}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
     named = [name if index in shown else "" for index, name in enumerate(names)]
     place_labels(axis, uniform, align, named)
     return _save(figure, path)
@@ -200,7 +205,8 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
     axis.set_ylim(-0.08, top + 0.1)
     axis.set_xlim(grid[0], grid[-1])
     axis.set_xlabel("Cosine of the pair", color=_INK)
-    axis.set_title(title or "Cosines by gold score", loc="left", fontsize=12, color=_INK, pad=12)
+    title = for_picture(title) or "Cosines by gold score"
+    axis.set_title(title, loc="left", fontsize=12, color=_INK, pad=12)
     return _save(figure, path)
 
 
@@ -356,11 +362,40 @@ def _bare(axis: Axes) -> None:
     axis.tick_params(colors=_FAINT, labelcolor=_INK, labelsize=9)
 
 
+def _with_letters(figure: Figure) -> None:
+    """Let texts in scripts that matplotlib's own font lacks be drawn by fonts of this machine."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+    from matplotlib.ft2font import FT2Font
+    from matplotlib.text import Text
+
+    known = FT2Font(findfont(FontProperties())).get_charmap()
+    texts = [
+        text for text in figure.findobj(Text) if not {*map(ord, text.get_text())} <= {10, *known}
+    ]
+    missing = {ord(letter) for text in texts for letter in text.get_text()} - {10, *known}
+    families: list[str] = []
+    for font in fontManager.ttflist if missing else ():
+        with contextlib.suppress(OSError, RuntimeError):  # pictures of emoji cannot be drawn
+            found = missing & FT2Font(font.fname).get_charmap().keys()
+            if found:
+                families.append(font.name)
+                missing -= found
+        if not missing:
+            break
+    for text in texts:
+        text.set_fontfamily([*text.get_fontfamily(), *families])
+    if missing:
+        shown = "".join(map(chr, sorted(missing)))
+        logger.warning("no font on this machine has %s: the picture shows boxes for them", shown)
+
+
 def _save(figure: Figure, path: Path | str) -> Path:
     path = at_home(path)
+    _with_letters(figure)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as aside:
+        with replacing(path) as aside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # it was said
             figure.savefig(aside, format="png")
     except OSError as error:
         raise InputError(f"The picture {path} cannot be written: {error.strerror}.") from error

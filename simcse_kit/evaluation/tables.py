@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from simcse_kit.data import for_markdown, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +65,9 @@ def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Ta
             )
         return table
     for number, heading in enumerate([cells.corner, *cells.header]):
-        broken = _plain(heading).replace(" ", "\n") if number else heading  # figures are short
+        broken = (
+            _plain(heading).replace(" ", "\n") if number else _plain(heading)
+        )  # figures are short
         table.add_column(broken, justify="right" if number else "left", no_wrap=number > 0)
     for number, (name, row, aside) in enumerate(named):
         if aside and not named[number - 1][2]:
@@ -75,7 +78,9 @@ def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Ta
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    from rich.markup import escape
+
+    return escape(one_line(text))
 
 
 def _styled(cell: Cell, aside: bool) -> str:
@@ -86,18 +91,13 @@ def _styled(cell: Cell, aside: bool) -> str:
 
 def draw_markdown(cells: Cells) -> str:
     """GitHub Markdown of the cells, the notes in a line below."""
-    header = [escaped(heading) for heading in (cells.corner, *cells.header)]
+    header = [for_markdown(heading) for heading in (cells.corner, *cells.header)]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, row in [*cells.rows, *cells.published]:
         marked = []
         for cell in row:
             below = f" ({cell.below.replace(chr(10), ', ')})" if cell.below else ""
             marked.append((f"**{cell.figure}**" if cell.best else cell.figure) + below)
-        lines.append([escaped(name), *marked])
+        lines.append([for_markdown(name), *marked])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([table, "", *map(escaped, cells.notes), ""])
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return "\n".join([table, "", *map(for_markdown, cells.notes), ""])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from simcse_kit.data import for_markdown, one_line
 from simcse_kit.evaluation import statistics
 from simcse_kit.evaluation.statistics import (
     Interval,
@@ -110,9 +111,11 @@ def table(result: TaskResult) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     header, *rows = _cells(result)
     for number, name in enumerate(header):
-        drawn.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
+        drawn.add_column(
+            escape(one_line(name)), justify="right" if number else "left", no_wrap=True
+        )
     for row in rows:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*(escape(one_line(cell)) for cell in row))
     return drawn
 
 
@@ -123,10 +126,10 @@ def caption(result: TaskResult) -> str:
 
 def markdown(result: TaskResult) -> str:
     """The same as GitHub Markdown, the caption in a line below."""
-    header, *rows = _cells(result)
+    header, *rows = ([for_markdown(cell) for cell in row] for row in _cells(result))
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{drawn}\n\n{caption(result)}\n"
+    return f"{drawn}\n\n{for_markdown(caption(result))}\n"
 
 
 def _cells(result: TaskResult) -> Iterator[list[str]]:

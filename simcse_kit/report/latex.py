@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from simcse_kit.data import one_line
 from simcse_kit.evaluation import Cell
 from simcse_kit.evaluation.sts import sts_cells
 from simcse_kit.report.data import Report
@@ -31,7 +32,10 @@ _SPECIAL = {
     "“": "``",
     "”": "''",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
-_PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
+#: Between these TeX would join what it reads: -- to a dash, '' to a quotation mark.
+_JOINED = r"(?<=[-'`,?!])(?=[-'`,])"
+_PATTERN = re.compile("|".join([_JOINED, *map(re.escape, _SPECIAL)]))
+_LATIN = re.compile("[\x00-\u024f\u2010-\u2027]*")
 _NAMES = {"STSB": "STS-B", "SICKR": "SICK-R"}
 
 
@@ -63,12 +67,14 @@ def latex(report: Report) -> str:
         r"  \label{tab:sts}",
         r"\end{table*}",
     ]
+    if not _LATIN.fullmatch("".join(lines)):
+        lines.insert(1, "% xelatex or lualatex, and a font that has all letters of the names")
     return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands; line breaks become spaces."""
-    return _PATTERN.sub(lambda found: _SPECIAL[found[0]], " ".join(text.split()))
+    return _PATTERN.sub(lambda found: _SPECIAL[found[0]] if found[0] else "{}", one_line(text))
 
 
 def _measured(name: str, row: Sequence[Cell]) -> list[str]:
@@ -82,4 +88,5 @@ def _measured(name: str, row: Sequence[Cell]) -> list[str]:
 
 
 def _row(name: str, cells: Sequence[str]) -> str:
-    return f"    {' & '.join([name, *cells])} \\\\"
+    guard = "{}" if name.startswith(("[", "*")) else ""  # the line before would take it for its own
+    return f"    {guard}{' & '.join([name, *cells])} \\\\"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simcse_kit.evaluation import escaped
+from simcse_kit.data import for_markdown
 from simcse_kit.evaluation.leakage import headline, quoted
 from simcse_kit.evaluation.leakage import markdown as leakage_markdown
 from simcse_kit.evaluation.sts import comparison_markdown, markdown_table
@@ -29,9 +29,9 @@ def markdown(report: Report) -> str:
     top = lead(report)
     parts = [
         f"# {quoted(heading(report))}",
-        f"**{escaped(top.choice)}**",
-        escaped(report.remark),
-        *(f"**{asked}.** {escaped(said)}" for asked, said in top.answers),
+        f"**{for_markdown(top.choice)}**",
+        "\n".join(map(for_markdown, report.remark.splitlines())),
+        *(f"**{asked}.** {for_markdown(said)}" for asked, said in top.answers),
         "## Scores on STS",
         _scores(report),
         "## The space",
@@ -42,7 +42,7 @@ def markdown(report: Report) -> str:
         *_neighbours(report),
         *_misjudged(report),
         "## Leakage",
-        headline(report.leakage),
+        for_markdown(headline(report.leakage)),
         leakage_markdown(report.leakage),
         "## How this was made",
         _made(report),
@@ -72,7 +72,7 @@ def _space(report: Report) -> str:
     names = [one.name for one in report.references]
     notes = [
         f"Of the {space.sentences:,} distinct sentences of {quoted(task)}, with intervals.",
-        *(f"{one.name}: {escaped(one.source)}" for one in report.references),
+        *(f"{one.name}: {for_markdown(one.source)}" for one in report.references),
         *([ALIGNMENT_MAY_RISE] if "alignment" in space.figures else []),
     ]
     table = _table(["Figure", *map(quoted, report.results), *names], rows)
@@ -156,11 +156,13 @@ def _pairs(pairs: Sequence[Misjudged], models: Sequence[str]) -> str:
 def _made(report: Report) -> str:
     made = {key: value for key, value in report.made.items() if key != "seconds"}
     made["seconds"] = {name: seconds(value) for name, value in report.made["seconds"].items()}
-    rows = [[escaped(name), escaped(value)] for name, value in setting_rows(made)]
+    rows = [list(map(for_markdown, row)) for row in setting_rows(made)]
     text = f"{_table(['', ''], rows)}\n\n{paths_note(report.made)}".strip()
     for model in report.models:
         if model.run is not None:
-            settings = [[escaped(n), escaped(v)] for n, v in setting_rows(model.run.config)]
+            settings = [
+                [for_markdown(n), for_markdown(v)] for n, v in setting_rows(model.run.config)
+            ]
             text += f"\n\n### Settings of {quoted(model.name)}\n\n{_table(['', ''], settings)}"
     return text
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from simcse_kit.data import without_controls
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -106,6 +108,11 @@ def text_of(name: str) -> str:
     return loader.get_source(_environment(), name)[0].replace("\r\n", "\n")
 
 
+def _for_page(value: Any) -> Any:
+    """What a template writes, without characters that no page may hold; it is escaped after."""
+    return without_controls(value) if type(value) is str else value
+
+
 @functools.cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -114,6 +121,7 @@ def _environment() -> Environment:
         loader=PackageLoader("simcse_kit.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_for_page,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from simcse_kit.data import without_controls
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -75,7 +77,7 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     written = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(written, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(written.getvalue())
+    root = ElementTree.fromstring(without_controls(written.getvalue()))
     _prune(root)
     used = {match for element in root.iter() for match in _references(element)}
     for element in root.iter():
@@ -86,7 +88,7 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     root.attrib |= {"viewBox": box, "role": "img", "aria-labelledby": " ".join(labels)}
     for place, (key, (tag, text)) in enumerate(labels.items()):
         label = ElementTree.Element(tag, {"id": key})
-        label.text = text
+        label.text = without_controls(text)
         root.insert(place, label)
     return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from simcse_kit.data import for_picture
 from simcse_kit.evaluation import ELSEWHERE
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ def _listed(names: list[str]) -> str:
 
 
 def brief(name: str, longest: int = 36) -> str:
-    """A name that fits into a picture as wide as a phone: the middle of a long one is left out."""
-    if len(name) <= longest:
-        return name
-    ends = longest // 2
-    return f"{name[:ends]}…{name[-(longest - ends - 1) :]}"
+    """A name for a picture as wide as a phone, drawn as it stands: a long one lacks its middle."""
+    if len(name) > longest:
+        ends = longest // 2
+        name = f"{name[:ends]}…{name[-(longest - ends - 1) :]}"
+    return for_picture(name)
 
 
 def seconds(value: float) -> str:

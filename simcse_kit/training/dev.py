@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from simcse_kit.data import Rows
+from simcse_kit.data import Rows, for_markdown
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import distinct, embed, plots
 from simcse_kit.evaluation.search import Relevance, by_query
@@ -164,7 +164,7 @@ class HeldOutPairs:
         ]
         return (
             f"| | {' | '.join(sure)} |\n|---|{'---:|' * len(sure)}\n"
-            f"| {model} | {' | '.join(cells)} |\n\n"
+            f"| {for_markdown(model)} | {' | '.join(cells)} |\n\n"
             f"×100 with 95 % interval: {len(self.queries):,} anchors, each among"
             f" {len(self.corpus):,} texts, of {self.pairs:,} pairs held out of the training data."
         )

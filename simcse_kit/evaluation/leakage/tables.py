@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from simcse_kit.data import for_markdown, one_line
 from simcse_kit.evaluation.leakage.search import LeakageReport, Overlap, TrainingLeakage
-from simcse_kit.evaluation.tables import Cell, Cells, escaped
+from simcse_kit.evaluation.tables import Cell, Cells
 
 _SHOWN = 120  # characters of an example
 _MOST = 5  # overlaps that are shown by an example
@@ -179,10 +180,10 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def _one_line(text: str) -> str:
     """Somebody's text on one line, cut short, without what would steer a terminal."""
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    line = one_line(text)
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
 def quoted(text: str) -> str:
     """The same with no Markdown or HTML of its own."""
-    return escaped(_one_line(text))
+    return for_markdown(_one_line(text))

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.evaluation.sts import AVERAGE, shown_p
-from simcse_kit.report.charts.chart import LEGEND, Chart, label, mark, model_paint, numbered, span
+from simcse_kit.report.charts.chart import (
+    Chart,
+    label,
+    legend,
+    mark,
+    model_paint,
+    numbered,
+    span,
+)
 from simcse_kit.report.svg import bare, canvas, paint, to_svg
 from simcse_kit.report.words import brief, signed
 
@@ -149,12 +157,11 @@ def _legend(axis: Axes, names: Sequence[str], first: int) -> None:
             marker=mark(n),
             markersize=6,
             linewidth=1.6,
-            label=brief(name),
         )
         for n, name in enumerate(names, start=first)
     ]
-    handles += axis.get_legend_handles_labels()[0]
-    axis.legend(handles=handles, **LEGEND)
+    others, labels = axis.get_legend_handles_labels()
+    legend(axis, handles + others, [brief(name) for name in names] + labels)
 
 
 def _range(interval: Interval | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from simcse_kit.report.svg import TEXT, paint
 from simcse_kit.report.words import minus
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
     from simcse_kit.report.data import ModelReport, Report
 
 _MARKS = "osD^vP"  # with the colour, so that models differ in black and white too
 
 #: A legend above the axes, one entry a line: as wide as a phone, whatever the models are called.
-LEGEND: dict[str, Any] = {
+_LEGEND: dict[str, Any] = {
     "loc": "lower left",
     "bbox_to_anchor": (-0.02, 1.0),
     "frameon": False,
@@ -58,6 +62,13 @@ def mark(number: int) -> str:
 def label(figure: str) -> str:
     """A task's name as tables have it, or that of the average."""
     return "Average" if figure == AVERAGE else figure
+
+
+def legend(axis: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """The legend above the axes; matplotlib of itself leaves out labels that begin with "_"."""
+    drawn = axis.legend(handles=list(handles), labels=["–"] * len(labels), **_LEGEND)
+    for text, label in zip(drawn.get_texts(), labels, strict=True):
+        text.set_text(label)
 
 
 def span(interval: tuple[float, float] | None, digits: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcse_kit.report.charts.chart import LEGEND, Chart, mark, model_paint, numbered, span
+from simcse_kit.report.charts.chart import Chart, legend, mark, model_paint, numbered, span
 from simcse_kit.report.svg import TEXT, bare, canvas, paint, to_svg
 from simcse_kit.report.words import brief, minus
 
@@ -142,7 +142,6 @@ def spectrum(report: Report) -> Chart:
             color=paint(model_paint(number)),
             linewidth=1.9,
             linestyle=styles[number % len(styles)],
-            label=brief(model.name),
         )
         share = np.cumsum(values**2) / np.sum(values**2)
         half, most = (int(np.searchsorted(share, part)) + 1 for part in (0.5, 0.9))
@@ -155,7 +154,7 @@ def spectrum(report: Report) -> Chart:
     ends = [s[int(0.98 * (len(s) - 1))] for s in (model.space.spectrum for model in report.models)]
     top = max(model.space.spectrum[0] for model in report.models)
     axis.set_ylim(max(0.5 * min(ends), 1e-4 * top), 1.5 * top)
-    axis.legend(**LEGEND)
+    legend(axis, axis.get_lines(), [brief(name) for name, *_ in rows])
     title = "Spectrum"
     text = "; ".join(f"{n}: {h} of {d} directions hold half the variance" for n, d, h, _ in rows)
     svg = to_svg(figure, "spectrum", title, f"A flat line is an even space. {text}")
