@@ -187,7 +187,7 @@ def _how_to_go_on(output_dir: Path) -> str:
         return f"interrupted; go on with the seeds that are left with: {again} --resume"
     if any(output_dir.glob("checkpoint-*")):
         return f"interrupted; go on from the last checkpoint with: {again} --resume"
-    begun = " --overwrite" if output_dir.is_dir() and any(output_dir.iterdir()) else ""
+    begun = " --overwrite" if output_dir.exists() else ""
     return f"interrupted before the first checkpoint; start again with: {again}{begun}"
 
 
