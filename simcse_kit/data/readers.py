@@ -56,6 +56,7 @@ SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 _TURN = 4096  # rows
 _CELL = (1 << 31) - 1  # characters; what C's long holds everywhere
+_OTHERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}  # that separate, but not in .csv
 _LONE_RETURN = re.compile(r"\r(?!\r*\n|\r*\Z)")
 
 logger = logging.getLogger(__name__)
@@ -169,9 +170,10 @@ def _read_csv(path: Path, bad: BadRows) -> Table:
     options = {"delimiter": ",", "skipinitialspace": True}
     table = _separated(path, _quoted_rows(path, options, bad), bad)
     if table.width == 1:
-        sample = table.cells(0)[:20]
-        for separator, name in (("\t", "tabs"), (";", "semicolons")):
-            if len(sample) > 1 and len({cell.count(separator) for cell in sample} | {0}) == 2:
+        sample = [cell for cell in table.cells(0)[:20] if isinstance(cell, str) and cell]
+        for separator, name in _OTHERS.items():
+            counts = {cell.count(separator) for cell in sample}
+            if len(sample) > 1 and len(counts) == 1 and counts != {0}:
                 raise InputError(
                     f"{path}: its cells are separated by {name}, a .csv has commas; "
                     f"save it with commas, or with tabs as .tsv"
