@@ -71,11 +71,10 @@ def by_position(table: Table, wanted: Sequence[str]) -> dict[str, int]:
     for place, name in enumerate(ours):
         if numeric[place] and name not in ("label", "score"):
             texts = [str(other + 1) for other in range(table.width) if not numeric[other]]
-            raise _by_number(
-                f"{table.source}: has no header and its column {place + 1} holds numbers, not text",
-                dict(zip([each for each in ours if each != "score"], texts, strict=False))
-                | ({"score": str(place + 1)} if "score" in ours else {}),
-            )
+            problem = f"has no header and its column {place + 1} holds numbers, not text"
+            way = dict(zip([each for each in ours if each != "score"], texts, strict=False))
+            way |= {"score": str(place + 1)} if "score" in ours else {}
+            raise _by_number(f"{table.source}: {problem}", way or numbered)
     return {name: place for place, name in enumerate(ours)}
 
 
