@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.data import Dataset
 from transformers import (
+    IntervalStrategy,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -186,6 +187,8 @@ class ContrastiveTrainer(Trainer):
         at_once = _READ_AT_ONCE.get(self.args.device.type, _READ_AT_ONCE_ELSEWHERE)
         if len(self._told) - self._read >= at_once:
             self._heed_alarm(self.state.global_step + 1)
+            if self.args.logging_strategy == IntervalStrategy.NO:
+                self._told, self._read = [], 0  # no log is going to ask for them
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def _heed_alarm(self, step: int) -> None:
@@ -306,7 +309,11 @@ class ContrastiveTrainer(Trainer):
             if self.is_world_process_zero():
                 self.save_best(step, score)
         elif self.patience is not None:
-            waited = (step - (self.state.best_global_step or 0)) // self.args.eval_steps
+            best = self.state.best_global_step or 0
+            waited = sum(
+                self.dev_figure in entry and entry["step"] > best
+                for entry in self.state.log_history
+            )
             if waited >= self.patience:
                 self.stopped = f"stopped at step {step}: no new best in {waited} evaluations"
                 self.control.should_training_stop = True

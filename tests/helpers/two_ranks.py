@@ -212,6 +212,8 @@ def command_line(encoder: str, folder: Path) -> None:
 
     options = {"pooling": "mean", "per_device_train_batch_size": 4, "max_steps": 2}
     options |= {"use_cpu": "true", "report_to": "none", "cache_dir": folder / "cache"}
+    options |= {"ddp_backend": "gloo", "ddp_timeout": 300, "ddp_bucket_cap_mb": 1}
+    options |= {"ddp_find_unused_parameters": "true", "ddp_broadcast_buffers": "false"}
     words = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
     data = folder / f"texts-{distributed.rank()}.txt"
     data.write_text("\n".join(texts(20, 6)))

@@ -27,6 +27,7 @@ from simcse_kit.training.arguments import (
     fates,
 )
 from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.trainer import ContrastiveTrainer, ViewCollator
 from training_rows import assert_same, config, dev_task, text_rows, weights
@@ -547,6 +548,12 @@ def _(lab: Lab) -> None:
     with pytest.raises(InputError, match="there is no dev set"):
         lab.run(eval_delay=3)
     assert not lab.out.exists()
+    # evaluations that were not made are none without a new best
+    scores = iter([50.0, 40.0, 30.0, 20.0, 10.0])
+    lab.patch.setattr(ScoredPairs, "score", lambda *_: {"eval_spearman": next(scores)})
+    lab.patch.setattr(ScoredPairs, "table", lambda *_: "")
+    lab.run(True, max_steps=12, eval_steps=1, eval_delay=6, early_stopping_patience=2)
+    assert list(lab.logged("eval_spearman")) == [0, 6, 7]
 
 
 @probe("logging_steps")
@@ -569,6 +576,7 @@ def _(lab: Lab) -> None:
     assert list(lab.logged("loss")) == [6, 12]
     lab.run(logging_strategy="no", **own)
     assert list(lab.logged("loss")) == []
+    assert not lab.trainer._told, "and nothing is kept for it"
     assert build_config(None, ["logging_strategy=no"]).logging_strategy == "no"
 
 
