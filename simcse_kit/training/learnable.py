@@ -32,7 +32,9 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
             f"{rows.source}: holds one row, and a batch takes two or more, for what a row is told "
             "apart from is the others; give thousands, if there are"
         )
-    anchors, positives, *negatives = _columns(rows)
+    numbers = text_numbers(rows.texts())
+    columns = numbers.reshape(-1, len(rows))
+    anchors, positives, *negatives = columns if len(columns) > 1 else (columns[0], columns[0])
     candidates = np.concatenate([positives, *negatives])
     candidates = candidates[candidates >= 0]
     if candidates.min() == candidates.max():
@@ -40,8 +42,8 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
             f"{rows.where(0)}: {_text_of(rows, int(candidates[0]))!r:.60} is the text of all "
             f"{len(rows)} rows, so there is nothing to tell apart; give texts that differ"
         )
-    if not config.mask_equal_texts:
-        return
+    if not config.mask_equal_texts or numbers.max() + 1 == np.count_nonzero(numbers >= 0):
+        return  # nothing is masked, or no text stands twice
     taken = taken_out(anchors, positives, candidates)
     alone = np.flatnonzero(taken == 1)
     if len(alone) == len(rows):
@@ -129,11 +131,6 @@ def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> int:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
-
-
-def _columns(rows: Rows) -> list[np.ndarray]:
-    numbers = text_numbers(rows.texts()).reshape(len(rows.columns), len(rows))
-    return [numbers[0], numbers[0]] if len(numbers) == 1 else list(numbers)
 
 
 def _text_of(rows: Rows, number: int) -> str:
