@@ -156,16 +156,23 @@ def _average_precision(counts: np.ndarray, labels: np.ndarray, ends: np.ndarray)
 
 @dataclass(frozen=True, eq=False)
 class _Calls:
-    """Which of N pairs are called duplicates, for F1 and for accuracy, at others' thresholds."""
+    """Which of N pairs are called duplicates, for F1 and for accuracy."""
 
     for_f1: np.ndarray
     for_accuracy: np.ndarray
 
 
 def _crossed(cosines: np.ndarray, labels: np.ndarray, seed: int) -> _Calls | None:
-    """Each half of the pairs, drawn label by label, called at the best thresholds of the other.
+    """Each pair called at the thresholds that are best for the half it is not in."""
+    thresholds = crossed_thresholds(cosines, labels, seed)
+    return None if thresholds is None else _Calls(*(cosines >= thresholds))
 
-    None where a half would lack one of the labels.
+
+def crossed_thresholds(cosines: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray | None:
+    """The thresholds for F1 and for accuracy that each pair is called at: (2, N).
+
+    They are those best for the other half of the pairs, drawn label by label. None where a half
+    would lack one of the labels.
     """
     rng = np.random.default_rng(seed)
     second = np.zeros(len(labels), dtype=bool)
@@ -173,12 +180,11 @@ def _crossed(cosines: np.ndarray, labels: np.ndarray, seed: int) -> _Calls | Non
         second[rng.permutation(np.flatnonzero(labels == label))[::2]] = True
     if min(len(np.unique(labels[half])) for half in (second, ~second)) < 2:
         return None
-    calls = np.zeros((2, len(labels)), dtype=bool)
+    thresholds = np.empty((2, len(labels)))
     for half in (second, ~second):
         best = duplicate_scores(cosines[~half], labels[~half])
-        calls[0, half] = cosines[half] >= best.f1_threshold
-        calls[1, half] = cosines[half] >= best.accuracy_threshold
-    return _Calls(*calls)
+        thresholds[:, half] = [[best.f1_threshold], [best.accuracy_threshold]]
+    return thresholds
 
 
 def _called_figures(calls: _Calls, labels: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,13 +224,15 @@ def _shares(
     own = ranked * (np.repeat(precision, sizes) - ap)
     moved = np.empty(n)
     moved[order] = (own + ranked * below[0] - below[1]) / positive
-    shares = {"ap": (100 * moved, positive)}
+    # Of few duplicates its variance is seen far too small: no less than of a share of so many.
+    shares = {"ap": (100 * moved, min(float(n), positive + positive**2 / 50))}
     if calls is not None:
         yes, right = calls.for_f1.astype(float), calls.for_accuracy == (labels == 1)
+        both = yes + labels
         figures = _called_figures(calls, labels, np.ones((1, n)))
         f1, p, r, a = (float(figures[name][0]) / 100 for name in _CALLED)
         shares |= {
-            "f1": (100 * (2 * labels * yes - f1 * (yes + labels)) / (yes + labels).sum(), positive),
+            "f1": (100 * (2 * labels * yes - f1 * both) / both.sum(), float(both.sum())),
             "precision": (100 * yes * (labels - p) / max(1.0, yes.sum()), max(1.0, yes.sum())),
             "recall": (100 * labels * (yes - r) / positive, positive),
             "accuracy": (100 * (right - a) / n, float(n)),
@@ -277,7 +285,8 @@ def evaluate_duplicates(
     ]
     cosines, sentences = pair_cosines(*sides), numbered_sentences(task)
     best = duplicate_scores(cosines, task.gold)
-    figures, how = _figures(cosines, task, sentences, seed)
+    figures = figures_of_pairs(cosines, task.gold, sentences, seed=seed, name=task.name)
+    how = ", those that share a sentence taken together" if are_shared(sentences) else ""
     figures |= {
         "best_f1": Figure(best.f1),
         "best_accuracy": Figure(best.accuracy),
@@ -313,22 +322,24 @@ def evaluate_duplicates(
     )
 
 
-def _figures(
-    cosines: np.ndarray, task: PairTask, sentences: np.ndarray, seed: int
-) -> tuple[dict[str, Figure], str]:
-    """Average precision and what is called, with intervals, and how pairs were taken for these."""
-    calls = _crossed(cosines, task.gold, seed)
-    one = np.ones((1, len(task)))
-    values = {"ap": duplicate_scores(cosines, task.gold).ap}
+def figures_of_pairs(
+    cosines: np.ndarray, labels: np.ndarray, sentences: np.ndarray, *, seed: int = 0, name: str = ""
+) -> dict[str, Figure]:
+    """Average precision ×100, and where both labels are in each half the figures of what is called
+    (`crossed_thresholds`), with intervals: of cosines and labels (N,), and the numbers of each
+    pair's sentences (N, 2), which are called `name`.
+    """
+    calls = _crossed(cosines, labels, seed)
+    one = np.ones((1, len(labels)))
+    values = {"ap": duplicate_scores(cosines, labels).ap}
     if calls is not None:
-        values |= {
-            name: float(each[0]) for name, each in _called_figures(calls, task.gold, one).items()
-        }
-    shares = _shares(cosines, task.gold, calls)
+        found = _called_figures(calls, labels, one)
+        values |= {figure: float(each[0]) for figure, each in found.items()}
+    shares = _shares(cosines, labels, calls)
     figures = {}
-    for name, value in values.items():
-        each, items = shares[name]
-        effect = design_effect(each, sentences, task.name)
+    for figure, value in values.items():
+        each, items = shares[figure]
+        effect = design_effect(each, sentences, name)
         variance = effect * float(each @ each)
-        figures[name] = Figure(value, bounded_interval(value, variance, items / effect))
-    return figures, ", those that share a sentence taken together" if are_shared(sentences) else ""
+        figures[figure] = Figure(value, bounded_interval(value, variance, items / effect))
+    return figures

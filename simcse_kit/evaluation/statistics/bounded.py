@@ -16,6 +16,9 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics.intervals import Interval
 from simcse_kit.evaluation.statistics.sharing import are_shared, shared_covariance
 
+# Values between the bounds that tell as much of the spread of a mean as that of a share is known.
+_TELLING = 5
+
 
 def bounded_interval(
     value: float,
@@ -62,14 +65,19 @@ def design_effect(shares: np.ndarray, sentences: np.ndarray, name: str) -> float
 
 
 def bounded_mean(values: np.ndarray, *, items_each: float = 1.0, level: float = 0.95) -> Interval:
-    """The interval of the mean of independent values from 0 to 100 (N,), each of `items_each`."""
+    """The interval of the mean of independent values from 0 to 100 (N,), each of `items_each`.
+
+    Values between the bounds tell that the mean varies less than a share of N: the more of them,
+    the more their variance is believed.
+    """
     n = len(values)
     variance = float(values.var(ddof=1)) / n if n > 1 else 0.0
-    only_bounds = bool(np.isin(values, (0.0, 100.0)).all()) and items_each == 1
+    between = int(((values > 0) & (values < 100)).sum())
+    only_bounds = not between and items_each == 1
     return bounded_interval(
         float(values.mean()),
         0.0 if only_bounds else variance,
-        n * items_each,
+        n * items_each * (1 + between / _TELLING),
         level=level,
         freedom=np.inf if only_bounds else max(1, n - 1),
     )
