@@ -109,3 +109,10 @@ class GracefulInterrupt(TrainerCallback):
         if self.number:
             control.should_save = True
             control.should_training_stop = True
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """What came during an evaluation, which may be long, needs no further step."""
+        if state.global_step > 0:
+            self.on_step_end(args, state, control)

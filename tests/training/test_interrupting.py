@@ -15,7 +15,7 @@ from invoking import run, settings, succeed
 from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted, raising
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
-from training_rows import assert_same, config, sentences, text_rows, weights
+from training_rows import assert_same, config, dev_task, sentences, text_rows, weights
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -55,6 +55,25 @@ def test_a_signal_saves_the_step_and_the_run_goes_on(tiny_encoder, tmp_path, at_
     assert _handlers() == before, "the signals mean what they meant"
     at_step(99)
     resumed = train(tiny_encoder("bert"), data, own, tmp_path / "run", resume=True)
+    assert_same(weights(whole.encoder), weights(resumed.encoder))
+
+
+def test_a_signal_in_an_evaluation_ends_the_run_with_that_step(tiny_encoder, tmp_path, monkeypatch):
+    def score(self, encoder):
+        scored.append(1)
+        if len(scored) == 2:  # the first is of step 0
+            signal.raise_signal(signal.SIGTERM)
+        return {"eval_spearman": float(len(scored))}
+
+    scored: list[int] = []
+    monkeypatch.setattr("simcse_kit.training.dev.ScoredPairs.score", score)
+    monkeypatch.setattr("simcse_kit.training.dev.ScoredPairs.table", lambda *_: "")
+    own = config(tmp_path, max_steps=6, save_steps=100)
+    given = tiny_encoder("bert"), text_rows(64), own, tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt, match="saved step 2"):
+        train(*given, eval_data=dev_task())
+    whole = train(*given[:3], tmp_path / "whole", eval_data=dev_task())
+    resumed = train(*given, eval_data=dev_task(), resume=True)
     assert_same(weights(whole.encoder), weights(resumed.encoder))
 
 

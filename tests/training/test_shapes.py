@@ -87,7 +87,7 @@ def _compare(bert: Path, place: Path, number: int) -> None:
     assert_same(_left(place / "cut"), _left(place / "whole"))
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(4))
 def test_some_shapes(tiny_encoder, tmp_path, number):
     _compare(tiny_encoder("bert"), tmp_path, number)
 
