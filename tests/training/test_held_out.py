@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -52,6 +53,28 @@ def test_negatives_that_rows_lack_do_not_link_them():
     assert (len(kept), len(out)) == (30, 10)
     assert [rows.where(int(kept.numbers[i])) for i in range(30)] == list(map(kept.where, range(30)))
     assert "" not in HeldOutPairs(out).texts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mined_negatives_do_not_keep_rows_together(seed, caplog):
+    """One negative in all rows, and others that are positives or anchors of other rows."""
+    caplog.set_level(logging.INFO, "simcse_kit")
+    rows = linked(40, 2)
+    rows.columns["negative"][:] = [f"a{39 - i}" if i % 3 else f"q{i // 4}" for i in range(40)]
+    rows.columns["negative_2"] = ["of all"] * 40
+    kept, out = hold_out(rows, 0.25, seed)
+    assert (len(kept), len(out)) == (30, 10)
+    assert not (set(kept.texts()) & set(out.texts())) - {""}
+    given = list(zip(*rows.columns.values(), strict=True))
+    for part, other in ((kept, out), (out, kept)):
+        positives = {*other.columns["anchor"], *other.columns["positive"]}
+        positives |= set(other.texts()) if part is out else set()
+        for row, found in enumerate(zip(*part.columns.values(), strict=True)):
+            whole = given[part.numbers[row]]
+            assert found[:2] == whole[:2]
+            assert found[2:] == tuple("" if text in positives else text for text in whole[2:])
+    lost = sum(text == "" for column in list(kept.columns.values())[2:] for text in column)
+    assert f"; {lost} hard negatives are left out of training" in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(5))
