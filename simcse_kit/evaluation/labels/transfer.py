@@ -42,6 +42,7 @@ from simcse_kit.evaluation.labels.logistic import (
     predict,
     stratified_folds,
 )
+from simcse_kit.evaluation.labels.repeats import same_texts
 from simcse_kit.evaluation.labels.transfer_data import SUITE, TransferTask, load_transfer
 from simcse_kit.evaluation.task_result import Figure, TaskResult
 
@@ -121,6 +122,10 @@ class TransferResult:
         whole = set(self.tasks) == set(SUITE)
         over = "the seven tasks" if whole else ", ".join(self.tasks)
         average = f" Avg. is over {over}." if len(self.tasks) > 1 else ""
+        again = {task: n for task, n in self.protocol["repeated_texts"].items() if n}
+        if again:
+            listed = ", ".join(f"{task} {n:,}" for task, n in again.items())
+            average += f" Texts that repeat another, and SentEval's folds may part: {listed}."
         return TaskResult(
             self.model,
             "SentEval's transfer tasks",
@@ -233,6 +238,12 @@ def _on_test(
     return predict(x, y, one.strength, features[splits["test"]]), (one,)
 
 
+def _repeated(task: TransferTask) -> int:
+    """Texts (or pairs) that repeat another of the task: SentEval parts them, and is kept to."""
+    sides = [same_texts(side) for side in (task.sentence1, task.sentence2) if side is not None]
+    return len(task.sentence1) - len(set(zip(*(side.tolist() for side in sides), strict=True)))
+
+
 def _protocol(tasks: Sequence[TransferTask]) -> dict[str, Any]:
     """What a reader needs to compare the numbers: how, on what, and with which settings."""
     import sklearn
@@ -250,5 +261,6 @@ def _protocol(tasks: Sequence[TransferTask]) -> dict[str, Any]:
         "strengths_where_chosen_by_folds_of_train": list(STRENGTHS_BY_FOLDS),
         "splits": {task.name: list(task.splits) or f"{FOLDS} folds" for task in tasks},
         "sources": {task.name: task.source for task in tasks},
+        "repeated_texts": {task.name: _repeated(task) for task in tasks},
         "interval": "Wilson over test examples; of F1 by its linearised variance",
     }

@@ -257,3 +257,15 @@ def test_the_library_reads_the_tree_it_is_given(tmp_path: Path) -> None:
     (trec,) = load_transfer(tmp_path, ["trec"], counts=MINI)
     score = evaluate_transfer(BagOfWords(64), [trec]).tasks["TREC"]
     assert score.accuracy.value > 40  # one in six by chance
+
+
+def test_texts_that_sentevals_folds_may_part_are_counted_and_said(
+    three_folds: None, tasks: list[TransferTask]
+) -> None:
+    task = next(task for task in tasks if not task.splits)
+    before = transfer._repeated(task)
+    again = replace(task, sentence1=[task.sentence1[1].upper(), *task.sentence1[1:]])
+    assert transfer._repeated(again) == before + 1
+    found = evaluate_transfer(BagOfWords(), [again], name="bag")
+    assert found.protocol["repeated_texts"] == {task.name: before + 1}
+    assert f"SentEval's folds may part: {task.name} {before + 1}." in found.figures().summary

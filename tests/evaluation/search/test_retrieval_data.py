@@ -229,7 +229,7 @@ def test_a_model_on_a_task(beir: Path) -> None:
 def test_each_side_is_embedded_with_its_own_prompt_and_each_text_once(beir: Path) -> None:
     with (beir / "corpus.jsonl").open("a") as file:
         file.write(lines([{"_id": "d4", "text": "the dog eats a fish"}]))
-    model = Letters({"query": "query: ", "passage": "passage: ", "document": ""})
+    model = Letters({"query": "query: ", "passage": "passage: "})
     result = evaluate_retrieval(model, load_beir(beir), encode_kwargs={"show_progress": True})
     (queries, asked), (documents, searched) = model.calls
     assert (len(queries), len(documents)) == (2, 3)
