@@ -67,6 +67,11 @@ def retrieval(
     """
     three = [file for file in (queries, corpus, relevance) if file is not None]
     given = [folder is not None, question_answers is not None, bool(three)]
+    if folder is not None and question_answers is not None:
+        raise InputError(
+            f"{str(folder)!r} is taken for a folder in BEIR's layout, and there is --pairs besides:"
+            f" give one of them; another model is --with {folder}"
+        )
     if sum(given) != 1 or len(three) not in (0, 3):
         raise InputError(
             "give a folder in BEIR's layout, or --pairs FILE of questions and answers, or all of"

@@ -88,6 +88,9 @@ def test_retrieval_is_told_where_to_look(model: Path, beir: Path) -> None:
     said = refused("task", "retrieval", model, beir, "--column", "query.txt=a")
     assert "must be one of query.id" in said
     assert "did you mean 'query.text'?" in said
+    said = refused("task", "retrieval", model, "other-model", "--pairs", beir / "x.csv")
+    assert "'other-model' is taken for a folder in BEIR's layout" in said
+    assert "another model is --with other-model" in said
 
 
 def test_clustering(model: Path, tmp_path: Path) -> None:
