@@ -39,6 +39,10 @@ _WIDTH = 8
 #: torch's has the better products beyond.
 _SHORT = {torch.float32: 96, torch.bfloat16: 256}
 
+#: Training without dropout takes torch's kernel from this length on: the compiled one keeps the
+#: weights for the way back, length² a head, which torch's computes anew (`eval/speed/long_texts`).
+_LONG = 768
+
 
 def grouped_attention(
     query: Tensor,
@@ -67,6 +71,8 @@ def grouped_attention(
     attended: Tensor
     if query.device.type == "cpu" and query.dtype in COMPILED_TYPES:
         if query.requires_grad and kernels() is not None:
+            if is_long(groups, dropout, window):
+                return _short_and_long(query, key, value, groups, scale, window)
             attended = _KernelAttention.apply(
                 query, key, value, sequence_lengths(tuple(groups)), dropout, scale, window
             )
@@ -88,6 +94,29 @@ def grouped_attention(
     else:
         attended = _by_length(query, key, value, groups, dropout, scale, window)
     return F.pad(attended, (0, 0, 0, 0, 0, fill)) if fill else attended
+
+
+def is_long(groups: Groups, dropout: float, window: int | None = None) -> bool:
+    """Whether training has a sequence for which torch's kernel is the better one."""
+    longest = groups[-1][1]
+    return dropout == 0 and min(longest, window or longest) >= _LONG
+
+
+def _short_and_long(
+    query: Tensor, key: Tensor, value: Tensor, groups: Groups, scale: float, window: int | None
+) -> Tensor:
+    """The short sequences by the compiled kernel, the long ones by torch's; no dropout."""
+    short = [(count, length) for count, length in groups if length < _LONG]
+    tokens = sum(count * length for count, length in short)
+    whole = sum(count * length for count, length in groups)
+    parts = []
+    if short:
+        q, k, v = (states[:tokens] for states in (query, key, value))
+        rates: dict[str, Any] = {"dropout": 0.0, "scaling": scale, "window": window}
+        parts.append(grouped_attention(q, k, v, short, **rates))
+    q, k, v = (states[tokens:whole] for states in (query, key, value))
+    parts.append(_by_length(q, k, v, groups[len(short) :], 0.0, scale, window))
+    return F.pad(torch.cat(parts), (0, 0, 0, 0, 0, len(query) - whole))
 
 
 def _by_length(

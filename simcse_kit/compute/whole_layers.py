@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from simcse_kit.compute.attention import grouped_attention, sequence_lengths
+from simcse_kit.compute.attention import grouped_attention, is_long, sequence_lengths
 from simcse_kit.compute.fast_layers import FAMILIES, FastLinear, in_bf16, linear
 from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
@@ -61,7 +61,8 @@ class _WholeLayer(Taught):
         if batch is None or batch.layout is not None or states.device.type != "cpu":
             return None
         if torch.is_grad_enabled():
-            ops = kernels()
+            rate = self.attention.self.dropout.p if self.training else 0.0
+            ops = None if is_long(batch.groups, rate) else kernels()
         else:
             ops = None if self.training else built_kernels()
         return ops if ops is not None and self._is_usual() else None

@@ -8,7 +8,9 @@ import torch
 from simcse_kit.compute import attention
 from simcse_kit.compute.attention import grouped_attention, window_mask
 from simcse_kit.compute.dropout import FastDropout, keep_mask, use_fast_dropout
+from simcse_kit.compute.kernels import kernels
 
+compiled = pytest.mark.skipif(kernels() is None, reason="no C++ compiler here: torch's run anyway")
 GROUPS = [((2, 3), (1, 7), (3, 8), (2, 17)), ((4, 5),), ((1, 1), (1, 40))]
 
 
@@ -112,3 +114,54 @@ def test_lengths_met_in_inference_first_can_be_trained_on(dtype):
         attended = grouped_attention(*given, groups, dropout=rate, scaling=None, window=window)
         attended.sum().backward()
         assert all(each.grad.isfinite().all() for each in given)
+
+
+@pytest.fixture
+def long_from_eight(monkeypatch):
+    monkeypatch.setattr(attention, "_LONG", 8)
+
+
+def kept(groups, dropout=0.0, window=None, dtype=torch.float32):
+    """Numbers that are kept for the way back beside query, key and value."""
+    parts = [each.detach().to(dtype).requires_grad_() for each in states(groups)]
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()), id):
+        grouped_attention(*parts, groups, dropout=dropout, scaling=None, window=window)
+    return sum(sizes) - sum(each.numel() for each in parts)
+
+
+@compiled
+@pytest.mark.parametrize("window", [None, 4, 9])
+@pytest.mark.parametrize("fill", [0, 5])
+@pytest.mark.parametrize("groups", [*GROUPS, ((1, 40),)])
+def test_values_and_gradients(long_from_eight, groups, fill, window):
+    ours = [each.detach().float().requires_grad_() for each in states(groups)]
+    theirs = states(groups)
+    row = [torch.nn.functional.pad(each, (0, 0, 0, 0, 0, fill)) for each in ours]
+    got = grouped_attention(*row, groups, dropout=0.0, scaling=None, window=window)
+    expected = one_by_one(*theirs, groups, None, window)
+    assert len(got) == len(expected) + fill and not got[len(expected) :].any()
+    got = got[: len(expected)]
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn(got.shape, generator=torch.Generator().manual_seed(9)).double()
+    (got * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for x, y in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(x.grad.double(), y.grad, atol=1e-4, rtol=1e-4)
+
+
+@compiled
+def test_no_weights_are_kept_of_long_texts():
+    """Below the limit the compiled kernel keeps length² of them a head."""
+    long, short, heads, width = 800, 600, 4, 8
+    assert kept(((1, long),)) < 3 * long * heads * width
+    assert kept(((1, short),)) > short**2 * heads
+    assert kept(((1, long),), dropout=0.1) > long**2 * heads, "torch has no dropout there"
+
+
+@compiled
+def test_a_narrow_window_stays_with_the_kernel(monkeypatch):
+    called = []
+    monkeypatch.setattr(attention, "_by_length", lambda *args: called.append(1))
+    kept(((1, 800),), window=64)
+    assert not called

@@ -224,3 +224,32 @@ def test_applied_twice_is_applied_once(tiny_encoder):
     kinds = [type(module) for module in whole.modules()]
     use_whole_layers(whole)
     assert [type(module) for module in whole.modules()] == kinds
+
+
+@compiled
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("first_only", [False, True])
+def test_long_texts_without_dropout_go_torch_s_way(tiny_encoder, monkeypatch, first_only, bf16):
+    plain, whole = both(tiny_encoder("bert"))
+    before = outcome(whole, first_only, bf16)
+    called = []
+    by_length = attention._by_length
+    monkeypatch.setattr(
+        attention, "_by_length", lambda *args: (called.append(1), by_length(*args))[1]
+    )
+    monkeypatch.setattr(attention, "_LONG", 17)
+    found, expected = outcome(whole, first_only, bf16), outcome(plain, first_only)
+    assert len(called) == 3
+    for one, other, usual in zip(found, expected, before, strict=True):
+        if bf16:
+            assert (one - other).norm() <= 1.5 * (usual - other).norm()
+        else:
+            torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
+
+
+@compiled
+def test_long_texts_with_dropout_stay_whole(tiny_encoder, monkeypatch):
+    _, whole = both(tiny_encoder("bert"), rate=0.1)
+    monkeypatch.setattr(attention, "_LONG", 2)
+    monkeypatch.setattr(attention, "_by_length", lambda *args: pytest.fail("torch's way"))
+    outcome(whole, False)
