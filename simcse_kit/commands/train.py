@@ -94,7 +94,10 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Empty a full output folder first.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the run in the folder, once the new one has a model."
+        ),
     ] = False,
     seeds: Annotated[
         int | None,

@@ -120,8 +120,9 @@ def prepared(
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            overwriting.set_aside(folder)
+        if overwrite and overwriting.set_aside(folder):
+            kept = folder / overwriting.REPLACED
+            logger.info("the run that is replaced stays in %s until there is a new model", kept)
         clear_aside(folder)
         for path in leftovers(folder):
             path.unlink()

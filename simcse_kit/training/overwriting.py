@@ -17,8 +17,8 @@ def everything(path: Path) -> bool:
     return True
 
 
-def set_aside(folder: Path, own: Callable[[Path], bool] = everything) -> None:
-    """Move the run that is in the folder into `REPLACED`.
+def set_aside(folder: Path, own: Callable[[Path], bool] = everything) -> bool:
+    """Move the run that is in the folder into `REPLACED`; whether there is one.
 
     What an overwriting run left there that never had a model is removed: the one it was to replace
     is kept still.
@@ -30,12 +30,13 @@ def set_aside(folder: Path, own: Callable[[Path], bool] = everything) -> None:
     moving, kept = folder / _MOVING, folder / REPLACED
     if kept.is_dir():
         _clear(folder, own)
-        return
+        return True
     if not any(map(own, folder.iterdir())):
-        return
+        return False
     moving.mkdir()
     _move(folder, moving, own)
     os.rename(moving, kept)  # all of it is there, or a kill cut the moving off: `put_back_moved`
+    return True
 
 
 def bring_back(folder: Path, own: Callable[[Path], bool] = everything) -> None:

@@ -147,7 +147,7 @@ class Begun:
             key = "max_steps" if config.max_steps > 0 else "num_train_epochs"
             raise InputError(
                 f"the run in {str(self.folder)!r} was begun with {had} steps (now {steps}, by "
-                f"{key}): it can be made longer but not shorter; its model so far is in the folder"
+                f"{key}): it can be made longer but not shorter; give as many, or a new folder"
             )
         self._refuse({k: each for k, each in found.items() if k not in _LENGTH and not _is_free(k)})
         return found

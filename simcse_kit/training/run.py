@@ -137,6 +137,7 @@ def train(
         check_judge(folder, judge, config)
         if (ended := already_finished(begun, config, steps)) is not None:
             if not begun.same_name(model):
+                set_seed(config.seed)  # as it was begun, where adapters are drawn
                 encoder = load_to_train(model, config)
                 begun.check_model(began_as(encoder, model, all_rows, judge, steps), model)
             return finished_result(folder, ended, model, config)
