@@ -112,12 +112,13 @@ def tell_cut(
     if cut <= 0.5:
         logger.info(said)
         return
+    if limit is not None and limit <= max_length:
+        logger.warning("%s, and the encoder takes no more; split them, or take another", said)
+        return
     shorter = store.lengths[there & (store.lengths < max_length)]
     weights = np.concatenate([np.ones(len(shorter)), np.full(len(whole), len(full) / len(whole))])
     wanted = _quantile(np.concatenate([shorter, whole]), weights, _WHOLE)
-    length = -(-wanted // _STEP) * _STEP
-    if limit is not None and length > limit:
-        length = limit
+    length = min(-(-wanted // _STEP) * _STEP, limit or _UNCUT)
     fits = (np.concatenate([shorter, whole]) <= length) @ weights / weights.sum()
     logger.warning("%s; max_length=%d leaves %s of them whole", said, length, _percent(fits))
 

@@ -152,6 +152,16 @@ def test_the_share_that_is_cut_is_that_of_the_texts_lengths(tiny_tokenizer, capl
             )
 
 
+def test_a_length_that_the_encoder_cannot_take_is_not_named(tiny_tokenizer, caplog):
+    given = ["dog " * 60] * 3 + ["dog"]
+    tell_cut(given, TokenStore.build(given, tiny_tokenizer, 16), tiny_tokenizer, 16, 16)
+    [record] = caplog.records
+    assert record.levelname == "WARNING" and record.getMessage() == (
+        "75 % of the texts are cut at 16 tokens (max_length), and the encoder takes no more; "
+        "split them, or take another"
+    )
+
+
 def test_of_many_long_texts_some_are_looked_at(tiny_tokenizer, caplog, monkeypatch):
     monkeypatch.setattr("simcse_kit.training.learnable._SAMPLE", 200)
     pick = np.random.default_rng(0)
