@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+import logging
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
+from simcse_kit.training.distributed import is_main
 from simcse_kit.training.sampling import ByEpoch
 
 #: Waiting rows looked at for one batch, in batches: bounds the work where one text has most rows.
 _LOOK = 100
+#: Share of the rows that may be left over without a word.
+_FEW = 0.1
+
+logger = logging.getLogger(__name__)
 
 
 class NoDuplicates(ByEpoch):
@@ -37,6 +43,7 @@ class NoDuplicates(ByEpoch):
             partners[positive].add(anchor)
         self.partners = [partners[anchor] for anchor in texts[:, 0].tolist()]  # shared, not copied
         self.batch_size = batch_size
+        self._told = False
 
     def __len__(self) -> int:
         return len(self.own)
@@ -48,9 +55,22 @@ class NoDuplicates(ByEpoch):
         while True:
             batch = self._batch(waiting, coming)
             if len(batch) < self.batch_size:
+                self._tell(len(waiting))
                 yield from [*batch, *waiting]
                 return
             yield from batch
+
+    def _tell(self, mixed: int) -> None:
+        """Say once that many rows could not be kept apart."""
+        if mixed <= _FEW * len(self.own) or self._told or not is_main():
+            return
+        self._told = True
+        [(_, rows)] = Counter(chain.from_iterable(self.own)).most_common(1)
+        logger.warning(
+            "batch_sampler no_duplicates: %d of %d rows share texts with too many others to be "
+            "kept apart, and make batches as they come; the commonest text stands in %d rows",
+            *(mixed, len(self.own), rows),
+        )
 
     def _batch(self, waiting: deque[int], coming: Iterable[int]) -> list[int]:
         """A batch of strangers; what had to wait stays in `waiting`."""

@@ -52,6 +52,23 @@ def test_two_questions_with_many_answers_cannot_be_kept_apart() -> None:
     assert {texts[row, 0] for row in order[:2]} == {0, 1}
 
 
+def test_rows_that_cannot_be_kept_apart_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    negative = 1000  # of all rows but ten
+    texts = np.array([[2 * row, 2 * row + 1, negative if row < 50 else -1] for row in range(60)])
+    sampler = NoDuplicates(texts, 4, 0)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert sorted(sampler) == list(range(60))
+    [record] = caplog.records
+    mixed = int(record.getMessage().split(": ")[1].split()[0])
+    assert 40 <= mixed < 50
+    assert "of 60 rows share texts" in record.getMessage()
+    assert record.getMessage().endswith("the commonest text stands in 50 rows")
+    caplog.clear()
+    list(NoDuplicates(np.arange(120).reshape(60, 2), 4, 0))
+    assert not caplog.records
+
+
 def test_rows_that_lack_a_negative_are_no_relatives() -> None:
     texts = np.array([[2 * row, 2 * row + 1, -1] for row in range(12)])
     order = list(NoDuplicates(texts, 4, 0))
