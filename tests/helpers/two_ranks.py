@@ -40,9 +40,10 @@ def texts(count: int, seed: int) -> list[str]:
 
 
 def pairs() -> Rows:
-    """With equal texts in them, so that the mask has work to do."""
+    """With equal texts in them, so that the mask has work to do, and negatives that lack."""
     columns = {"anchor": texts(40, 1), "positive": texts(40, 2), "negative": texts(40, 3)}
     columns["positive"][::2] = columns["positive"][:1] * 20
+    columns["negative"][::5] = [""] * 8
     return Rows("pairs", columns, None, None, "pairs", 0, 0)
 
 
