@@ -69,7 +69,7 @@ SettingsLoader.yaml_implicit_resolvers = {}
 for _kind, _words, _first in (
     ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"[-+]?(?:0|[1-9]\d*)$", list("-+0123456789")),
+    ("int", r"[-+]?(?:0|[1-9]\d{0,17})$", list("-+0123456789")),  # a setting's are 64 bits wide
     (
         "float",
         r"[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))$"

@@ -29,7 +29,7 @@ def _not_a_bool(value: object) -> object:
     return value
 
 
-Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Int = Annotated[int, BeforeValidator(_not_a_bool), Field(lt=2**63)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 Float = Annotated[float, BeforeValidator(_not_a_bool)]
 
