@@ -25,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 
 from simcse_kit.compute.attention import block_attention, grouped_attention, window_mask
 from simcse_kit.compute.layout import RowLayout
+from simcse_kit.compute.unaltered import attends_as_known
 from simcse_kit.compute.unpacked import TokenTypes, unpacked_states
 
 ATTENTION = "simcse_packed"
@@ -225,8 +226,11 @@ def runs_packed(backbone: PreTrainedModel) -> bool:
 
 
 def enable_packing(backbone: PreTrainedModel) -> bool:
-    """Switch a supported backbone to packed attention; tells whether it now runs packed."""
-    if backbone.config.model_type in _PACKABLE:
+    """Switch a supported backbone to packed attention; tells whether it now runs packed.
+
+    A model with code of its own may be called by the same type, and attend in a way of its own.
+    """
+    if backbone.config.model_type in _PACKABLE and attends_as_known(backbone):
         backbone.set_attn_implementation(ATTENTION)
     return runs_packed(backbone)
 

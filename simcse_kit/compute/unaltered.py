@@ -32,6 +32,12 @@ def is_of(module: nn.Module, names: Iterable[str]) -> bool:
     return kind.__name__ in names and kind.__module__.startswith("transformers.models.")
 
 
+def attends_as_known(backbone: nn.Module) -> bool:
+    """Whether a backbone, and whatever in it is named an attention, is of a known class."""
+    named = (each for each in backbone.modules() if "attention" in type(each).__name__.lower())
+    return all(type(each).__module__.startswith(_HOMES) for each in (backbone, *named))
+
+
 def is_unaltered(module: nn.Module) -> bool:
     """Whether a module computes what its class, a known one, computes; its children apart."""
     own = vars(module)

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from transformers import AutoModel
 from transformers.models.bert import modeling_bert
 
+from families import build
 from simcse_kit.compute.fast_layers import held_weights, narrowed, use_fast_layers
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
 from simcse_kit.compute.packing import PackedBatch, enable_packing
@@ -31,6 +32,11 @@ class BertLayer(modeling_bert.BertLayer):
 
     def forward(self, hidden_states, *args, **kwargs):
         return super().forward(hidden_states, *args, **kwargs) * 0.5
+
+
+class DoubledLinear(nn.Linear):
+    def forward(self, input):
+        return super().forward(input) * 2
 
 
 class Shifted(nn.GELU):
@@ -86,6 +92,21 @@ def parametrised(place):
     return change
 
 
+def normed_as_before(place):
+    """weight_norm as it was: a hook that writes a temporary into `weight`."""
+
+    def change(model):
+        module = torch.nn.utils.weight_norm(model.get_submodule(place))
+        with torch.no_grad():
+            module.weight_g.mul_(1.5)
+
+    return change
+
+
+def of_own_linear(place):
+    return lambda model: setattr(model.get_submodule(place), "__class__", DoubledLinear)
+
+
 def of_class(place, kind):
     def change(model):
         model.get_submodule(place).__class__ = kind
@@ -103,6 +124,8 @@ CHANGES = {
         "pruned": pruned,
         "weight norm": weight_normed,
         "parametrised": parametrised,
+        "weight norm as before": normed_as_before,
+        "a linear layer of one's own": of_own_linear,
     }.items()
     for place in ("attention.self.query", "attention.self.value", "intermediate.dense")
 }
@@ -170,6 +193,66 @@ def test_a_changed_model_is_run_as_it_is(tiny_encoder, change, when):
     torch.testing.assert_close(states_of(fast), exact, atol=2e-5, rtol=1e-4)
     found, autocast = states_of(fast, bf16=True), states_of(plain, bf16=True)
     assert (found - exact).norm() <= 1.5 * (autocast - exact).norm()
+
+
+class OwnAttention(modeling_bert.BertSelfAttention):
+    """Knows nothing of packed rows, as a model's own code may."""
+
+    def forward(self, hidden_states, attention_mask=None, *args, **kwargs):
+        shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+        parts = (self.query, self.key, self.value)
+        q, k, v = (part(hidden_states).view(shape).transpose(1, 2) for part in parts)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, attention_mask) * 0.7
+        return attended.transpose(1, 2).flatten(2), None
+
+
+class OwnBert(modeling_bert.BertModel):
+    """Of the type "bert", by its configuration."""
+
+
+@pytest.mark.parametrize("own", ["attention", "model"])
+def test_a_model_with_code_of_its_own_is_not_packed(tiny_encoder, own):
+    model = AutoModel.from_pretrained(tiny_encoder("bert"), attn_implementation="eager").eval()
+    usual = states_of(copy.deepcopy(model))
+    if own == "model":
+        model.__class__ = OwnBert
+    else:
+        for layer in model.encoder.layer:
+            layer.attention.self.__class__ = OwnAttention
+    exact = []
+    for ids in ([5], [9, 10], [7, 7], [5, 6, 7, 8], [6] * 17, [11] * 21):
+        with torch.no_grad():
+            exact.append(model(input_ids=torch.tensor([ids])).last_hidden_state[0, 0])
+    assert not enable_packing(model)
+    found = states_of(whole(model))
+    torch.testing.assert_close(found, torch.stack(exact), atol=1e-5, rtol=1e-4)
+    assert torch.allclose(found, usual, atol=1e-5) == (own == "model")
+
+
+FAMILIES = {
+    "ModernBERT": "layers.1.attn.Wqkv",
+    "DistilBERT": "transformer.layer.1.attention.q_lin",
+    "MPNet": "encoder.layer.1.attention.attn.k",
+    "ALBERT": "encoder.albert_layer_groups.0.albert_layers.0.ffn",
+    "MobileBERT": "encoder.layer.1.attention.self.value",
+    "LLaMA": "layers.1.mlp.up_proj",
+}
+
+
+@pytest.mark.parametrize("change", [pruned, weight_normed, parametrised, normed_as_before, doubled])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_so_is_one_of_another_family(tmp_path_factory, family, change):
+    folder = build(family, tmp_path_factory.mktemp("changed"))
+    plain = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    fast = whole(copy.deepcopy(plain))
+    before = states_of(plain)
+    for model in (plain, fast):
+        change(FAMILIES[family])(model)
+    exact = states_of(plain)
+    assert (exact - before).norm() > 0.01 * exact.norm(), "the change changes nothing"
+    torch.testing.assert_close(states_of(fast), exact, atol=1e-4, rtol=1e-3)
+    found, autocast = states_of(fast, bf16=True), states_of(plain, bf16=True)
+    assert (found - exact).norm() <= 2 * (autocast - exact).norm()
 
 
 @pytest.mark.parametrize("change", ["parametrised attention.self.query", "hook before value"])
