@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data import Rows, TokenStore, text_numbers
+from simcse_kit.data import Rows, TokenStore, linked_texts, text_numbers
 from simcse_kit.errors import InputError
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main
@@ -37,13 +37,17 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
     anchors, positives, *negatives = columns if len(columns) > 1 else (columns[0], columns[0])
     candidates = np.concatenate([positives, *negatives])
     candidates = candidates[candidates >= 0]
-    if candidates.min() == candidates.max():
+    if not len(candidates) or candidates.min() == candidates.max():
+        text = _text_of(rows, int(candidates[0])) if len(candidates) else ""
         raise InputError(
-            f"{rows.where(0)}: {_text_of(rows, int(candidates[0]))!r:.60} is the text of all "
-            f"{len(rows)} rows, so there is nothing to tell apart; give texts that differ"
+            f"{rows.where(0)}: {text!r:.60} is the text of all {len(rows)} rows, so there is "
+            "nothing to tell apart; give texts that differ"
         )
-    if not config.mask_equal_texts or numbers.max() + 1 == np.count_nonzero(numbers >= 0):
-        return  # nothing is masked, or no text stands twice
+    if numbers.max() + 1 == np.count_nonzero(numbers >= 0):
+        return  # no text stands twice, so nothing is masked
+    if not config.mask_equal_texts:
+        _tell_unmasked(rows, anchors, positives)
+        return
     taken = taken_out(anchors, positives, candidates)
     alone = np.flatnonzero(taken == 1)
     if len(alone) == len(rows):
@@ -60,13 +64,25 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
             *(rows.where(int(alone[0])), len(alone)),
         )
     elif taken.mean() > 0.5:
-        most = int(np.bincount(candidates).argmax())
+        most = int(np.bincount(positives[positives >= 0]).argmax())
         row = int(np.flatnonzero((anchors == most) | (positives == most))[0])
         logger.warning(
             "%s: %.0f %% of the candidates in a batch are no negatives of an anchor, for their "
             "texts are equal or positives of it; %r alone stands in %d rows",
             *(rows.where(row), 100 * taken.mean(), _text_of(rows, most)[:60]),
             int((positives == most).sum()),
+        )
+
+
+def _tell_unmasked(rows: Rows, anchors: np.ndarray, positives: np.ndarray) -> None:
+    """Say how many positives are taken for negatives, as the published code takes them."""
+    texts = 1 + int(max(anchors.max(), positives.max()))
+    links = linked_texts(anchors, positives, texts)
+    if len(links) and is_main():
+        logger.warning(
+            "%s: %d texts have several positives (%d pairs), each of which counts as a negative "
+            "beside another (mask_equal_texts=false)",
+            *(rows.source, len(np.unique(links // texts)), len(links)),
         )
 
 

@@ -32,6 +32,7 @@ def texts(*given: str) -> Rows:
 # rows, settings, what is said
 REFUSED = {
     "one row": (texts("a"), {}, "a.txt: holds one row"),
+    "no text": (texts("", ""), {}, "a.txt, row 1: '' is the text of all 2 rows"),
     "one text": (texts(*["a b"] * 9), {}, "a.txt, row 1: 'a b' is the text of all 9 rows"),
     "one text, unmasked": (
         texts(*["a"] * 9), {"mask_equal_texts": False}, "is the text of all 9 rows",
@@ -87,7 +88,17 @@ SAID = {
         "pairs.csv, row 1: 2 rows teach nothing, for all texts are positives of their anchor",
     ),
     "hard negatives are left": (pairs(("q", "a", "n"), ("q", "b", "m")), {}, ""),
-    "unmasked": (pairs(("q", "a"), ("q", "b")), {"mask_equal_texts": False}, ""),
+    "unmasked": (
+        pairs(("q", "a"), ("q", "b")), {"mask_equal_texts": False},
+        "pairs.csv: 1 texts have several positives (2 pairs), each of which counts as a negative "
+        "beside another (mask_equal_texts=false)",
+    ),
+    "unmasked and unlinked": (texts("a", "a", "b"), {"mask_equal_texts": False}, ""),
+    "a common hard negative": (
+        pairs(("q", "a", "n"), ("q", "b", "n"), ("r", "b", "n"), ("q", "r", "q")), {},
+        "pairs.csv, row 2: 59 % of the candidates in a batch are no negatives of an anchor, for "
+        "their texts are equal or positives of it; 'b' alone stands in 2 rows",
+    ),
     "half": (texts("a", "a", "b", "b"), {}, ""),
 }  # fmt: skip
 
