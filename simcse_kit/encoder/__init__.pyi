@@ -1,3 +1,4 @@
+from .adapters import add_lora as add_lora
 from .card import with_section as with_section
 from .embedding_file import check_output as check_output
 from .embedding_file import rows_file as rows_file

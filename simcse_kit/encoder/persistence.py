@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import nn
@@ -54,6 +55,8 @@ def load_parts(
     """
     place = find_model(name, revision=revision, token=token)
     name = place.name
+    if place.local_only:  # by its folder: peft, where it is installed, would ask the hub
+        name = snapshot_download(name, revision=revision, local_files_only=True)
     hub: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,
@@ -116,6 +119,11 @@ def _load_advice(name: str, error: Exception) -> str:
         return (
             f"model folder {name!r}: permission to read {shut.name} is missing; ask its owner, or "
             "copy the folder"
+        )
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"model folder {name!r} holds adapters of another model and could not be loaded "
+            f"({reason}); that model must lie where adapter_config.json says, and peft be installed"
         )
     if not (folder / "config.json").is_file():
         return f"model folder {name!r} has no config.json; save it again with save_pretrained"

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from simcse_kit.data import at_home
+from simcse_kit.encoder.adapters import merged
 from simcse_kit.encoder.card import model_card
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.persistence import save_parts
@@ -86,6 +87,7 @@ class Saving(nn.Module):
         *,
         layout: Literal["current", "legacy"] = "current",
         card: str | None = None,
+        merge_adapters: bool = False,
     ) -> None:
         """Write a folder that `SentenceTransformer(folder)` and `AutoModel` load.
 
@@ -93,12 +95,20 @@ class Saving(nn.Module):
             layout: ``legacy`` writes the older key names, which readers before
                 sentence-transformers 5.4 need and newer ones load too.
             card: the text of README.md; default: a short card.
+            merge_adapters: write whole weights, into which adapters are merged. Otherwise a model
+                with adapters is written as peft does: these alone, and where the model below lies.
+
+        Raises:
+            InputError: the folder cannot be written, or would load as another model.
         """
         if layout not in ("current", "legacy"):
             raise InputError(f"unknown layout {layout!r}; choose current or legacy")
         try:
+            parts = self.parts()
+            if merge_adapters:
+                parts.backbone = merged(parts.backbone)
             save_parts(
-                self.parts(),
+                parts,
                 at_home(folder),
                 layout=layout,
                 card=card or self.model_card(),

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from simcse_kit.encoder.adapters import name_base
 from simcse_kit.encoder.metadata import Module, read_json, read_model_config, read_modules
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.pooling import LAYER_PAIRS, pooled_width
@@ -217,6 +218,7 @@ def sentence_transformer(parts: Parts, aside: Path) -> Any:
 
     config = parts.backbone.config
     config.output_hidden_states = parts.pooling in LAYER_PAIRS
+    name_base(parts.backbone)
     try:
         parts.backbone.save_pretrained(aside)
     finally:

@@ -96,7 +96,12 @@ class Keeper:
         shutil.rmtree(coming, ignore_errors=True)
         try:
             with disk_errors(self.folder):
-                self.encoder.save_pretrained(coming, layout=self.config.layout, card=card)
+                self.encoder.save_pretrained(
+                    coming,
+                    layout=self.config.layout,
+                    card=card,
+                    merge_adapters=self.config.merge_adapters,
+                )
         except BaseException:
             shutil.rmtree(coming, ignore_errors=True)
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from simcse_kit.compute import Precision, model_precision
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder import SentenceEncoder, add_lora
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.prompts import use_prompts
 
@@ -38,6 +38,8 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
             precision=_precision(config),
             trust_remote_code=config.trust_remote_code,
         )
+    if config.lora is not None:
+        add_lora(encoder.backbone, config.lora)
     use_prompts(encoder, config)
     if encoder.similarity_fn_name != "cosine":
         logger.warning(

@@ -7,7 +7,7 @@ How settings agree with each other, and where they are read: `simcse_kit.trainin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -108,6 +108,17 @@ class Settings(BaseModel):
         None,
         description="Of the model it starts from: keep takes the pooler of a SimCSE checkpoint as "
         "its head, none drops a folder's dense layers. None: what the folder has.",
+    )
+    lora: dict[str, Any] | None = Field(
+        None,
+        description="Train low-rank adapters in place of the model's weights: arguments of "
+        "peft.LoraConfig, as {r: 8, lora_alpha: 16}. Less memory, and a small file a task; whole "
+        "weights learn more. Needs simcse-kit[peft].",
+    )
+    merge_adapters: bool = Field(
+        False,
+        description="Of lora: save whole weights with the adapters merged in. false: the adapters "
+        "alone, as peft does, beside the model they began with.",
     )
     trust_remote_code: bool = Field(
         False, description="Run the code that the folder of the model brings."
