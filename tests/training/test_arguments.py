@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -53,6 +54,10 @@ def test_what_is_not_honoured_is_refused_with_the_reason(name: str) -> None:
         assert str(caught.value).endswith(f"'{name}' cannot be set: {FATES[name][1]}")
 
 
+class _Built(Exception):
+    """The trainer is there."""
+
+
 class Lab:
     """Runs of four steps on a tiny model, looked into."""
 
@@ -93,6 +98,14 @@ class Lab:
         )
         self.history, self.steps = result.history, result.steps
         return weights(result.encoder)
+
+    def build(self, **settings: Any) -> ContrastiveTrainer:
+        """The Trainer alone, of a run that ends where it would begin to train."""
+        with self.patch.context() as patched, pytest.raises(_Built):
+            patched.setattr(ContrastiveTrainer, "train", Mock(side_effect=_Built))
+            self.run(**settings)
+        self.trainer.create_optimizer()
+        return self.trainer
 
     def logged(self, key: str = "learning_rate") -> dict[int, float]:
         return {entry["step"]: entry[key] for entry in self.history if key in entry}
@@ -277,7 +290,7 @@ def _has(package: str) -> bool:
 
 @probe("optim_args")
 def _(lab: Lab) -> None:
-    lab.run(optim="sgd", optim_args="momentum=0.9, nesterov=true")
+    lab.build(optim="sgd", optim_args="momentum=0.9, nesterov=true")
     assert lab.group()["momentum"] == 0.9 and lab.group()["nesterov"] is True
     for given in ("momentun=0.9", "weight_decay=0.1", "momentum", "momentum=fast", "nesterov=2"):
         assert f"optim_args '{given}'" in refused("optim=sgd", f"optim_args={given}")
@@ -286,21 +299,21 @@ def _(lab: Lab) -> None:
 
 @probe("adam_beta1")
 def _(lab: Lab) -> None:
-    lab.run(adam_beta1=0.8)
+    lab.build(adam_beta1=0.8)
     assert lab.group()["betas"] == (0.8, 0.999)
     assert "optim sgd has none" in refused("optim=sgd", "adam_beta1=0.8")
 
 
 @probe("adam_beta2")
 def _(lab: Lab) -> None:
-    lab.run(adam_beta2=0.95)
+    lab.build(adam_beta2=0.95)
     assert lab.group()["betas"] == (0.9, 0.95)
     assert "optim adafactor has none" in refused("optim=adafactor", "adam_beta2=0.8")
 
 
 @probe("adam_epsilon")
 def _(lab: Lab) -> None:
-    lab.run(adam_epsilon=1e-6)
+    lab.build(adam_epsilon=1e-6)
     assert lab.group()["eps"] == 1e-6
     assert "optim rmsprop has none" in refused("optim=rmsprop", "adam_epsilon=1e-6")
 
@@ -405,13 +418,13 @@ def _(lab: Lab) -> None:
 
 @probe("use_cpu")
 def _(lab: Lab) -> None:
-    lab.run(use_cpu=True, max_steps=1)
+    lab.build(use_cpu=True)
     assert lab.trainer.args.device.type == "cpu" and lab.trainer.args.use_cpu
 
 
 @probe("tf32")
 def _(lab: Lab) -> None:
-    lab.run(tf32=False, max_steps=1)
+    lab.build(tf32=False)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="tf32 requires Ampere"):
             lab.run(tf32=True)
@@ -497,7 +510,7 @@ def _(lab: Lab) -> None:
 
 @probe("dataloader_pin_memory")
 def _(lab: Lab) -> None:
-    lab.run(max_steps=1, use_cpu=False)
+    lab.build(use_cpu=False)
     assert lab.loader().pin_memory is torch.cuda.is_available() or not lab.trainer.args.use_cpu
     arguments = TrainConfig(dataloader_pin_memory=False).to_training_arguments(lab.folder)
     assert arguments.dataloader_pin_memory is False
@@ -600,7 +613,7 @@ def _(lab: Lab) -> None:
 @probe("disable_tqdm")
 def _(lab: Lab) -> None:
     for off in (True, False):
-        lab.run(disable_tqdm=off, max_steps=1)
+        lab.build(disable_tqdm=off)
         bars = [c for c in lab.trainer.callback_handler.callbacks if "Progress" in type(c).__name__]
         assert bool(bars) is not off
 
@@ -713,8 +726,7 @@ def _(lab: Lab) -> None:
 
 
 def _told_ranks(lab: Lab, **settings: Any) -> ContrastiveTrainer:
-    lab.run(max_steps=1, **settings)
-    return lab.trainer
+    return lab.build(**settings)
 
 
 @probe("ddp_backend")
