@@ -16,7 +16,7 @@ import torch
 from tokenizers import processors
 from transformers import AutoModel
 
-from families import FAMILIES, build, config_of, tokenizer_of
+from families import FAMILIES, WORDS, build, config_of, tokenizer_of
 from simcse_kit.compute import PackedBatch
 from simcse_kit.compute.fast_layers import FastLinear
 from simcse_kit.compute.taught import Taught
@@ -279,3 +279,33 @@ def test_a_model_that_is_cast_to_bf16_computes_with_its_head(folder, family, kin
     found = encoder.encode(TEXTS, normalize=True, precision=precision)
     assert found.dtype == np.float32
     assert (found * exact).sum(1).min() > 0.99
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_combinations_equal_sentence_transformers_alone(folder, tmp_path, seed):
+    """Family × pooling × head × norm × precision × company, against its saved folder over there."""
+    from sentence_transformers import SentenceTransformer
+
+    draw = np.random.default_rng(seed)
+    family = str(draw.choice([name for name in TABLE if TABLE[name].remark != FROZEN]))
+    pooling = str(draw.choice(["cls", "mean", "max", "last_token", "first_last_mean", "top2_mean"]))
+    encoder = load(folder(family), pooling=pooling)
+    if draw.random() < 0.5:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            encoder.head = Head(32, int(draw.integers(3, 40)))
+    encoder.normalize = bool(draw.random() < 0.5)
+    encoder.save_pretrained(tmp_path)
+    texts = [" ".join(draw.choice(WORDS, int(draw.integers(1, 50)))) for _ in range(9)]
+    theirs = SentenceTransformer(str(tmp_path), device="cpu")
+    alone = np.stack([theirs.encode([text])[0] for text in texts])
+    for _ in range(3):
+        company = draw.permutation(len(texts))[: int(draw.integers(1, 9))]
+        found = encoder.encode(
+            [texts[row] for row in company], batch_tokens=int(draw.integers(9, 400))
+        )
+        scale = max(1.0, float(np.abs(alone).max()))
+        np.testing.assert_allclose(found, alone[company], atol=1e-5 * scale)
+    if TABLE[family].bf16 == "yes" and encoder.normalize:
+        near = encoder.encode(texts, precision="bf16")
+        assert (near * alone).sum(1).min() > 0.98
