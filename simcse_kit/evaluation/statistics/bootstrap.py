@@ -19,6 +19,7 @@ from simcse_kit.evaluation.statistics.resampling import resampled_spearman, spea
 from simcse_kit.evaluation.statistics.sharing import are_shared, shared_covariance
 
 _THREADS = 4
+_ALMOST = 1 - 1e-12  # Fisher's z of 1 is infinite
 # Sums of the cubes of ranks must stay below 2⁶³.
 _MOST_PAIRS = 1_000_000
 
@@ -98,8 +99,9 @@ class Figure:
     def combine(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """The weighted sum over models, `weights` (M,): observed, and its draws (B,).
 
-        For pairs that share sentences the draws are spread about the observed value by the root
-        of the design effect, the ratio of the two variances of this very sum, at least 1.
+        For pairs that share a sentence the draws are spread about the observed value by the root
+        of the design effect, the ratio of the two variances of this very sum, at least 1: of one
+        model by Fisher's z, so that they stay between −100 and 100.
         """
         observed, draws = float(self.observed @ weights), self.draws @ weights
         if self.independent is None or self.sharing is None:
@@ -107,7 +109,11 @@ class Figure:
         independent = float(weights @ self.independent @ weights)
         sharing = float(weights @ self.sharing @ weights)
         effect = max(1.0, sharing / independent) if independent > 0 else 1.0
-        return observed, observed + effect**0.5 * (draws - observed)
+        reach, most = effect**0.5, 100 * float(np.abs(weights).sum())
+        if np.count_nonzero(weights) > 1:
+            return observed, np.clip(observed + reach * (draws - observed), -most, most)
+        middle, z = (np.arctanh(np.clip(x / most, -_ALMOST, _ALMOST)) for x in (observed, draws))
+        return observed, most * np.tanh(middle + reach * (z - middle))
 
     def covariance(self) -> np.ndarray:
         """Of the M figures over other test pairs: (M, M), zeros where there are no draws."""

@@ -51,7 +51,8 @@ def summarise_seeds(
     shared = _shared(figure.covariance(), rows, rows)
     mean, sd = float(scores.mean()), float(scores.std(ddof=1))
     half, _ = _student(0.0, [scores], shared, level)
-    return SeedSummary(mean, sd, len(rows), Interval(mean - half, mean + half, level))
+    low, high = max(-100.0, mean - half), min(100.0, mean + half)  # no Spearman lies beyond
+    return SeedSummary(mean, sd, len(rows), Interval(low, high, level))
 
 
 def compare_recipes(

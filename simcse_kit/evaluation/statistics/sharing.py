@@ -61,7 +61,7 @@ def shared_covariance(
                 f"{few}: too few to judge by; take more sentences, or the pairs for independent,"
                 " and say so."
             )
-        logger.warning("%s: intervals and tests are as of half so many pairs", few)
+        logger.warning("%s: intervals and tests take them for %.0f pairs", few, equal / 2)
         covariance = shares @ shares.T * (sentences.size / equal)
     quantiles = float(t.ppf(0.975, equal - 1) / norm.ppf(0.975))
     return covariance * (equal / (equal - 1) * quantiles**2)

@@ -334,3 +334,21 @@ def test_coverage_and_false_positives() -> None:
     rates.append(interval_coverage.shared_coverage(0.75, 100, 10, 1000, 499))
     rates.append(interval_coverage.false_positives(0.75, 0.5, (200,), 1000, 999))
     assert [one for one in rates if not interval_coverage.holds(one)] == []
+
+
+def test_no_interval_of_pairs_that_share_sentences_passes_100() -> None:
+    """Widened plainly, that of few pairs of one sentence ran from −366 to 189."""
+    rng = np.random.default_rng(0)
+    gold = np.arange(12.0)
+    scores = np.stack([gold + rng.normal(size=12), gold + 3 * rng.normal(size=12)])
+    star = np.stack([np.zeros(12, dtype=int), np.arange(1, 13)], axis=1)
+    figure = bootstrap({"task": PairScores(gold, scores, star)}, draws=999).figure()
+    assert figure.clustered
+    for model in (0, 1):
+        found = estimate(figure, model)
+        assert -100 <= found.interval.low < found.value < found.interval.high <= 100
+        assert found.interval.high - found.interval.low > 20
+    difference = compare(figure, 1, 0)
+    assert -200 <= difference.interval.low <= difference.interval.high <= 200
+    seeds = Figure(np.array([99.0, 70.0]), np.empty((0, 2)))
+    assert summarise_seeds(seeds).interval.high == 100
