@@ -8,6 +8,7 @@ uncentred Gram matrix: the number of directions they spread over, 1 for a point 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
@@ -115,6 +116,20 @@ class CollapseAlarm(TrainerCallback, ExportableState):
         """What the Trainer writes into a checkpoint."""
         names = ("seen", "was_healthy", "has_warned", "recent")
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+
+    def heed(self, steps: Sequence[Tensor]) -> str | None:
+        """The first reason for an alarm in some more steps, or None; all of them count as seen.
+
+        Args:
+            steps: ``(batches, 1 + figures)`` each: loss and `BATCH_FIGURES` of what it accumulated.
+        """
+        batches = iter(torch.cat(list(steps)).tolist())  # at once: to read is to wait
+        reasons = []
+        for step in steps:
+            own = list(islice(batches, len(step)))
+            figures = [dict(zip(BATCH_FIGURES, values[1:], strict=True)) for values in own]
+            reasons.append(self.check([values[0] for values in own], figures))
+        return next(filter(None, reasons), None)
 
     def check(self, losses: Sequence[float], figures: Sequence[Mapping[str, float]]) -> str | None:
         """The reason for an alarm after one more step, or None.

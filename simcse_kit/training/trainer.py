@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -195,18 +194,11 @@ class ContrastiveTrainer(Trainer):
         """Show the alarm the figures that it has not seen, the last of them those of `step`."""
         if self.alarm is None or self._read == len(self._told):
             return
-        unread = self._told[self._read :]
-        self._read = len(self._told)
-        batches = iter(torch.cat(unread).tolist())
-        for each in unread:
-            own = list(islice(batches, len(each)))
-            figures = [dict(zip(BATCH_FIGURES, values[1:], strict=True)) for values in own]
-            reason = self.alarm.check([values[0] for values in own], figures)
-            if reason is not None and not self.alarm.has_warned:
-                self.alarm.has_warned = not self.stop_on_alarm  # said once
-                self._sound(step, reason)
-                if self.stop_on_alarm:
-                    return
+        unread, self._read = self._told[self._read :], len(self._told)
+        reason = self.alarm.heed(unread)
+        if reason is not None and not self.alarm.has_warned:
+            self.alarm.has_warned = not self.stop_on_alarm  # said once
+            self._sound(step, reason)
 
     def _get_learning_rate(self) -> Any:
         """As the Trainer's, who asks at every step; but a tensor is read when it is logged."""
