@@ -15,6 +15,7 @@ from .lines import is_input as is_input
 from .lines import text_blocks as text_blocks
 from .links import linked_texts as linked_texts
 from .links import text_numbers as text_numbers
+from .links import told_links as told_links
 from .nearby import nearby as nearby
 from .plain_text import for_markdown as for_markdown
 from .plain_text import for_picture as for_picture

@@ -33,3 +33,10 @@ def linked_texts(anchors: np.ndarray, positives: np.ndarray, texts: int) -> np.n
     first, second = np.divmod(keys, texts)
     partners = np.bincount(first, minlength=texts)
     return keys[(partners[first] > 1) & (first != second)]
+
+
+def told_links(links: np.ndarray, texts: int) -> str:
+    """How many there are, in words: "2 texts have several positives (8 pairs)"."""
+    several = len(np.unique(links // texts))
+    have = "texts have" if several > 1 else "text has"
+    return f"{several:,} {have} several positives ({len(links):,} pairs)"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from simcse_kit.compute import PackedBatch, use_fast_dropout
-from simcse_kit.data import Rows, linked_texts, text_numbers
+from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
 from simcse_kit.encoder import Head, SentenceEncoder
 from simcse_kit.objectives import InfoNCE, equal_text_mask, linked_text_mask
 from simcse_kit.training.collapse import batch_geometry
@@ -209,8 +209,8 @@ def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) 
         model.link(links, texts)
         if is_main():
             logger.info(
-                "%s: %d texts have several positives (%d pairs); none of them counts as a negative",
-                *(rows.source, len(np.unique(links // texts)), len(links)),
+                "%s: %s; none of them counts as a negative",
+                *(rows.source, told_links(links, texts)),
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data import Rows, TokenStore, linked_texts, text_numbers
+from simcse_kit.data import Rows, TokenStore, linked_texts, text_numbers, told_links
 from simcse_kit.errors import InputError
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main
@@ -80,9 +80,8 @@ def _tell_unmasked(rows: Rows, anchors: np.ndarray, positives: np.ndarray) -> No
     links = linked_texts(anchors, positives, texts)
     if len(links) and is_main():
         logger.warning(
-            "%s: %d texts have several positives (%d pairs), each of which counts as a negative "
-            "beside another (mask_equal_texts=false)",
-            *(rows.source, len(np.unique(links // texts)), len(links)),
+            "%s: %s, each of which counts as a negative beside another (mask_equal_texts=false)",
+            *(rows.source, told_links(links, texts)),
         )
 
 

@@ -90,7 +90,7 @@ SAID = {
     "hard negatives are left": (pairs(("q", "a", "n"), ("q", "b", "m")), {}, ""),
     "unmasked": (
         pairs(("q", "a"), ("q", "b")), {"mask_equal_texts": False},
-        "pairs.csv: 1 texts have several positives (2 pairs), each of which counts as a negative "
+        "pairs.csv: 1 text has several positives (2 pairs), each of which counts as a negative "
         "beside another (mask_equal_texts=false)",
     ),
     "unmasked and unlinked": (texts("a", "a", "b"), {"mask_equal_texts": False}, ""),
