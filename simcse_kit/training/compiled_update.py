@@ -21,10 +21,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 def clip(gradients: list[Tensor], max_norm: float) -> Tensor:
     """Scale the gradients in place to a joint L2 norm of at most `max_norm`; the norm before.
 
-    As `torch.nn.utils.clip_grad_norm_` does.
+    As `torch.nn.utils.clip_grad_norm_` does; but where the norm is not finite they become 0.
     """
     norm = get_total_norm(gradients)
     torch._foreach_mul_(gradients, torch.clamp(max_norm / (norm + 1e-6), max=1.0))
+    for gradient in gradients:
+        gradient.nan_to_num_(0.0, 0.0, 0.0)
     return norm
 
 

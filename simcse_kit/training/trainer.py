@@ -13,7 +13,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.utils.data import Dataset
 from transformers import (
     IntervalStrategy,
@@ -30,7 +30,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from simcse_kit.compute import PackedBatch
-from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
 from simcse_kit.training.checkpoints import checkpoint_aside
@@ -40,7 +39,7 @@ from simcse_kit.training.distributed import (
     from_main,
     mean_over_ranks,
 )
-from simcse_kit.training.finite import all_finite, leave_out_unless_finite
+from simcse_kit.training.finite import all_finite, leave_out_unless_finite, norm_on_cpu
 from simcse_kit.training.progress import QuietProgress, evaluation_line
 from simcse_kit.training.sampling import ByEpoch, TellEpoch
 
@@ -159,7 +158,7 @@ class ContrastiveTrainer(Trainer):
         self._since = time.perf_counter()
         self._rows_since = 0
         self._aside: Path | None = None  # where a checkpoint is being written
-        self._left_out = False  # whether a step was, for its gradient was not finite
+        self._left_out: Tensor | int = 0  # steps since the last log
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.order is None:
@@ -230,30 +229,38 @@ class ContrastiveTrainer(Trainer):
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """As the Trainer's; on a CPU gradients that are short enough are not multiplied by 1."""
         if self.update is not None:
-            gradients = [p.grad for p in model.parameters() if p.grad is not None]
-            return self.update.clip(gradients, self.args.max_grad_norm)
+            return self._clip_to(model, self.args.max_grad_norm)
         if self.args.device.type != "cpu" or self.args.world_size > 1 or self.args.fp16:
             clipped: Tensor = super()._clip_grad_norm(model)
             return clipped
         learning = [p for p in model.parameters() if p.grad is not None]
-        norm = _norm([p.grad for p in learning if p.grad is not None])
+        norm = norm_on_cpu([p.grad for p in learning if p.grad is not None])
         if not norm <= self.args.max_grad_norm:  # a NaN too takes the Trainer's way
             clip_grads_with_norm_(learning, self.args.max_grad_norm, norm)
         return norm
 
+    def _clip_to(self, model: nn.Module, length: float) -> Tensor:
+        assert self.update is not None
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return self.update.clip(gradients, length)
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """As the Trainer's; a step that it shows to be no step is left out."""
+        if grad_norm is None and self.update is not None:  # not cut to any length
+            grad_norm = self._clip_to(model, float("inf"))
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if self.args.fp16:  # where the scaler sees to it
-            return norm
-        left_out = leave_out_unless_finite(self.optimizer, norm)
-        if left_out and not self._left_out and self.is_world_process_zero():
-            logger.warning(
-                "step %d is left out: its gradient is not finite (said once)",
-                self.state.global_step + 1,
-            )
-        self._left_out |= left_out
+        if not self.args.fp16:  # where the scaler sees to it
+            self._left_out = self._left_out + leave_out_unless_finite(self.optimizer, norm)
         return norm
+
+    def _say_left_out(self) -> None:
+        count, self._left_out = int(self._left_out), 0
+        if count and self.is_world_process_zero():
+            logger.warning(
+                "step %d: since the last log %d steps were left out, for their gradient was not "
+                "finite",
+                *(self.state.global_step, count),
+            )
 
     def _sound(self, step: int, reason: str | None) -> None:
         if reason is None:
@@ -268,6 +275,7 @@ class ContrastiveTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the batches' figures since the last log, and the speed."""
         self._heed_alarm(self.state.global_step)
+        self._say_left_out()
         if "learning_rate" in logs:
             logs["learning_rate"] = float(logs["learning_rate"])
         if "loss" in logs and self._told:
@@ -362,14 +370,6 @@ class ContrastiveTrainer(Trainer):
     ) -> None:
         model = self.accelerator.unwrap_model(model or self.model, keep_torch_compile=False)
         safetensors.torch.load_model(model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
-
-
-def _norm(gradients: list[Tensor]) -> Tensor:
-    """L2 norm of all of them together, on a CPU."""
-    usual = all(each.dtype == torch.float32 and each.is_contiguous() for each in gradients)
-    if usual and (ops := kernels()) is not None:
-        return torch.tensor(ops.sum_of_squares(gradients)).sqrt()
-    return get_total_norm(gradients)
 
 
 class OwnDropout(TrainerCallback):

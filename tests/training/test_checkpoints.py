@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from simcse_kit.errors import InputError
 from simcse_kit.training import checkpoints, trainer
 from simcse_kit.training.checkpoints import MANIFEST, checkpoint_aside, newest_whole
+from simcse_kit.training.compiled_update import clip, compile_update
+from simcse_kit.training.finite import leave_out_unless_finite
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
 from training_rows import assert_same, config, dev_task, text_rows, weights
@@ -162,7 +165,8 @@ def test_a_step_that_is_not_finite_is_neither_taken_nor_saved(
         patch.setattr(trainer.ContrastiveTrainer, "compute_loss", broken)
         own = config(tmp_path, max_steps=6, save_total_limit=None, save_steps=1, **how)
         whole = train(*given, own, tmp_path / "run")
-    assert "step 4 is left out: its gradient is not finite" in caplog.text
+    assert "step 4: since the last log 1 steps were left out" in caplog.text
+    assert caplog.text.count("left out") == 1
     three, four, five = (_state(tmp_path / "run" / f"checkpoint-{n}") for n in (3, 4, 5))
     assert_same(three, four)
     assert any(not torch.equal(four[name], five[name]) for name in four)
@@ -179,18 +183,25 @@ def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_an_accelerators_fused_optimizer_leaves_the_step_out_by_itself():
-    """What `leave_out_unless_finite` asks of it there; the CPU's fused kernel reads the same."""
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("how", ["fused", "compiled", "plain"])
+def test_an_optimizer_leaves_a_step_out_and_goes_on(how, bad):
+    """Without a wait where it is fused or compiled: what follows is what would have been."""
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
-    for found, moved in ((0.0, True), (1.0, False), (0.0, True)):
-        weight.grad = torch.full((3,), float("nan") if found else 1.0)
-        optimizer.found_inf = torch.tensor(found)
-        before, steps = weight.detach().clone(), _steps(optimizer, weight)
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.1, fused=how == "fused")
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    if how == "compiled":
+        compile_update(optimizer, backend="eager")
+    for found in (1.0, bad, 1.0, 2.0):
+        weight.grad = torch.tensor([1.0, found, 1.0])
+        norm = clip([weight.grad], float("inf"))
+        before = weight.detach().clone()
+        left_out = leave_out_unless_finite(optimizer, norm)
         optimizer.step()
-        assert torch.equal(before, weight) != moved
-        assert _steps(optimizer, weight) == steps + moved
-
-
-def _steps(optimizer, weight):
-    return int(optimizer.state[weight]["step"]) if weight in optimizer.state else 0
+        rates.step()
+        stays = not math.isfinite(found)
+        assert bool(left_out) == torch.equal(before, weight) == stays
+        assert weight.isfinite().all()
+        assert all(each.isfinite().all() for each in optimizer.state[weight].values())
+    steps = optimizer.state[weight]["step"]
+    assert steps == (4 if how == "compiled" else 3)
