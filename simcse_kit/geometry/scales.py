@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from simcse_kit.errors import InputError
+
 _ENDS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
 _PERCENT = 100.0
 _CLOSE = 4 / 5
@@ -48,10 +50,14 @@ def close_pairs(threshold: float, scale: tuple[float, float]) -> str:
 
 
 def band_edges(gold: np.ndarray) -> np.ndarray:
-    """Edges of the bands of gold scores (N,), not all equal: whole numbers where the scale ends at
-    3 to 5, halves where at 2, else five equal bands. The first and the last are never empty.
+    """Edges of the bands of gold scores (N,): whole numbers where the scale ends at 3 to 5, halves
+    where at 2, else five equal bands. The first and the last are never empty.
+
+    Raises InputError where all scores are the same.
     """
     low, high = float(gold.min()), float(gold.max())
+    if low == high:
+        raise InputError(f"Every gold score is {low:g}: there are no bands to compare.")
     step = {2.0: 0.5, 3.0: 1.0, 4.0: 1.0, 5.0: 1.0}.get(scale_of(gold)[1])
     if low >= 0 and step is not None:
         whole = step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
