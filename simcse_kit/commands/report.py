@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simcse_kit.commands.column_mapping import column_called, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.models import by_label, runs_of_model, split_model
@@ -59,9 +60,17 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Training data to look for in the tasks' sentences."),
     ] = None,
+    train_columns: Annotated[
+        list[str] | None,
+        typer.Option("--train-column", metavar="OURS=THEIRS", help="The columns of these data."),
+    ] = None,
     sentences: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Texts to look for neighbours in. Default: the tasks'."),
+    ] = None,
+    sentence_columns: Annotated[
+        list[str] | None,
+        typer.Option("--sentence-column", metavar="OURS=THEIRS", help="And of these texts."),
     ] = None,
     remark: Annotated[
         str, typer.Option(metavar="TEXT", help="A remark of yours, at the top of the report.")
@@ -83,17 +92,19 @@ def report(
 
         subjects = _subjects(models, labels, base, loading)
         tasks, protocol = sts.read()
-        found = collect(
-            subjects,
-            tasks,
-            named=protocol,
-            training=train_data,
-            **_pool(sentences, seed),
-            remark=remark,
-            examples=examples,
-            **resampling.given(),
-            seed=seed,
-        )
+        with column_called("--train-column"):
+            found = collect(
+                subjects,
+                tasks,
+                named=protocol,
+                training=train_data,
+                training_columns=column_mapping(train_columns),
+                **_pool(sentences, sentence_columns, seed),
+                remark=remark,
+                examples=examples,
+                **resampling.given(),
+                seed=seed,
+            )
         for file, make in ((html, _html), (markdown, _markdown), (latex, _latex)):
             if file is not None:
                 text = make(found)
@@ -210,7 +221,7 @@ def _before(run: Run, model: str, name: str, loading: ModelOptions) -> Subject |
     return Subject(label, lambda: encoder)
 
 
-def _pool(file: Path | None, seed: int) -> dict[str, Any]:
+def _pool(file: Path | None, columns: list[str] | None, seed: int) -> dict[str, Any]:
     """The texts of a file to look for neighbours in, each once; of many, some drawn at random."""
     if file is None:
         return {}
@@ -218,7 +229,9 @@ def _pool(file: Path | None, seed: int) -> dict[str, Any]:
 
     from simcse_kit.data import read_rows
 
-    texts = list(dict.fromkeys(filter(None, read_rows(file).texts())))
+    with column_called("--sentence-column"):
+        rows = read_rows(file, columns=column_mapping(columns))
+    texts = list(dict.fromkeys(filter(None, rows.texts())))
     source = file.name
     if len(texts) > _POOL:
         chosen = np.random.default_rng(seed).choice(len(texts), _POOL, replace=False)

@@ -55,6 +55,7 @@ def collect(
     *,
     named: Protocol,
     training: Path | str | None = None,
+    training_columns: Mapping[str, str] | None = None,
     sentences: Sequence[str] | None = None,
     source: str = "the sentences of the tasks",
     remark: str = "",
@@ -70,6 +71,7 @@ def collect(
         subjects: the models; the first is the one the others are compared with.
         named: the protocol of the figures.
         training: training data to look for in the tasks' sentences.
+        training_columns: our names to those of its columns, as for `read_rows`.
         sentences: what neighbours are looked for in, and what to call it (`source`); default:
             the sentences of the tasks.
         remark: of the report's author, for its readers: what they have to know of the models.
@@ -87,7 +89,9 @@ def collect(
     if not names or len(set(names)) < len(names):
         raise InputError(f"A report is of models with different names, not of {names}.")
     clock = _Clock()
-    leakage = _leakage(tasks, training)  # first, for it finds mistakes in the files
+    leakage = _leakage(
+        tasks, training, training_columns
+    )  # first, for it finds mistakes in the files
     clock.lap("leakage")
     pool = list(sentences) if sentences is not None else _texts(tasks)
     measured: list[_Measured] = []
@@ -267,10 +271,14 @@ def _separation(low: np.ndarray, high: np.ndarray) -> float | None:
     return float((ranks.sum() - least) / (len(high) * len(low)))
 
 
-def _leakage(tasks: Sequence[PairTask], training: Path | str | None) -> LeakageReport:
+def _leakage(
+    tasks: Sequence[PairTask], training: Path | str | None, columns: Mapping[str, str] | None
+) -> LeakageReport:
     from simcse_kit.evaluation.leakage import check_leakage, hash_task
 
-    found = check_leakage([hash_task(task) for task in tasks], training, examples=1)
+    found = check_leakage(
+        [hash_task(task) for task in tasks], training, columns=columns, examples=1
+    )
     if found.training is None:
         return found
     return replace(found, training=replace(found.training, source=short(found.training.source)))

@@ -277,6 +277,18 @@ def test_columns_of_the_other_file_have_an_option_of_their_own(model: Path, tmp_
     succeed(*sets, *mapped)
 
 
+def test_a_report_maps_the_columns_of_its_files(model: Path, tmp_path: Path) -> None:
+    graded = "sentence1,sentence2,score\na man,a boy,4\na dog,a car,0\na,b,2\nthe cat,she,3\n"
+    tasks = write(tmp_path, "g.csv", graded)
+    data = write(tmp_path, "a.csv", "title,body\na man,it runs\na dog,he reads\n")
+    report = ("report", model, "--tasks", tasks, "--html", tmp_path / "r.html", "--draws", 100)
+    options = ("--train-data", data, "--sentences", data)
+    assert "--sentence-column anchor=title" in refused(*report, *options)
+    options += ("--sentence-column", "text=body")
+    assert "--train-column anchor=title" in refused(*report, *options)
+    succeed(*report, *options, "--train-column", "text=title")
+
+
 def test_leakage_counts_rows_as_the_file_does(tmp_path: Path) -> None:
     train = write(tmp_path, "a.csv", "id,text\n1,the man\n2,\n3,a dog runs\n")
     other = write(tmp_path, "b.txt", "a dog runs\n")
