@@ -5,6 +5,7 @@ transformers is imported only where a setting asks for it: recipes and help do w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import logging
@@ -254,21 +255,26 @@ def _rates(arguments: TrainingArguments, model: ContrastiveModel, steps: int) ->
     import torch
     from transformers import Trainer, get_scheduler
 
-    try:
+    with _refusing(f"optim {arguments.optim.value} cannot be used"):
         kind, how = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **how)
+    with _refusing(f"lr_scheduler_type {arguments.lr_scheduler_type.value} cannot be used"):
         schedule: Any = get_scheduler(
             arguments.lr_scheduler_type,
-            kind([torch.nn.Parameter(torch.zeros(1))], **how),
+            optimizer,
             arguments.get_warmup_steps(steps),
             steps,
             arguments.lr_scheduler_kwargs,
         )
         factor = schedule.lr_lambdas[0]
         return [factor(step) for step in range(0, steps, -(-steps // 1000))]
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Libraries' complaints about what they are given, as InputError."""
+    try:
+        yield
     except (ValueError, TypeError, ImportError, AssertionError, ZeroDivisionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"lr_scheduler_type {arguments.lr_scheduler_type.value} and optim "
-            f"{arguments.optim.value} do not work with what they are given, in {steps} steps: "
-            f"{reason}"
-        ) from error
+        raise InputError(f"{what}: {reason}") from error

@@ -267,7 +267,7 @@ PACKAGES |= {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_honoured(lab: Lab, name: str) -> None:
     if name in PACKAGES and not _has(PACKAGES[name]):
-        with pytest.raises(InputError, match=r"do not work with what they are given.*install"):
+        with pytest.raises(InputError, match=rf"optim {name} cannot be used: .*install"):
             lab.run(optim=name)
         assert not lab.out.exists()
         return
