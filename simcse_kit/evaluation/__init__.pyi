@@ -21,6 +21,7 @@ from .provenance import provenance as provenance
 from .provenance import short as short
 from .spaces import Sentences as Sentences
 from .spaces import layer_cells as layer_cells
+from .spaces import left_out as left_out
 from .spaces import length_in_words as length_in_words
 from .spaces import sentences_of_rows as sentences_of_rows
 from .spaces import sentences_of_task as sentences_of_task

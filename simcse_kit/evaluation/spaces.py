@@ -143,9 +143,14 @@ def space_notes(
     if s["threshold"] is not None and sentences.gold is not None:
         close = close_pairs(s["threshold"], scale_of(sentences.gold))
         notes.append(f"Alignment is over the pairs with {close}.")
-    notes += [f"{FIGURES[name].title} is left out: {why}" for name, why in space.missing.items()]
+    notes += left_out(space)
     notes += [f"{reference.name}: {reference.source}" for reference in beside]
     return [*notes, *alignment_notes(space)]
+
+
+def left_out(space: Space) -> list[str]:
+    """Why figures that were asked for are not there, a sentence each."""
+    return [f"{FIGURES[name].title} is left out: {why}" for name, why in space.missing.items()]
 
 
 def alignment_notes(space: Space) -> list[str]:

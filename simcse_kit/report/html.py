@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from simcse_kit.evaluation import Cell
+from simcse_kit.evaluation import Cell, left_out
 from simcse_kit.evaluation.leakage import headline
 from simcse_kit.evaluation.sts import AVERAGE, SUITE, STSComparison, by_chance, sts_cells
 from simcse_kit.report import charts
@@ -214,6 +214,7 @@ def _space(report: Report) -> Section:
         task=model.bands.task,
         rises=ALIGNMENT_MAY_RISE if "alignment" in names else "",
         space=model.space,
+        left_out=list(dict.fromkeys(why for m in report.models for why in left_out(m.space))),
     )
     return Section("space", "The space", body, "Space")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from simcse_kit.data import for_markdown
+from simcse_kit.evaluation import left_out
 from simcse_kit.evaluation.leakage import headline, quoted
 from simcse_kit.evaluation.leakage import markdown as leakage_markdown
 from simcse_kit.evaluation.sts import comparison_markdown, markdown_table
@@ -73,6 +74,7 @@ def _space(report: Report) -> str:
     notes = [
         f"Of the {space.sentences:,} distinct sentences of {quoted(task)}, with intervals.",
         *(f"{one.name}: {for_markdown(one.source)}" for one in report.references),
+        *dict.fromkeys(for_markdown(why) for m in report.models for why in left_out(m.space)),
         *([ALIGNMENT_MAY_RISE] if "alignment" in space.figures else []),
     ]
     table = _table(["Figure", *map(quoted, report.results), *names], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,17 @@ def test_training_data_are_looked_for(tmp_path):
 def test_models_need_different_names(names):
     with pytest.raises(InputError, match="different names"):
         collect([Subject(name, lambda: Bag(1.0)) for name in names], [task("A")], named=NAMED)
+
+
+def test_a_figure_that_cannot_be_measured_is_left_out_and_the_report_says_why():
+    from simcse_kit.report import html, markdown
+
+    report = small_report(2)
+    why = "Every length is 4, so length bias cannot be measured"
+    models = tuple(
+        replace(m, space=replace(m.space, missing={"length_bias": why})) for m in report.models
+    )
+    report = replace(report, models=models)
+    said = f"Length bias is left out: {why}"
+    assert markdown(report).count(said) == 1 and html(report).count(said) == 1
+    assert report.to_json()["models"][0]["geometry"]["missing"] == {"length_bias": why}
