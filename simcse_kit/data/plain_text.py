@@ -12,7 +12,8 @@ import re
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-_MARKDOWN = re.compile(r"[\\`*_\[\]|]")
+#: Within a word an underscore is one in any Markdown.
+_MARKDOWN = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", "$": "&#36;", "~": "&#126;"}
 #: What begins a heading, a list, a quotation or a rule where it begins a line.
 _BEGINS = re.compile(r"^(?:(?=[#>])|(?=[-+](?:\s|$))|(?=-+$)|(\d+)(?=[.)](?:\s|$)))")

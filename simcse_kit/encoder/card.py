@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from simcse_kit.data import for_markdown
+
 _TEMPLATE = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -61,7 +63,8 @@ def model_card(
         training: settings to list, in order.
     """
     hub_id = name if not Path(name).exists() else None
-    rows = "\n".join(f"| `{key}` | {value} |" for key, value in (training or {}).items())
+    settings = (training or {}).items()
+    rows = "\n".join(f"| `{key}` | {for_markdown(str(value))} |" for key, value in settings)
     return _TEMPLATE.format(
         base=f"base_model: {hub_id}\n" if hub_id else "",
         title=title or Path(name).name,

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
 from simcse_kit.compute import Taught, teach
+from simcse_kit.errors import InputError
 
 _OUTPUT = "encoder_last_hidden_state"
 
@@ -53,14 +54,27 @@ def runs_encoder(transformer: Any) -> bool:
     return bool(output == _OUTPUT)
 
 
-def take_encoder(transformer: Any, backbone: PreTrainedModel) -> None:
-    """Have sentence-transformers' module, read from this backbone's folder, do as it does."""
+def take_encoder(transformer: Any, backbone: PreTrainedModel, *, layers: int) -> None:
+    """Have sentence-transformers' module, read from this backbone's folder, do as it does.
+
+    Args:
+        layers: of how many layers the states are pooled.
+
+    Raises:
+        InputError: of several, which that library has of no encoder that it keeps a decoder with.
+    """
     if not isinstance(backbone, _RunsEncoder):
         return
     encoder = backbone.get_encoder()
     if type(transformer.model) is type(encoder):  # it reads some encoders alone, by other names
         transformer.model.load_state_dict(encoder.state_dict())
     elif _has_decoder(transformer.model):
+        if layers > 1:
+            kind = transformer.model.config.model_type
+            raise InputError(
+                f"sentence-transformers cannot pool several layers of a {kind} model's encoder, so "
+                "no folder can say it; use pooling mean, max, cls or last_token"
+            )
         transformer.modality_config["text"]["method_output_name"] = _OUTPUT
 
 

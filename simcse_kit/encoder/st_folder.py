@@ -234,7 +234,8 @@ def sentence_transformer(parts: Parts, aside: Path) -> Any:
             config_kwargs={**own_code},
             processor_kwargs={**own_code},
         )
-        take_encoder(transformer, parts.backbone)
+        layers = 2 if parts.pooling in LAYER_PAIRS else 1
+        take_encoder(transformer, parts.backbone, layers=layers)
         if getattr(transformer.model, "pooler", None) is not None:
             transformer.model.pooler = None  # loading gave it random weights, not to be saved
         modules = [transformer, *_modules(parts)]

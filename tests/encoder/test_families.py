@@ -309,3 +309,11 @@ def test_random_combinations_equal_sentence_transformers_alone(folder, tmp_path,
     if TABLE[family].bf16 == "yes" and encoder.normalize:
         near = encoder.encode(texts, precision="bf16")
         assert (near * alone).sum(1).min() > 0.98
+
+
+def test_layers_of_an_encoder_with_its_decoder_are_no_folder_s(folder, tmp_path):
+    """Over there the decoder's states would be taken; Pegasus' encoder is read alone."""
+    with pytest.raises(InputError, match=r"cannot pool several layers of a bart model's encoder"):
+        load(folder("BART"), pooling="first_last_mean").save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new/modules.json").exists()
+    load(folder("Pegasus"), pooling="first_last_mean").save_pretrained(tmp_path / "other")
