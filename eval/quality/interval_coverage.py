@@ -255,6 +255,9 @@ def cases(simulations: int, draws: int) -> dict[str, Callable[[], Rates]]:
     ):
         name = f"two models, rho {rho}, errors {common} common, pairs {sizes}"
         found[name] = partial(false_positives, rho, common, sizes, **each)
+    for sentences in (100, 400):
+        name = f"two models, {sentences} sentences in 8 pairs each"
+        found[name] = partial(shared_false_positives, sentences, 8, **each)
     for seeds in (3, 5):
         for training, shares in (
             (0.006, (0.9, 0.0, 0.1)),
