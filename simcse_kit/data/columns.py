@@ -192,6 +192,12 @@ def _told(table: Table, kind: Kind, places: dict[str, int]) -> tuple[Kind, dict[
     ignored = [name for index, name in enumerate(names) if index not in places.values()]
     if ignored:
         logger.info("%s: columns ignored: %s", table.source, ", ".join(ignored))
+    for name in ignored if kind == "pairs" else ():
+        if close(name) in ("label", "score"):
+            logger.warning(
+                "%s: %s is not read: pairs that it calls different are taken for positives too",
+                *(table.source, name),
+            )
     return kind, places
 
 

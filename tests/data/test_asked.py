@@ -93,6 +93,17 @@ def test_a_column_near_to_ours_does_not_go_unused_without_a_word(
     assert list(read_rows(path, columns=kept).columns) == list(kept)
 
 
+def test_a_label_that_a_mapping_leaves_out_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, "a.csv", "question1,question2,is_duplicate,id\na,b,0,7\n")
+    caplog.set_level(logging.INFO, "simcse_kit")
+    read_rows(path, columns={"sentence1": "question1", "sentence2": "question2"})
+    (warned,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert warned.startswith(f"{path}: is_duplicate is not read: pairs that it calls different")
+    assert caplog.text.count("columns ignored: is_duplicate, id") == 1
+
+
 def test_hard_negative_is_a_name_of_ours_and_ids_are_no_labels(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "anchor,positive,hard_negative,positive_id,topic\na,b,c,1,x\n")
     assert list(read_rows(path).columns) == ["anchor", "positive", "negative"]
