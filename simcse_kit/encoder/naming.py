@@ -31,6 +31,14 @@ class Place:
     name: str
     local_only: bool = False
 
+    def source(self, revision: str | None = None) -> str:
+        """What to load it by: of a cached model its folder, for peft asks the hub by the name."""
+        if not self.local_only:
+            return self.name
+        from huggingface_hub import snapshot_download
+
+        return str(snapshot_download(self.name, revision=revision, local_files_only=True))
+
 
 def find_model(name: str, *, revision: str | None = None, token: str | bool | None = None) -> Place:
     """A folder where there is one (``~`` is expanded), else what the hub or its cache has.

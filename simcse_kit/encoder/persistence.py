@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import nn
@@ -54,9 +53,7 @@ def load_parts(
             or modules that this kit does not run.
     """
     place = find_model(name, revision=revision, token=token)
-    name = place.name
-    if place.local_only:  # by its folder: peft, where it is installed, would ask the hub
-        name = snapshot_download(name, revision=revision, local_files_only=True)
+    name = place.source(revision)
     hub: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,

@@ -66,7 +66,7 @@ class MaskedLanguageModel(nn.Module):
             with quietly():
                 place = find_model(encoder.name)
                 model = AutoModelForMaskedLM.from_pretrained(
-                    place.name, use_safetensors=True, local_files_only=place.local_only
+                    place.source(), use_safetensors=True, local_files_only=place.local_only
                 )
         except (OSError, ValueError):  # InputError too: the model may be gone since
             try:
