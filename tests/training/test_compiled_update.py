@@ -110,7 +110,7 @@ def compiling(monkeypatch, tiny_encoder):
     monkeypatch.setattr(fast_layers, "kernels", lambda: None)
     monkeypatch.setattr(training, "check_encoder", lambda *_: None)
     collate = training.ViewCollator
-    monkeypatch.setattr(training, "ViewCollator", lambda *given: collate(*given[:3], 0))
+    monkeypatch.setattr(training, "ViewCollator", lambda *given, **_: collate(*given[:3], 0))
 
     def run(folder, compiled: bool, **settings) -> TrainResult:
         how = {"torch_compile": True, "torch_compile_backend": "aot_eager"} if compiled else {}
@@ -176,14 +176,20 @@ def test_no_step_waits_for_the_device(compiling, monkeypatch, tmp_path, compiled
     assert seen[1] - seen[0] < 8, read
 
 
+class Rings(CollapseAlarm):
+    """An alarm that rings from the third step on."""
+
+    def check(self, losses, figures):
+        self.seen += 1
+        return "the space has collapsed" if self.seen >= 3 else None
+
+
 @pytest.mark.parametrize("action", ["stop", "warn"])
 def test_the_alarm_that_reads_ten_steps_at_a_time_sounds(
     compiling, monkeypatch, tmp_path, caplog, action
 ):
     monkeypatch.setattr(trainer, "_READ_AT_ONCE", {"cpu": 10})
-    monkeypatch.setattr(
-        training, "CollapseAlarm", lambda: CollapseAlarm(threshold=1e9, patience_at_start=3)
-    )
+    monkeypatch.setattr(training, "CollapseAlarm", Rings)
     result = compiling(tmp_path / "run", False, max_steps=14, collapse=action, **QUIET)
     if action == "stop":
         assert result.steps == 11 and "stopped at step 11" in result.stopped
