@@ -118,8 +118,6 @@ class Train:
             "disable_tqdm": True,
             "save_steps": steps + 1,
         }
-        if setting.file_order:
-            given["train_sampling_strategy"] = "sequential"
         given |= settings
         pairs = [f"{key}={json.dumps(value)}" for key, value in given.items()]  # JSON is YAML
         return build_config(None, [*pairs, *setting.overrides])
@@ -144,6 +142,8 @@ class Train:
 
     def take_turns(self, gate: Gate) -> None:
         """One call of `train`, held between the turns."""
+        from torch.utils.data import SequentialSampler
+
         from eval.speed.clock import StepClock
         from simcse_kit.training import ContrastiveTrainer
         from simcse_kit.training import run as training
@@ -151,8 +151,16 @@ class Train:
         gate.wait()
         clock = StepClock(gate, self.setting, self.tokenising)
 
+        class FileOrder(ContrastiveTrainer):
+            """The rows in their order, as the peer has them."""
+
+            def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+                return SequentialSampler(self.train_dataset)
+
+        trainer_class = FileOrder if self.setting.file_order else ContrastiveTrainer
+
         def with_clock(*args: Any, **settings: Any) -> Any:
-            trainer = ContrastiveTrainer(*args, **settings)
+            trainer = trainer_class(*args, **settings)
             trainer.add_callback(clock)
             return trainer
 

@@ -29,7 +29,7 @@ from typing import Literal
 from simcse_kit.data.advice import PAIRS, caution, likely, makes_rows, ways
 from simcse_kit.data.column_names import KNOWN, MEANINGS, close, guess, map_them, negative
 from simcse_kit.data.column_names import ours as meant_by
-from simcse_kit.data.header import by_position, settle_header
+from simcse_kit.data.header import by_position, check_plain, settle_header
 from simcse_kit.data.readers import Table
 from simcse_kit.errors import InputError
 
@@ -66,6 +66,7 @@ def meaning(
         InputError: the columns make no kind of row, or not the wanted; or what they are is in
             doubt.
     """
+    check_plain(table, header)
     if table.names is None:
         settle_header(table, columns, header, wanted)
     if table.names is None:

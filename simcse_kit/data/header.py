@@ -21,6 +21,16 @@ _SHOWN = 8  # cells of a row, in a complaint
 logger = logging.getLogger(__name__)
 
 
+def check_plain(table: Table, header: bool | None) -> None:
+    """Raise InputError for lines of text that are said to have a header: it would be a text."""
+    if header and table.is_plain:
+        problem = f"{table.source}: is read as a text a line, and has no header;"
+        raise InputError(
+            f"{problem} remove the line, or to read it as a table give file_format='csv'",
+            command_line=f"{problem} remove the line, or to read it as a table give --format csv",
+        )
+
+
 def settle_header(
     table: Table, columns: Mapping[str, str] | None, header: bool | None, wanted: Sequence[str]
 ) -> None:
@@ -31,6 +41,13 @@ def settle_header(
     Raises:
         InputError: it is not said whether the first row is a header, and it does not tell.
     """
+    if header and not table.may_have_header:
+        raise InputError(
+            f"{table.source}: holds arrays, which have no header; leave header=True out, and name "
+            "columns by their number",
+            command_line=f"{table.source}: holds arrays, which have no header; leave --header out, "
+            "and name columns by their number with --no-header",
+        )
     if header is False or not table.may_have_header:
         if columns is not None:
             table.names = [str(place + 1) for place in range(table.width)]

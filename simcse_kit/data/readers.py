@@ -83,9 +83,10 @@ class Table:
 
     def first(self) -> tuple[int, list[str]]:
         """The first row that is not blank: its number, and its cells, stripped."""
-        rows = range(len(self.cells(0)))
-        row = next((row for row in rows if not self.is_blank(row)), 0)
-        return row, [str(self.cells(index)[row]).strip() for index in range(self.width)]
+        columns = [self.cells(index) for index in range(self.width)]
+        rows = enumerate(zip(*columns, strict=True))
+        row = next((row for row, cells in rows if not all(map(_is_blank, cells))), 0)
+        return row, [str(cells[row]).strip() for cells in columns]
 
     def take_header(self) -> None:
         """The first row that is not blank becomes the names; what stands above it is no row."""
@@ -105,10 +106,17 @@ class Table:
             if self.lines is not None:
                 del self.lines[row]
 
-    def is_blank(self, row: int) -> bool:
-        """Whether a row holds nothing in any column."""
-        cells = (self.cells(index)[row] for index in range(self.width))
-        return all(cell is None or cell is MISSING or not str(cell).strip() for cell in cells)
+    def blank_among(self, rows: Iterable[int]) -> set[int]:
+        """Those of the rows that hold nothing in any column; each column is read once."""
+        found = set(rows)
+        for index in range(self.width if found else 0):
+            cells = self.cells(index)
+            found = {row for row in found if _is_blank(cells[row])}
+        return found
+
+
+def _is_blank(cell: object) -> bool:
+    return cell is None or cell is MISSING or not str(cell).strip()
 
 
 def data_suffix(path: Path) -> str:

@@ -207,14 +207,16 @@ def _rows(
         found[name], complaints = _column(table, name, place, kind)
         wrong = complaints | wrong
     read = len(next(iter(found.values())))
-    empty = {row for row in wrong if table.is_blank(row)}
+    empty = table.blank_among(wrong)
     if kind == "text":
+        for row in empty:  # one without the key, too
+            found["text"][row] = ""
         empty |= {row for row, text in enumerate(found["text"]) if not text and row not in wrong}
     for row in sorted(wrong.keys() - empty):
         if complaint := wrong[row]:
             bad.met(complaint)
     keeps = kind == "text" and _keeps_blank(table, empty, policy)
-    left_out = wrong.keys() if keeps else wrong.keys() | empty
+    left_out = wrong.keys() - empty if keeps else wrong.keys() | empty
     lines = None if table.lines is None else np.frombuffer(table.lines, dtype=np.int64)
     numbers = None
     if left_out:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mini_senteval import MINI, BagOfWords, build_tree, toy_task
@@ -116,8 +118,10 @@ def folder(tiny_encoder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     root = tmp_path_factory.mktemp("bad")
     encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
     encoder.save_pretrained(root / "model")
-    next(encoder.backbone.parameters()).data.fill_(float("nan"))
-    encoder.save_pretrained(root / "broken")
+    shutil.copytree(root / "model", root / "broken")  # no broken model is saved
+    weights = load_file(root / "broken" / "model.safetensors")
+    next(iter(weights.values())).fill_(float("nan"))
+    save_file(weights, root / "broken" / "model.safetensors", metadata={"format": "pt"})
     for name, content in TASK_FILES.items():
         (root / f"{name}.tsv").write_text(content)
     counts = {task: PUBLISHED[task] for task in ("STS13",)}

@@ -61,7 +61,8 @@ def test_questions_and_answers_are_given_once(room: Path) -> None:
     assert "must be one of query, document" in refused(*command[:5], "--column", "query.text=reply")
     assert "or --pairs FILE" in refused("task", "retrieval", room / "a")
     assert "or --pairs FILE" in refused(*command, "--queries", room / "qa.csv")
-    assert "or --pairs FILE" in refused("task", "retrieval", room / "a", room, *command[3:])
+    said = refused("task", "retrieval", room / "a", room, *command[3:])
+    assert f"there is --pairs besides: give one of them; another model is --with {room}" in said
 
 
 def test_several_models_stand_side_by_side_with_their_differences(

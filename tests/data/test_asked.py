@@ -9,6 +9,7 @@ import pytest
 
 from simcse_kit.data.column_names import close, guess
 from simcse_kit.data.odd_texts import doubt
+from simcse_kit.data.readers import Table
 from simcse_kit.data.rows import read_rows
 from simcse_kit.errors import InputError, explain
 
@@ -176,3 +177,33 @@ def test_a_return_inside_a_line_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     assert len(read_rows(path)) == 3
     assert f"{path}:2: holds a carriage return inside" in caplog.text
     assert caplog.text.count("carriage") == 1
+
+
+def test_lines_without_a_header_that_are_said_to_have_one_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "text\none\n")
+    with pytest.raises(InputError, match=r"has no header; .* give file_format='csv'"):
+        read_rows(path, header=True)
+    assert read_rows(path, header=True, file_format="csv").columns == {"text": ["one"]}
+    assert read_rows(path, header=False).columns == {"text": ["text", "one"]}
+    arrays = write(tmp_path, "a.jsonl", '["text"]\n["one"]\n')
+    with pytest.raises(InputError, match="holds arrays, which have no header"):
+        read_rows(arrays, header=True)
+
+
+def test_a_record_without_the_key_is_kept_as_a_blank_row(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", '{"text": "a"}\n{}\n{"text": null}\n{"text": "b"}\n')
+    rows = read_rows(path, wanted=["text"], blank="keep")
+    assert rows.columns == {"text": ["a", "", "", "b"]} and rows.numbers is None
+    rows = read_rows(path, wanted=["text"], blank="skip")
+    assert rows.numbers is not None and rows.numbers.tolist() == [0, 3]
+
+
+def test_each_column_is_read_once_to_find_blank_rows() -> None:
+    columns, read = [["", "a", None], [None, None, " "]], []
+
+    def cells(index: int) -> list[str | None]:
+        read.append(index)
+        return columns[index]
+
+    table = Table("memory", 2, cells, ["anchor", "positive"])
+    assert table.blank_among(range(3)) == {0, 2} and read == [0, 1]
