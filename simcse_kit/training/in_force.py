@@ -96,7 +96,26 @@ def in_force(
         lines["also"] = ", ".join(shown(key) for key in values if key in further)
     order = ("model", "data", "dev", "objective", "optimizer", "run", "also")
     said = [f"  {name:<10} {lines[name]}" for name in order if name in lines]
-    return "\n".join(["settings in force (* by default):", *said, *_origins(given)])
+    fitting = _fitting_recipe(given, rows)
+    return "\n".join(["settings in force (* by default):", *said, *_origins(given), *fitting])
+
+
+#: Pairs below which `few-rows` is the recipe of a sentence encoder: ten batches of the usual size.
+_FEW = 640
+
+
+def _fitting_recipe(given: TrainConfig, rows: Rows) -> list[str]:
+    """The recipe to look at, where the defaults, which are BERT's, meet a sentence encoder.
+
+    Only a folder that says how it pools can be trained without a pooling: a sentence encoder.
+    """
+    if rows.kind == "text" or not {given.origin(k) for k in ("pooling", "learning_rate")} <= {None}:
+        return []
+    name = "few-rows" if len(rows) < _FEW else "qa-pairs"
+    return [
+        f"  {'advice':<10} the defaults suit a masked language model; --recipe {name} holds what "
+        "was measured for a sentence encoder and pairs"
+    ]
 
 
 def joint_batch(config: TrainConfig) -> int:

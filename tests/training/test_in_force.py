@@ -8,8 +8,9 @@ import re
 import pytest
 import yaml
 
+from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.training import TrainConfig, build_config
+from simcse_kit.training import TrainConfig, build_config, recipe_names
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.in_force import in_force, on_the_card
 from simcse_kit.training.keeper import Keeper
@@ -64,6 +65,24 @@ def test_as_many_evaluations_as_there_will_be(
         result = train(*given, eval_data=dev_task())
     times = int(re.findall(r"(\d+) evaluations score", caplog.text)[0])
     assert times == sum("eval_spearman" in entry for entry in result.history)
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "recipe"),
+    [(8, {}, "few-rows"), (700, {}, "qa-pairs"), (8, {"learning_rate": 1e-5}, None)],
+)
+def test_pairs_and_a_sentence_encoder_are_told_their_recipe(encoder, rows, settings, recipe):
+    texts = [[f"{side} {row}" for row in range(rows)] for side in ("one", "other")]
+    columns = dict(zip(("anchor", "positive"), texts, strict=True))
+    pairs = Rows("pairs", columns, None, None, "pairs.csv", 0, 0)
+    for data, expected in ((pairs, recipe), (text_rows(), None)):
+        given = TrainConfig(**settings)
+        block = in_force(given, given.for_length(4), encoder, data, None, 4)
+        found = re.findall(r"--recipe (\S+)", block)
+        assert found == ([] if expected is None else [expected])
+        assert set(found) <= set(recipe_names())
+    plain = TrainConfig(pooling="mean")
+    assert "--recipe" not in in_force(plain, plain.for_length(4), encoder, pairs, None, 4)
 
 
 def test_the_card_lists_rare_settings_where_they_were_set(encoder):
