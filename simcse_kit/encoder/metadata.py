@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -75,6 +76,17 @@ def model_file(name: str, file: str, hub: dict[str, Any]) -> str | None:
         _raise_exceptions_for_connection_errors=False,
     )
     return found
+
+
+def check_has_tokenizer(name: str, subfolder: str = "") -> None:
+    """Raise InputError for a folder here that has none; what is on the hub is not asked about."""
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+    inside = Path(name, subfolder)
+    if Path(name).is_dir() and not any((inside / file).is_file() for file in names):
+        raise InputError(
+            f"model folder {str(inside)!r} has no tokenizer (tokenizer.json or a vocabulary file); "
+            "save the tokenizer beside the model with tokenizer.save_pretrained"
+        )
 
 
 def read_modules(name: str, hub: dict[str, Any]) -> list[Module]:

@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
 from simcse_kit.encoder.limits import position_limit
-from simcse_kit.encoder.metadata import model_file
+from simcse_kit.encoder.metadata import check_has_tokenizer, model_file
 from simcse_kit.encoder.modules import Head, Parts
 from simcse_kit.encoder.naming import find_model
 from simcse_kit.encoder.seq2seq import model_class, run_encoder
@@ -138,17 +138,8 @@ def _unreadable(folder: Path) -> Path | None:
     return None
 
 
-def _check_has_tokenizer(name: str) -> None:
-    names = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in names):
-        raise InputError(
-            f"model folder {name!r} has no tokenizer (tokenizer.json or a vocabulary file); "
-            "save the tokenizer beside the model with tokenizer.save_pretrained"
-        )
-
-
 def _load_plain(name: str, head: str | None, hub: dict[str, Any]) -> Parts:
-    _check_has_tokenizer(name)
+    check_has_tokenizer(name)
     tokenizer = AutoTokenizer.from_pretrained(name, **hub)
     config = AutoConfig.from_pretrained(name, **hub)
     backbone, report = model_class(config).from_pretrained(
@@ -190,8 +181,6 @@ def _head_from_pooler(name: str, pooler: nn.Module | None, random: bool) -> Head
 
 
 def _load_sentence_transformers(name: str, hub: dict[str, Any]) -> Parts:
-    if Path(name).is_dir():
-        _check_has_tokenizer(name)
     parts, report = read_folder(name, hub)
     _check_tensors(name, parts.backbone, report)
     limit = position_limit(parts.backbone) or _NO_LIMIT

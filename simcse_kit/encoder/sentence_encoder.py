@@ -123,7 +123,7 @@ class SentenceEncoder(Saving):
         limit = position_limit(self.backbone)
         tokenizer_limit = getattr(self.tokenizer, "model_max_length", None)
         bounds = [bound for bound in (limit, tokenizer_limit, 1 << 20) if bound]
-        self.max_length: int = parts.max_length or min(bounds)
+        self.max_length: int = min(bounds) if parts.max_length is None else parts.max_length
         self.check_max_length(self.max_length)
         self.precision = model_precision(precision, self.backbone, name)
         self.vocabulary = Vocabulary(self.tokenizer, self.backbone, name)

@@ -16,7 +16,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from simcse_kit.encoder.adapters import name_base
-from simcse_kit.encoder.metadata import Module, read_json, read_model_config, read_modules
+from simcse_kit.encoder.metadata import (
+    Module,
+    check_has_tokenizer,
+    read_json,
+    read_model_config,
+    read_modules,
+)
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.pooling import LAYER_PAIRS, pooled_width
 from simcse_kit.encoder.seq2seq import run_encoder, runs_encoder, take_encoder
@@ -52,6 +58,7 @@ def read_folder(name: str, hub: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
     first, *rest = read_modules(name, hub)
     if first.kind != "Transformer" or not _is_theirs(first):
         raise _unsupported(name, first.kind, " in the first place")
+    check_has_tokenizer(name, first.path)
 
     class Reported(Transformer):  # its own load drops what transformers found missing
         def _load_model(self, *args: Any, **kwargs: Any) -> Any:

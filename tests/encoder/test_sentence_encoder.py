@@ -227,6 +227,7 @@ def broken_folder(source, target, drop=(), truncate=None):
         ({}, {"head": "mlp"}, "unknown head 'mlp'"),
         ({}, {"max_length": 65}, "over the 64 tokens"),
         ({}, {"max_length": 1}, "leaves no room"),
+        ({}, {"max_length": 0}, "leaves no room"),
         ({}, {"precision": "fp8"}, "unknown precision 'fp8'"),
         ({}, {"dropout": 1.5}, "dropout 1.5"),
     ],

@@ -249,3 +249,25 @@ def test_token_states_are_pooled_once_and_in_order(tiny_encoder, tmp_path):
     shutil.rmtree(folder / "2_Pooling")
     with pytest.raises(InputError):
         ours(folder)
+
+
+def test_a_transformer_may_stand_in_a_folder_of_its_own(tiny_encoder, tmp_path):
+    """As older versions of sentence-transformers wrote it (0_BERT, 0_Transformer)."""
+    folder = build(tiny_encoder("bert"), tmp_path / "model")
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for name in ("config.json", "model.safetensors", "sentence_bert_config.json"):
+        (folder / name).rename(inner / name)
+    for path in folder.glob("tokenizer*"):
+        path.rename(inner / path.name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = inner.name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    expected = theirs(folder).encode(TEXTS, batch_size=1)
+    encoder = ours(folder)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
+    encoder.save_pretrained(tmp_path / "again")
+    np.testing.assert_allclose(ours(tmp_path / "again").encode(TEXTS), expected, atol=1e-5)
+    (inner / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=f"{inner.name}' has no tokenizer"):
+        ours(folder)
