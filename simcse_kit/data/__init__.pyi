@@ -29,5 +29,6 @@ from .rows import Blank as Blank
 from .rows import Reading as Reading
 from .rows import Rows as Rows
 from .rows import Source as Source
+from .rows import check_reading as check_reading
 from .rows import read_rows as read_rows
 from .tokens import TokenStore as TokenStore

@@ -114,7 +114,7 @@ def text_blocks(path: Path) -> Iterator[tuple[int, str]]:
             at = line + block.count(b"\n", 0, error.start)
             raise InputError(
                 f"{path}:{at}: byte 0x{block[error.start]:02x} is not UTF-8; save the file as "
-                f"UTF-8 (for instance: iconv -f latin1 -t utf-8)"
+                f"UTF-8 (from latin-1, for instance: iconv -f latin1 -t utf-8)"
             ) from error
         if line == 1 and "\n" not in text:
             text = text.replace("\r", "\n")

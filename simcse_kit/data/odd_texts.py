@@ -1,8 +1,10 @@
-"""A file of texts whose lines look like something else: a table, or JSON."""
+"""Texts that look like something else: lines like a table or JSON, cells like lists."""
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from collections.abc import Sequence
 
 _SAMPLE = 1000  # lines that are looked at
@@ -38,6 +40,37 @@ def doubt(source: str, texts: Sequence[str]) -> str | None:
                 f"stand; if it is a table, {remedy}"
             )
     return None
+
+
+def doubt_lists(source: str, column: str, texts: Sequence[str]) -> str | None:
+    """A sentence about a column in which every text is a list as JSON or Python write it.
+
+    A table that was saved as ``.csv`` has its lists so. None where there are other texts, too.
+    """
+    sample = [text for text in texts[:_SAMPLE] if text]
+    if len(sample) < 2 or not all(map(_is_list, sample)):
+        return None
+    return (
+        f"{source}: every text of {column} is a list as it is written ({sample[0]:.60}), which is "
+        "taken as text as it stands; if its entries are the texts, save the table as .jsonl or "
+        ".parquet"
+    )
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is the written form of a list of texts."""
+    if text[0] + text[-1] != "[]":
+        return False
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes that Python does not know
+                found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return False
+    return isinstance(found, list) and bool(found) and all(isinstance(x, str) for x in found)
 
 
 def _separates(separator: str, texts: Sequence[str]) -> bool:

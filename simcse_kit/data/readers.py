@@ -148,7 +148,7 @@ def read_table(path: Path, bad: BadRows | None = None, file_format: str | None =
         known = ", ".join(SUFFIXES)
         raise InputError(
             f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or say which of "
-            "them it is with format='csv'",
+            "them it is with file_format='csv'",
             command_line=f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or "
             "say which of them it is with --format csv",
         )

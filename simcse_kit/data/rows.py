@@ -30,6 +30,7 @@ from simcse_kit.data.home import at_home
 from simcse_kit.data.lines import is_stream
 from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
+from simcse_kit.data.odd_texts import doubt_lists
 from simcse_kit.data.python_rows import given_table
 from simcse_kit.data.readers import (
     BROKEN,
@@ -100,6 +101,13 @@ class Reading(TypedDict, total=False):
     file_format: str | None
 
 
+def check_reading(reading: Reading) -> None:
+    """Raise TypeError, as Python does, for a keyword that is none of `Reading`."""
+    known = Reading.__annotations__
+    if unknown := [name for name in reading if name not in known]:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are {', '.join(known)}")
+
+
 def read_rows(
     source: Source,
     *,
@@ -135,6 +143,7 @@ def read_rows(
         InputError: the source cannot be found or read, its columns make no kind of row, or a row
             is malformed; the message names file and line (or row).
     """
+    check_reading(reading)
     bad = BadRows(reading.get("skip_bad_rows", 0))
     table = _table(source, split, revision, bad, reading.get("file_format"))
     theirs = table.names
@@ -149,6 +158,9 @@ def read_rows(
         kept = slice(None) if rows.numbers is None else rows.numbers
         rows = replace(rows, numbers=table.records[kept])
     bad.tell(table.source)
+    for name, texts in rows.columns.items() if not table.is_plain else ():
+        if doubted := doubt_lists(rows.source, rows.names.get(name, name), texts):
+            logger.warning("%s", doubted)
     return rows
 
 

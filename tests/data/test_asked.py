@@ -171,6 +171,36 @@ def test_ordinary_texts_are_not_doubted(lines: list[str]) -> None:
     assert doubt("a.txt", lines) is None
 
 
+@pytest.mark.parametrize(
+    ("cells", "doubted"),
+    [
+        (['["a", "b"]', '["c"]'], True),
+        (["['a', 'it\\'s']", "['c']"], True),
+        (["['a' 'b']", "['c']"], True),  # as numpy writes them
+        (["[deleted]", "[removed]"], False),
+        (["[1]", "[2]"], False),
+        (["['a']", "b"], False),
+        (["[" * 5000 + "]", "[]"], False),
+    ],
+)
+def test_lists_written_in_the_cells_of_a_table_are_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cells: list[str], doubted: bool
+) -> None:
+    quoted = [cell.replace('"', '""') for cell in cells]
+    table = "anchor,sent1\n" + "".join(f'{row},"{cell}"\n' for row, cell in enumerate(quoted))
+    rows = read_rows(write(tmp_path, "a.csv", table))
+    assert rows.columns["positive"] == cells
+    assert ("every text of sent1 is a list as it is written" in caplog.text) == doubted
+
+
+def test_a_keyword_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "one\ntwo\n")
+    with pytest.raises(TypeError, match="'skip_bad_row'; there are header, skip_bad_rows"):
+        read_rows(path, skip_bad_row=3)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match="with file_format='csv'"):
+        read_rows(write(tmp_path, "a.dat", "one\n"))
+
+
 def test_a_return_inside_a_line_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\r\ntwo\rhalf\r\nthree\r\r\n")

@@ -14,6 +14,7 @@ from simcse_kit.data import (
     Reading,
     Table,
     at_home,
+    check_reading,
     is_input,
     map_them,
     read_table,
@@ -70,12 +71,13 @@ def open_table(path: Path, reading: Reading, bad: BadRows) -> Table:
     Its names are those of the first row where the format has none, or numbers from 1 if it is said
     to have no header.
     """
+    check_reading(reading)
     path = at_home(path)
     if not is_input(path):
         raise InputError(f"{path}: no such file; check the path")
     table = read_table(path, bad, reading.get("file_format"))
     if table.width and table.names is None:
-        if reading.get("header") is False:
+        if reading.get("header") is False or not table.may_have_header:
             table.names = [str(place + 1) for place in range(table.width)]
         else:
             table.take_header()
@@ -96,10 +98,18 @@ def find_cells(table: Table, column: Column) -> list[Any] | None:
     near = [match for name in column.theirs for match in difflib.get_close_matches(name, names)]
     likely = near + [name for name in column.usual if name in names]
     likely += [name for name in names if name not in column.others]
-    raise map_them(
+    error = map_them(
         f"{table.source}: has no column {' or '.join(column.theirs)} (it has {', '.join(names)});",
         {column.ours: [*likely, *names][0]},
     )
+    if table.may_have_header and table.lines is not None and not column.others & set(names):
+        # a first row that names nothing of ours: taken for names, its judgement would be lost
+        how = "and number the columns from 1"
+        raise InputError(
+            f"{error}; or, if those are data, give header=False {how}",
+            command_line=f"{error.command_line}; or, if those are data, give --no-header {how}",
+        )
+    raise error
 
 
 def id_cells(table: Table, column: Column) -> list[str]:

@@ -113,12 +113,12 @@ def load_retrieval(
         name: of the task; the stem of the queries' file by default.
         reading: as for `read_rows`, of the three files together.
 
-    A judgement above 0 of a document that is missing stays, for it was to be found (`missing`).
+    A judgement above 0 of a document that is missing stays, for it was to be found (`missing`);
+    those of queries that are missing are left out. Both are counted in the log.
 
     Raises:
         InputError: a file that cannot be read, a missing column or cell, an id twice in one file,
-            a pair judged twice, judgements of unknown queries, no judgement above 0 that can be
-            found.
+            a pair judged in two ways, no judgement above 0 that can be found.
     """
     our = named(columns, COLUMNS, _OPTIONAL)
     asked = _Texts.read(_open(queries, reading), our["query.id"], [our["query.text"]])
@@ -264,11 +264,6 @@ class _Texts:
         texts = [" ".join(filter(None, cells)) for cells in zip(*parts, strict=True)]
         return cls(table, texts, row)
 
-    def find(self, name: str, where: str) -> int:
-        if name in self.row:
-            return self.row[name]
-        raise InputError(f"{where}: judges {name!r}, which is no id in {self.table.source}")
-
 
 def _own_documents(asked: _Texts, searched: _Texts, relevant: Relevance) -> np.ndarray:
     """The document under each query's own id (N,), −1 for none.
@@ -291,28 +286,36 @@ def _own_documents(asked: _Texts, searched: _Texts, relevant: Relevance) -> np.n
 def _judgements(
     table: Table, our: Mapping[str, Column], asked: _Texts, searched: _Texts
 ) -> Relevance:
-    """Rows of the texts and grades (J,), in the order of the file."""
+    """Rows of the texts and grades (J,), in the order of the file; each pair once."""
     query_ids = id_cells(table, our["relevance.query"])
     document_ids = id_cells(table, our["relevance.corpus"])
-    query = np.empty(len(query_ids), dtype=np.int64)
-    document = np.empty_like(query)
-    seen: dict[tuple[int, str], int] = {}
-    for row, (asks, answers) in enumerate(zip(query_ids, document_ids, strict=True)):
-        where = table.where(row)
-        pair = asked.find(asks, where), searched.row.get(answers, -1)
-        if seen.setdefault((pair[0], answers), row) != row:
+    grade = _grades(table, our["relevance.grade"], len(query_ids))
+    first: dict[tuple[str, str], int] = {}
+    for row, pair in enumerate(zip(query_ids, document_ids, strict=True)):
+        if grade[first.setdefault(pair, row)] != grade[row]:
             raise InputError(
-                f"{where}: judges {answers!r} for the query {asks!r}, as"
-                f" {table.where(seen[pair[0], answers])} does; keep one of the two"
+                f"{table.where(row)}: judges {pair[1]!r} for the query {pair[0]!r} otherwise than"
+                f" {table.where(first[pair])} does; keep one of the two"
             )
-        query[row], document[row] = pair
-    grade = _grades(table, our["relevance.grade"], len(query))
-    if not ((grade > 0) & (document >= 0)).any():
+    query = np.array([asked.row.get(asks, -1) for asks, _ in first], dtype=np.int64)
+    document = np.array([searched.row.get(answers, -1) for _, answers in first], dtype=np.int64)
+    grade = grade[list(first.values())]
+    known = query >= 0
+    if not ((grade > 0) & (document >= 0) & known).any():
         raise InputError(
-            f"{table.source}: no judgement above 0 is of a document in {searched.table.source}:"
-            " there is nothing to find; check both files' ids"
+            f"{table.source}: no judgement above 0 is of a document in {searched.table.source} for"
+            f" a query in {asked.table.source}: there is nothing to find; check the files' ids"
         )
-    return Relevance(query, document, grade)
+    if len(first) < len(query_ids):
+        again = len(query_ids) - len(first)
+        logger.warning("%s: %d judgements stand there already, and count once", table.source, again)
+    if not known.all():
+        logger.warning(
+            "%s: %d of %d judgements are of queries that are not in %s, and are left out, as by"
+            " pytrec_eval",
+            *(table.source, (~known).sum(), len(known), asked.table.source),
+        )
+    return Relevance(query[known], document[known], grade[known])
 
 
 def _grades(table: Table, column: Column, rows: int) -> np.ndarray:

@@ -128,11 +128,6 @@ def test_documents_without_text_are_kept_and_counted(
         ("qrels/test.tsv", QRELS[0], "test.tsv: holds no rows"),
         (
             "qrels/test.tsv",
-            "\n".join([*QRELS, "q9\td1\t1"]),
-            "test.tsv:6: judges 'q9', which is no",
-        ),
-        (
-            "qrels/test.tsv",
             "\n".join([QRELS[0], "q1\td9\t1", "q2\td1\t0"]),
             "test.tsv: no judgement above 0 is of a document in .*corpus.json",
         ),
@@ -142,7 +137,12 @@ def test_documents_without_text_are_kept_and_counted(
         (
             "qrels/test.tsv",
             "query\tcorpus-id\nq1\td1",
-            "no column query-id .*'relevance.query': 'query'",
+            "no column query-id .*'relevance.query': 'query'}$",
+        ),
+        (
+            "qrels/test.tsv",
+            "\n".join(QRELS[1:]),
+            "no column query-id .*if those are data, give header=False and number the columns",
         ),
     ],
 )
@@ -152,6 +152,39 @@ def test_what_is_wrong_is_said_with_file_and_line(
     (beir / file).write_text(content)
     with pytest.raises(InputError, match=message):
         load_beir(beir)
+
+
+def test_judgements_of_missing_queries_and_repeated_ones_are_counted_and_said(
+    beir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (beir / "qrels" / "test.tsv").write_text("\n".join([*QRELS, "q9\td1\t1", QRELS[2], QRELS[1]]))
+    found = load_beir(beir)
+    (beir / "qrels" / "test.tsv").write_text("\n".join(QRELS))
+    plain = load_beir(beir).relevance
+    for ours, expected in zip(
+        (found.relevance.query, found.relevance.document, found.relevance.grade),
+        (plain.query, plain.document, plain.grade),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, expected)
+    assert "test.tsv: 2 judgements stand there already, and count once" in caplog.text
+    assert "1 of 5 judgements are of queries that are not in" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["test.tsv", "test.jsonl"])
+def test_judgements_without_a_header_lose_no_row(beir: Path, name: str) -> None:
+    """As TREC writes them: query, 0, document, grade; and the same as arrays."""
+    cells = [line.split("\t") for line in QRELS[1:]]
+    rows = [[query, 0, document, grade] for query, document, grade in cells]
+    path = beir / name
+    tsv = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    path.write_text(tsv if path.suffix == ".tsv" else lines(rows))
+    files = beir / "queries.jsonl", beir / "corpus.jsonl", path
+    numbered = {"relevance.query": "1", "relevance.corpus": "3", "relevance.grade": "4"}
+    task = load_retrieval(*files, columns=numbered, header=False)
+    np.testing.assert_array_equal(task.relevance.grade, load_beir(beir).relevance.grade)
+    with pytest.raises(TypeError, match="'format'; there are header, skip_bad_rows, file_format"):
+        load_retrieval(*files, columns=numbered, format="tsv")  # type: ignore[call-arg]
 
 
 def test_columns_that_are_not_ours_or_not_there(beir: Path) -> None:
