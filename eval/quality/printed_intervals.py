@@ -192,7 +192,7 @@ def cases(simulations: int, draws: int) -> dict[str, Callable[[], Rates]]:
         for top in (0.3, 0.9):
             add(f"MRR, {top} first, {n} queries", partial(of_queries, top, n, simulations, draws))
         for right in (0.7, 0.95):
-            for classes in (2, 5):
+            for classes in sorted({2, 5, n // 10}):  # many classes of few examples, too
                 name = f"macro-F1 {right} of {classes} classes, {n} examples"
                 add(name, partial(of_classes, right, classes, n, simulations))
             add(f"F1 {right}, {n} examples", partial(of_classes, right, 2, n, simulations, 1))

@@ -8,6 +8,7 @@ classifier, not of other training examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,28 @@ def class_numbers(
     return numbers.astype(np.int64), classes.tolist()
 
 
-def accuracy(labels: np.ndarray, predicted: np.ndarray, *, level: float = 0.95) -> Figure:
-    """The share ×100 of classes (N,) that are predicted right, with Wilson's interval."""
+def accuracy(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    level: float = 0.95,
+) -> Figure:
+    """The share ×100 of classes (N,) that are predicted right, with Wilson's interval.
+
+    Examples of one of the `groups` (N,) are one example for it, told several times; by default
+    each is its own.
+    """
     right = 100 * float((labels == predicted).mean())
-    return Figure(right, bounded_interval(right, 0.0, len(labels), level=level))
+    items = len(labels) / _alike(labels, groups)
+    return Figure(right, bounded_interval(right, 0.0, items, level=level))
+
+
+def _alike(labels: np.ndarray, groups: np.ndarray | None) -> float:
+    """How many examples tell as much as one, at least 1: the mean size of an example's group."""
+    if groups is None:
+        return 1.0
+    return float((np.bincount(groups).astype(float) ** 2).sum() / len(labels))
 
 
 def f1(
@@ -51,11 +70,13 @@ def f1(
     predicted: np.ndarray,
     *,
     of_class: int | None = None,
+    groups: np.ndarray | None = None,
     level: float = 0.95,
 ) -> Figure:
     """F1 ×100 of one class, or the plain mean over classes (macro), with its interval.
 
-    A class that is neither in the labels nor predicted counts for nothing. The interval is
+    A class that is neither in the labels nor predicted counts for nothing; `groups` are as for
+    `accuracy`. The interval is
     `bounded_interval`: the variance of the sum of what each example moves the figure by, which for
     the F1 of a class, 2 TP / (labelled + predicted), is (2 TP_i − F1 · (labelled_i + predicted_i))
     over that denominator.
@@ -69,10 +90,17 @@ def f1(
     value = 100 * float(weight @ each)
     slope = weight / among
     moved = 2 * slope[one] * (one == other) - (slope * each)[one] - (slope * each)[other]
+    if groups is not None:
+        moved = np.bincount(groups, moved)
     # Where all is right: as uncertain as a share of so many. An error is two classes' at once.
     errors = 2 if of_class is None else 1
     items = float(1 / (weight**2 @ (errors / among))) if weight.any() else 1.0
-    interval = bounded_interval(value, 1e4 * float(moved @ moved), items, level=level)
+    items /= _alike(labels, groups)
+    # A ratio of counts is too low, to second order by F1 (1 − F1) / (labelled + predicted): little,
+    # but where there are many classes of few examples. The interval makes up for it.
+    low_by = 100 * float(weight @ (each * (1 - each) / among))
+    around = bounded_interval(value + low_by, 1e4 * float(moved @ moved), items, level=level)
+    interval = replace(around, low=min(around.low, value), high=max(around.high, value))
     return Figure(value, interval)
 
 

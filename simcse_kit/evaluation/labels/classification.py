@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ def evaluate_classification(
     examples = _examples(task, test, test_share, seed)
     known, unseen = examples.numbers[examples.train], examples.numbers[examples.test]
     groups = examples.groups[examples.train]
+    tested = np.unique(examples.groups[examples.test], return_inverse=True)[1]
     stratified_folds(known, folds, seed, groups)  # complains before the embedding and not after it
     if k > len(known):
         raise InputError(f"There are {len(known)} training examples for k = {k}: lower k.")
@@ -79,9 +81,9 @@ def evaluate_classification(
     figures = {}
     predictions = {"probe": probe.predicted, f"{k}-NN": voted}
     for kind, predicted in predictions.items():
-        figures[f"{kind} accuracy"] = accuracy(unseen, predicted)
-        figures[f"{kind} macro-F1"] = f1(unseen, predicted)
-    figures["commonest class accuracy"] = accuracy(unseen, commonest)
+        figures[f"{kind} accuracy"] = accuracy(unseen, predicted, groups=tested)
+        figures[f"{kind} macro-F1"] = f1(unseen, predicted, groups=tested)
+    figures["commonest class accuracy"] = accuracy(unseen, commonest, groups=tested)
     return TaskResult(
         model=name or model_name(model),
         task=task.name,
@@ -100,7 +102,8 @@ def evaluate_classification(
             "seed": seed,
             "repeated_texts": repeated(examples.groups),
             "remarks": list(examples.remarks),
-            "interval": "Wilson, over test examples; of F1 by its linearised variance",
+            "interval": "Wilson, over test examples, equal texts as one; of F1 by its linearised"
+            " variance",
             "source": task.source,
             "test_source": task.source if test is None else test.source,
         }
@@ -110,7 +113,7 @@ def evaluate_classification(
             f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
             f"{''.join(f' {remark}' for remark in examples.remarks)}"
         ),
-        tested=_tested(unseen, predictions),
+        tested=_tested(unseen, predictions, tested),
     )
 
 
@@ -192,18 +195,19 @@ def evaluate_few_shot(
     )
 
 
-def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> Items:
-    """The test examples (N,), and what each kind of classifier predicts of them."""
+def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray], groups: np.ndarray) -> Items:
+    """The test texts, what each classifier predicts of the examples (N,) of each, `groups` (N,)."""
 
-    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+    def figures(texts: np.ndarray) -> dict[str, np.ndarray]:
+        counts = texts[:, groups]
         found = {}
         for kind, predicted in predictions.items():
             right = counts @ (labels == predicted)
-            found[f"{kind} accuracy"] = 100 * right / len(labels)
+            found[f"{kind} accuracy"] = 100 * right / counts.sum(axis=1)
             found[f"{kind} macro-F1"] = macro_f1(labels, predicted, counts)
         return found
 
-    return Items(len(labels), figures)
+    return Items(int(groups.max()) + 1, figures)
 
 
 def _examples(
@@ -219,7 +223,10 @@ def _examples(
         known, unseen = split(numbers, test_share, seed, groups)
         how = f"{test_share:g} of the file to test on, stratified, seed {seed}"
         if again := repeated(groups):
-            remarks += [f"{again:,} texts repeat another, and stand on its side of the split."]
+            remarks += [
+                f"{again:,} texts repeat another, and stand on its side of the split; intervals"
+                " count them as one with it."
+            ]
         return _Examples(texts, numbers, groups, classes, known, unseen, how, tuple(remarks))
     _, classes = class_numbers(task.labels, len(task.texts), task.source)
     only = sorted(set(test.labels) - set(classes))
@@ -251,6 +258,13 @@ def _without_rare(task: LabelledTask) -> tuple[LabelledTask, list[str]]:
     texts_of: dict[str, set[int]] = {}
     for label, group in zip(task.labels, groups.tolist(), strict=True):
         texts_of.setdefault(label, set()).add(group)
+    firsts = Counter(task.labels[row] for row in first_rows(groups))
+    for label, found in texts_of.items():
+        if len(found) >= 2 > firsts[label]:
+            raise InputError(
+                f"{task.source}: {label!r} is the label of texts that have another in an earlier"
+                " row, all but one of them at least; correct one of the two or remove the text."
+            )
     rare = sorted(label for label, found in texts_of.items() if len(found) < 2)
     if not rare or len(texts_of) - len(rare) < 2:
         return task, []

@@ -75,6 +75,31 @@ def test_f1_of_all_right_is_not_certain() -> None:
     assert (one.interval.low, one.interval.high) == pytest.approx((92.87, 100), abs=0.01)
 
 
+def test_copies_of_examples_make_no_interval_shorter() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 60)
+    predicted = np.where(rng.random(60) < 0.7, labels, rng.integers(0, 4, 60))
+    of_three, groups = (np.repeat(labels, 3), np.repeat(predicted, 3)), np.repeat(np.arange(60), 3)
+    for figure in (accuracy, f1):
+        alone, with_copies = figure(labels, predicted), figure(*of_three, groups=groups)
+        assert alone.interval is not None and with_copies.interval is not None
+        assert with_copies.value == pytest.approx(alone.value)
+        assert with_copies.interval.low == pytest.approx(alone.interval.low, abs=0.5)
+        assert with_copies.interval.high == pytest.approx(alone.interval.high, abs=0.5)
+
+
+def test_macro_f1_of_many_classes_of_few_examples_holds_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):  # each F1 is 70, and of 8 examples by 3 or so too low
+        labels = rng.integers(0, 50, 200)
+        wrong = (labels + rng.integers(1, 50, 200)) % 50
+        found = f1(labels, np.where(rng.random(200) < 0.7, labels, wrong)).interval
+        assert found is not None
+        covered += found.low <= 70 <= found.high
+    assert covered >= 180  # 165 where the middle of the interval is the figure itself
+
+
 def test_a_thousand_classes_take_no_time() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 1000, 5000)

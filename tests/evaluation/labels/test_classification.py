@@ -17,6 +17,7 @@ from simcse_kit.evaluation.labels.classes import class_numbers
 from simcse_kit.evaluation.labels.classification import evaluate_classification, evaluate_few_shot
 from simcse_kit.evaluation.labels.clustering import LabelledTask
 from simcse_kit.evaluation.labels.probe import linear_probe, nearest_neighbours, split
+from simcse_kit.evaluation.task_result import Items
 
 
 def labelled(n: int = 240, seed: int = 0, name: str = "topics") -> LabelledTask:
@@ -161,3 +162,26 @@ def test_a_class_of_one_text_is_left_out_and_said() -> None:
     assert "1 class(es) of one text are left out: birds." in result.summary
     without = evaluate_classification(BagOfWords(), labelled())
     assert result.figures == without.figures
+
+
+def test_copies_make_no_interval_shorter_and_no_difference_surer() -> None:
+    task = labelled(120)
+    twice = LabelledTask(task.name, task.texts * 2, task.labels * 2, task.source)
+    alone, copied = (evaluate_classification(BagOfWords(), each) for each in (task, twice))
+    figure = copied.figures["commonest class accuracy"]
+    assert figure.interval == alone.figures["commonest class accuracy"].interval
+    assert (copied.protocol["test"], alone.protocol["test"]) == (48, 24)
+    assert isinstance(copied.tested, Items) and copied.tested.count == 24
+    once = np.ones((1, 24), dtype=np.int64)
+    assert {name: each[0] for name, each in copied.tested.figures(once).items()} == pytest.approx(
+        {name: each.value for name, each in copied.figures.items() if "commonest" not in name}
+    )
+
+
+def test_a_class_of_texts_with_two_labels_is_named() -> None:
+    task = labelled(60)
+    both = LabelledTask("t", task.texts + task.texts[:9], task.labels + ["x"] * 9, "file.csv")
+    with pytest.raises(
+        InputError, match=r"^file\.csv: .x. is the label of texts"
+    ):
+        evaluate_classification(BagOfWords(), both)
