@@ -39,10 +39,10 @@ def embed(
     """
     import numpy as np
 
-    from simcse_kit.data import read_rows
+    from simcse_kit.data import at_home, read_rows
     from simcse_kit.encoder import check_output, rows_file, write_embeddings
 
-    check_output(output)
+    check_output(at_home(output), source)
     with chatter_on_stderr():
         how: dict[str, Any] = {"columns": reading.mapping(bare="text"), **reading.keywords()}
         rows = read_rows(source, wanted=["text"], blank=blank, **how)

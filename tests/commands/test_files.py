@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -94,6 +95,16 @@ def test_the_numbers_are_a_column_of_a_parquet(model: Path, tmp_path: Path) -> N
     assert table.column("text").to_pylist() == [TEXTS[row] for row in (0, 2, 3)]
     succeed("embed", model, path, "--output", out, "--blank", "keep")
     assert pq.read_table(out).column_names == ["text", "embedding"]
+
+
+def test_the_file_that_is_read_is_not_written_over(model: Path, tmp_path: Path) -> None:
+    path, link = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"text": ["one", "two"], "price": [1, 2]}), path)
+    link.symlink_to(path)
+    for source, output in ((path, path), (path, link), (link, path)):
+        said = refused("embed", model, source, "--output", output)
+        assert said.endswith("it is the file that is read; give another name")
+    assert pq.read_table(path).column_names == ["text", "price"]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
