@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -133,6 +133,9 @@ class Bootstrap:
     tasks: Mapping[str, PairScores]
     observed: Mapping[str, np.ndarray]
     draws: Mapping[str, np.ndarray]
+    _made: dict[tuple[tuple[str, ...], bool | None], Figure] = field(
+        default_factory=dict, init=False, repr=False
+    )  # one for all contenders: what it warns of is said once
 
     def figure(
         self, names: Sequence[str] | None = None, *, clustered: bool | None = None
@@ -160,6 +163,12 @@ class Bootstrap:
                 f"{unknown[0] if unknown else 'Nothing'} was not resampled: name some of"
                 f" {', '.join(self.tasks)}."
             )
+        wanted = tuple(chosen), clustered
+        if wanted not in self._made:
+            self._made[wanted] = self._figure(chosen, clustered)
+        return self._made[wanted]
+
+    def _figure(self, chosen: Sequence[str], clustered: bool | None) -> Figure:
         observed = np.mean([self.observed[name] for name in chosen], axis=0)
         draws = np.mean([self.draws[name] for name in chosen], axis=0)
         kept = draws[np.isfinite(draws).all(axis=1)]

@@ -271,3 +271,12 @@ def test_how_many_columns_would_be_told_by_chance_is_said(
     assert "In bold the highest figure on each task, told from the others or not." in (
         markdown_table(results)
     )
+
+
+def test_few_sentences_are_warned_of_once_a_figure(caplog: pytest.LogCaptureFixture) -> None:
+    task = toy_task()
+    shared = replace(task, sentence1=[task.sentence1[0]] * len(task))
+    results = {str(size): [evaluate(BagOfWords(size), [shared])] for size in (64, 8, 4)}
+    compare_pairwise(results, [shared], draws=100)
+    said = [line for line in caplog.messages if line.startswith("One sentence of toy")]
+    assert len(said) == 1
