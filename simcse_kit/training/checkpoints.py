@@ -89,6 +89,9 @@ def _list_files(checkpoint: Path, step: int) -> None:
     }
     manifest = checkpoint / MANIFEST
     manifest.write_text(json.dumps({"step": step, "files": files}, indent=2), encoding="utf-8")
+    mode = manifest.stat().st_mode  # as the umask has it; safetensors' is 0600
+    for name in files:
+        (checkpoint / name).chmod(mode)
     for path in [manifest, *(checkpoint / name for name in files), checkpoint]:
         _to_disk(path)  # or a power failure leaves the name without the content
 

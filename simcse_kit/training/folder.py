@@ -63,7 +63,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
             f"output folder {str(folder)!r} is not empty; give a new one, or --resume or "
             "--overwrite the run in it"
         )
-    if filled and not (folder / CONFIG_FILE).is_file():
+    places = [folder, overwriting.where_kept(folder) or folder]
+    if filled and not any((place / CONFIG_FILE).is_file() for place in places):
         raise InputError(
             f"output folder {str(folder)!r} holds no earlier run ({CONFIG_FILE} is missing), so it "
             "is not overwritten; give a new folder"
@@ -87,14 +88,20 @@ def take_checkpoint(folder: Path) -> Path:
                 f"nothing to resume from: the run in {str(folder)!r} ended at step {ended.step}, "
                 "and its checkpoints are gone; train again from its last/ into a new folder"
             )
-        kept = folder / overwriting.REPLACED
-        hint = f"; the run that was to be replaced is in {str(kept)!r}" if kept.is_dir() else ""
-        raise InputError(f"nothing to resume: {str(folder)!r} holds no checkpoint{hint}")
+        raise InputError(
+            f"nothing to resume: {str(folder)!r} holds no checkpoint{hint_at_kept(folder)}"
+        )
     if found["passed"] and is_main():
         logger.warning(
             "going on from %s; passed over: %s", found["newest"], ", ".join(found["passed"])
         )
     return folder / str(found["newest"])
+
+
+def hint_at_kept(folder: Path) -> str:
+    """For the end of a complaint: where the run is that was to be replaced, if there is one."""
+    kept = overwriting.where_kept(folder)
+    return "" if kept is None else f"; the run that was to be replaced is in {str(kept)!r}"
 
 
 def _newest(folder: Path) -> tuple[str | None, list[str]]:
@@ -138,8 +145,10 @@ def prepared(
     try:
         yield
     except BaseException as error:
-        left = any(folder.glob("checkpoint-*")) or (folder / "modules.json").is_file()
-        if (folder / overwriting.REPLACED).is_dir() and not left:
+        checkpoints, chosen = any(folder.glob("checkpoint-*")), read_best(folder)
+        left = checkpoints or (folder / "modules.json").is_file()
+        untrained = not checkpoints and chosen is not None and chosen[0] == 0
+        if (folder / overwriting.REPLACED).is_dir() and (untrained or not left):
             overwriting.bring_back(folder)
         elif isinstance(error, Exception) and not (
             resume or left or (folder / HISTORY_FILE).is_file()

@@ -55,6 +55,7 @@ class Keeper:
         _link_equal(coming, self.folder)
         shutil.rmtree(last, ignore_errors=True)
         os.rename(coming, last)
+        overwriting.drop(self.folder)
 
     def _choose(self, step: int, score: float | None) -> None:
         """Save aside, then move: a kill leaves the former model, or one that `settle` finds."""
@@ -83,7 +84,8 @@ class Keeper:
         if told["score"] is not None:
             note_best(self.folder, told["step"], told["score"])
         shutil.rmtree(coming)
-        overwriting.drop(self.folder)
+        if told["step"]:  # that of step 0 is not this run's doing
+            overwriting.drop(self.folder)
 
     def _save_aside(self, step: int, *, judged: bool = False) -> None:
         """The model, in a folder beside; nothing of it where it cannot be written whole."""

@@ -50,6 +50,11 @@ def bring_back(folder: Path, own: Callable[[Path], bool] = everything) -> None:
     put_back_moved(folder)
 
 
+def where_kept(folder: Path) -> Path | None:
+    """Where the run lies that was to be replaced, or what a kill in its moving left of it."""
+    return next((each for each in (folder / REPLACED, folder / _MOVING) if each.is_dir()), None)
+
+
 def put_back_moved(folder: Path) -> None:
     """End a moving that a kill cut off."""
     moving = folder / _MOVING

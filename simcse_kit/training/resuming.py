@@ -28,7 +28,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import world_size
-from simcse_kit.training.folder import CONFIG_FILE, read_run
+from simcse_kit.training.folder import CONFIG_FILE, hint_at_kept, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Begun:
         except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(
                 f"nothing to resume: {path}, which tells the run's settings, is missing or damaged;"
-                " train again into a new folder"
+                f" train again into a new folder{hint_at_kept(folder)}"
             ) from error
 
     def cadence(self, config: TrainConfig) -> TrainConfig:

@@ -103,6 +103,8 @@ def test_the_manifest_tells_sizes_and_hashes_of_every_file(whole):
             content = (checkpoint / name).read_bytes()
             assert each["size"] == len(content)
             assert each["sha256"] == hashlib.sha256(content).hexdigest()
+        modes = {path.stat().st_mode for path in checkpoint.iterdir()}
+        assert len(modes) == 1, "whoever may read one file of it may read all"
 
 
 def test_a_checkpoint_becomes_visible_whole(tiny_encoder, tmp_path, monkeypatch):

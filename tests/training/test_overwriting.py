@@ -91,7 +91,25 @@ def test_a_checkpoint_is_kept_beside_the_old_run_until_there_is_a_model(
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("moment", ["moving", "training"])
+def test_a_model_of_step_0_takes_no_run_s_place(tiny_encoder, tmp_path, made, monkeypatch):
+    """A dev set has the model kept before it is trained; the old run is worth more than that."""
+    folder = tmp_path / "run"
+    shutil.copytree(made / "run", folder)
+    before = _files(folder)
+    given = tiny_encoder("bert"), text_rows(), config(tmp_path, max_steps=4), folder
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        _ends(patch, 1, RuntimeError)
+        train(*given, overwrite=True, eval_data=dev_task())
+    assert _files(folder) == before and not (folder / overwriting.REPLACED).exists()
+    monkeypatch.setattr(
+        "simcse_kit.training.dev.ScoredPairs.score", lambda *_: {"eval_spearman": 1.0}
+    )
+    monkeypatch.setattr("simcse_kit.training.dev.ScoredPairs.table", lambda *_: "")
+    assert train(*given, overwrite=True, eval_data=dev_task()).best_step == 0
+    assert not (folder / overwriting.REPLACED).exists(), "the new run has ended"
+
+
+@pytest.mark.parametrize("moment", ["moving", "moved", "training"])
 def test_killed_while_it_overwrites_the_old_run_is_still_whole(
     tiny_encoder, tmp_path, made, monkeypatch, moment
 ):
@@ -99,22 +117,19 @@ def test_killed_while_it_overwrites_the_old_run_is_still_whole(
     shutil.copytree(made / "run", folder)
     before = _files(folder)
     given = tiny_encoder("bert"), text_rows(), config(tmp_path, max_steps=4), folder
-    pid = os.fork() if moment == "moving" else 0
     kept = folder / overwriting.REPLACED
     if moment == "moving":
-        if pid == 0:  # files are moved there, and nothing else is done
-            moved = iter(range(3))
-            rename = os.rename
-            os.rename = lambda *each: os._exit(9) if next(moved, None) is None else rename(*each)
-            overwriting.set_aside(folder)
-        os.waitpid(pid, 0)
-        assert len(list((folder / ".moving").iterdir())) == 3
+        (folder / ".moving").mkdir()
+        for name in ("README.md", "last", "train_config.yaml"):
+            os.rename(folder / name, folder / ".moving" / name)
     else:
         overwriting.set_aside(folder)
+    if moment == "training":
         (folder / "train_config.yaml").write_text("")
         (folder / ".run.json.7.part").write_text("")
-        with pytest.raises(InputError, match="is missing or damaged"):
-            train(*given, resume=True)
+    told = "is missing or damaged; .*; the run that was to be replaced is in .*run"
+    with pytest.raises(InputError, match=told):
+        train(*given, resume=True)
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         _ends(patch, 1, RuntimeError)
         train(*given, overwrite=True)
