@@ -125,6 +125,8 @@ class Saving(nn.Module):
         token: str | None = None,
         measured: str | None = None,
         card: str | None = None,
+        layout: Literal["current", "legacy"] = "current",
+        merge_adapters: bool = False,
         commit_message: str = "Add sentence encoder",
     ) -> str:
         """Upload the saved folder to the hub; gives the commit's address.
@@ -133,13 +135,16 @@ class Saving(nn.Module):
             measured: a Markdown table of scores for the card, for instance
                 `simcse_kit.evaluation.sts.tables.markdown_table`'s.
             card: the whole text of README.md instead.
+            layout, merge_adapters: as of `save_pretrained`.
         """
         from simcse_kit.encoder.upload import upload
 
         title = repo_id.rsplit("/", 1)[-1]
         card = card or self.model_card(title=title, measured=measured)
         return upload(
-            lambda folder: self.save_pretrained(folder, card=card),
+            lambda folder: self.save_pretrained(
+                folder, layout=layout, card=card, merge_adapters=merge_adapters
+            ),
             repo_id,
             private=private,
             token=token,

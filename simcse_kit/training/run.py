@@ -335,7 +335,9 @@ def _finish(trainer: ContrastiveTrainer, keeper: Keeper, steps: int) -> TrainRes
             chosen.push_to_hub(
                 keeper.config.hub_model_id or folder.name,
                 private=keeper.config.hub_private_repo is not False,
-                card=(folder / "README.md").read_text(),
+                card=(folder / "README.md").read_text(encoding="utf-8"),
+                layout=keeper.config.layout,
+                merge_adapters=keeper.config.merge_adapters,
             )
         note_end(folder, ended)
         if best == 0:

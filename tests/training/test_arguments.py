@@ -709,6 +709,25 @@ def _(lab: Lab) -> None:
     assert _pushed(lab)["name"] == lab.out.name
 
 
+def test_what_is_uploaded_is_written_as_the_folder_is(tiny_encoder, tmp_path, monkeypatch):
+    """In the layout that was asked for, with whole weights where adapters are merged."""
+
+    def upload(save: Any, name: str, **_: Any) -> str:
+        save(tmp_path / "uploaded")
+        return name
+
+    monkeypatch.setattr("simcse_kit.encoder.upload.upload", upload)
+    monkeypatch.setattr(Keeper, "draw", lambda *_: None)
+    settings = {"layout": "legacy", "lora": {"r": 2}, "merge_adapters": True, "push_to_hub": True}
+    own = config(tmp_path, max_steps=1, **settings)
+    running.train(tiny_encoder("bert"), text_rows(), own, tmp_path / "run")
+    uploaded = {path.relative_to(tmp_path / "uploaded") for path in tmp_path.rglob("uploaded/**/*")}
+    assert {Path("model.safetensors"), Path("1_Pooling/config.json")} <= uploaded
+    for path in uploaded:
+        there, here = tmp_path / "run" / path, tmp_path / "uploaded" / path
+        assert here.is_dir() or here.read_bytes() == there.read_bytes(), path
+
+
 @probe("hub_model_id")
 def _(lab: Lab) -> None:
     assert _pushed(lab, hub_model_id="me/it")["name"] == "me/it"
