@@ -10,7 +10,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -67,6 +67,25 @@ def _handle(handler: Any, numbers: list[int]) -> dict[int, Any]:
 def _restore(before: dict[int, Any]) -> None:
     for number, handler in before.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
+    """Begin a loader's worker that leaves it to the run to end: it is needed for the step.
+
+    A terminal, a cluster and a service manager send a signal to every process of a job. SIGTERM is
+    also what a worker is sent that does not end by itself, twice; the second ends it.
+
+    Args:
+        begin: what else a worker begins with, called with its `number`.
+    """
+
+    def next_time(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for each in _SIGNALS:
+        signal.signal(each, next_time if each == signal.SIGTERM else signal.SIG_IGN)
+    if begin is not None:
+        begin(number)
 
 
 class GracefulInterrupt(TrainerCallback):

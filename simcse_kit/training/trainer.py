@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,9 @@ from simcse_kit.errors import InputError
 from simcse_kit.training.checkpoints import checkpoint_aside
 from simcse_kit.training.collapse import BATCH_FIGURES, CollapseAlarm
 from simcse_kit.training.compiled_update import CompiledUpdate
-from simcse_kit.training.distributed import (
-    from_main,
-    mean_over_ranks,
-)
+from simcse_kit.training.distributed import from_main, mean_over_ranks
 from simcse_kit.training.finite import all_finite, leave_out_unless_finite, norm_on_cpu
+from simcse_kit.training.interrupting import begin_worker
 from simcse_kit.training.progress import QuietProgress, evaluation_line
 from simcse_kit.training.sampling import ByEpoch, TellEpoch
 
@@ -167,6 +166,12 @@ class ContrastiveTrainer(Trainer):
         sampler = self.order(self.args.train_batch_size, seed)
         self.add_callback(TellEpoch(sampler))
         return sampler
+
+    def get_train_dataloader(self) -> Any:
+        loader: Any = super().get_train_dataloader()
+        within = getattr(loader, "base_dataloader", loader)  # what accelerate wraps
+        within.worker_init_fn = partial(begin_worker, within.worker_init_fn)
+        return loader
 
     def compute_loss(
         self,

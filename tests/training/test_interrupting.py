@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import signalled
 from invoking import run, settings, succeed
 from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted, raising
 from simcse_kit.training.keeper import Keeper
@@ -171,6 +172,31 @@ def test_a_process_on_a_terminal_ends_with_a_checkpoint(tiny_encoder, tmp_path, 
     assert process.wait(60) == 128 + number
     (saved,) = (tmp_path / "run").glob("*checkpoint*")
     assert saved.name.startswith("checkpoint-")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_signal_to_all_processes_of_a_job_ends_with_a_checkpoint(
+    tiny_encoder, tmp_path, number, context
+):
+    """Clusters and terminals send it to the workers that gather batches too."""
+    process = subprocess.Popen(
+        [sys.executable, signalled.__file__, tiny_encoder("bert"), tmp_path / "run", context],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, number)
+    told, complaints = process.communicate(timeout=60)
+    assert told.startswith("saved step"), complaints
+    assert complaints.count("finishing this step") <= 1
+    with pytest.raises(ProcessLookupError):  # no worker is left
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
 
 
 @pytest.mark.slow
