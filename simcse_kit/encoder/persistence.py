@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _NO_LIMIT = 1 << 20  # tokens; a tokenizer without a limit says 10^30
 _LONGEST_REASON = 300  # characters of another library's complaint
+_alone = threading.RLock()  # a folder that is written is read in between
 
 
 def load_parts(
@@ -77,19 +79,24 @@ def load_parts(
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without transformers' load report (on the pooler we drop), its bars and the hub's retries."""
-    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hub_verbosity = hub_logging.get_verbosity()
-    hf_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        hub_logging.set_verbosity(hub_verbosity)
-        if bars:
-            hf_logging.enable_progress_bar()
+    """Without transformers' load report (on the pooler we drop), its bars and the hub's retries.
+
+    For one thread at a time: these are settings of the whole process, and others would put back
+    what this one has set.
+    """
+    with _alone:
+        verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+        hub_verbosity = hub_logging.get_verbosity()
+        hf_logging.set_verbosity_error()
+        hub_logging.set_verbosity_error()
+        hf_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            hf_logging.set_verbosity(verbosity)
+            hub_logging.set_verbosity(hub_verbosity)
+            if bars:
+                hf_logging.enable_progress_bar()
 
 
 def _load_advice(name: str, error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -14,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from transformers.utils import logging as hf_logging
 
 from families import build
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder.persistence import quietly
 from simcse_kit.errors import InputError
 
 TEXTS = ["a man plays the guitar", "dog", "one two three four five", "", "the cat sleeps"]
@@ -171,3 +174,21 @@ def test_threads_that_cut_at_different_lengths_do_not_disturb_each_other(folder)
         jobs = [(each, pool.submit(each.encode, texts)) for _ in range(8) for each in (long, short)]
         for each, job in jobs:
             np.testing.assert_allclose(job.result()[::100], [expected[id(each)]] * 4, atol=1e-5)
+
+
+def test_threads_that_load_leave_the_loggers_as_they_were():
+    """Their levels are settings of the whole process, which loading lowers for a moment."""
+    before, entered, over = hf_logging.get_verbosity(), threading.Event(), threading.Event()
+
+    def other():
+        with quietly():
+            entered.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=other)
+    with quietly():
+        thread.start()
+        entered.wait(0.2)
+    over.set()
+    thread.join()
+    assert entered.is_set() and hf_logging.get_verbosity() == before
