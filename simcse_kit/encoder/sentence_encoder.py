@@ -387,10 +387,12 @@ class SentenceEncoder(Saving):
     @contextlib.contextmanager
     def _inference(self, precision: str) -> Iterator[None]:
         """Eval mode without gradients, in this precision; the training flag is put back."""
+        # weights in fp16 (`.half()`) compute in fp16: torch has no norm of bf16 with them
+        bf16 = precision == "bf16" and self.backbone.dtype != torch.float16
         with (
             evaluating(self),
             torch.inference_mode(),
-            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16),
             held_weights(),
         ):
             yield

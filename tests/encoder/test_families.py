@@ -264,10 +264,16 @@ def test_an_integer_rate_is_a_rate(folder, tmp_path):
     assert encoder.dropout_rates() == {0.3}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("dtype", "precision"),  # None: the encoder's own, bf16 as it was loaded
+    [
+        *((torch.bfloat16, "fp32"), (torch.bfloat16, "bf16")),
+        *((torch.float16, "fp32"), (torch.float16, None)),
+    ],
+)
 @pytest.mark.parametrize("kind", ["head", "chain"])
 @pytest.mark.parametrize("family", ["BERT", "ModernBERT", "MPNet", "T5", "LLaMA"])
-def test_a_model_that_is_cast_to_bf16_computes_with_its_head(folder, family, kind, precision):
+def test_a_model_that_is_cast_computes_with_its_head(folder, family, kind, precision, dtype):
     from sentence_transformers.base.modules import Dense
 
     encoder = load(folder(family))
@@ -275,7 +281,8 @@ def test_a_model_that_is_cast_to_bf16_computes_with_its_head(folder, family, kin
         torch.manual_seed(1)
         encoder.head = Head(32, 16) if kind == "head" else Chain([Dense(32, 16)], 32)
     exact = encoder.encode(TEXTS, normalize=True)
-    encoder.to(torch.bfloat16)
+    encoder.precision = precision or "bf16"
+    encoder.to(dtype)
     found = encoder.encode(TEXTS, normalize=True, precision=precision)
     assert found.dtype == np.float32
     assert (found * exact).sum(1).min() > 0.99
