@@ -29,7 +29,7 @@ import logging
 import re
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,22 +97,25 @@ class Table:
         if self.lines is not None:
             del self.lines[: row + 1]
 
-    def drop_broken(self) -> None:
-        """Take out the rows that could not be read."""
-        cells = self.cells(0) if self.width else []
-        for row in reversed([row for row, cell in enumerate(cells) if cell is BROKEN]):
-            for index in range(self.width):
-                del self.cells(index)[row]
-            if self.lines is not None:
-                del self.lines[row]
+    def drop_empty(self) -> None:
+        """Take out the rows that could not be read, and of a text format the blank ones."""
+        columns = [self.cells(index) for index in range(self.width)]
+        out = {row for row, cell in enumerate(columns[0] if columns else []) if cell is BROKEN}
+        if self.lines is not None:
+            blank = self.blank_among(range(len(self.lines)))
+            self.blank += len(blank)
+            out |= blank
+            self.lines = array("q", (line for n, line in enumerate(self.lines) if n not in out))
+        for cells in columns if out else ():
+            cells[:] = [cell for row, cell in enumerate(cells) if row not in out]
 
-    def blank_among(self, rows: Iterable[int]) -> set[int]:
+    def blank_among(self, rows: Collection[int]) -> set[int]:
         """Those of the rows that hold nothing in any column; each column is read once."""
-        found = set(rows)
-        for index in range(self.width if found else 0):
-            cells = self.cells(index)
+        found = rows
+        for index in range(self.width):
+            cells = self.cells(index) if found else []
             found = {row for row in found if _is_blank(cells[row])}
-        return found
+        return set(found)
 
 
 def _is_blank(cell: object) -> bool:

@@ -140,7 +140,7 @@ def space_notes(
         f" hubness over {s['k']} neighbours; lengths in words, in scripts without blanks between"
         " them in characters.",
     ]
-    if s["threshold"] is not None and sentences.gold is not None:
+    if "alignment" in space.figures and s["threshold"] is not None and sentences.gold is not None:
         close = close_pairs(s["threshold"], scale_of(sentences.gold))
         notes.append(f"Alignment is over the pairs with {close}.")
     notes += left_out(space)

@@ -62,3 +62,8 @@ def test_alignment_without_a_close_pair_is_left_out_unless_a_threshold_was_given
     assert "No pair has a gold score above 0.8" in found.missing["alignment"]
     with pytest.raises(InputError, match=r"No pair has a gold score above 0.9"):
         measure_space(x, pairs=pairs, gold=gold, batch=16, threshold=0.9)
+    sentences = Sentences([str(n) for n in range(24)], pairs, gold, "made up")
+    notes = space_notes(found, sentences, "a model")
+    assert [note for note in notes if note.startswith("Alignment is")] == [
+        f"Alignment is left out: {found.missing['alignment']}"
+    ]

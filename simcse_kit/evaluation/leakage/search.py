@@ -220,7 +220,8 @@ def _numbered(
     if not (is_text and is_input(path)):
         rows = read_rows(training, columns=columns, **reading)
         numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
-        texts = zip(*rows.columns.values(), strict=True)
+        # of lists of unequal length a row has fewer texts than others
+        texts = (tuple(filter(None, row)) for row in zip(*rows.columns.values(), strict=True))
         yield from zip((numbers + 1).tolist(), texts, strict=True)
         return
     for first, block in text_blocks(path):

@@ -81,7 +81,7 @@ def open_table(path: Path, reading: Reading, bad: BadRows) -> Table:
             table.names = [str(place + 1) for place in range(table.width)]
         else:
             table.take_header()
-    table.drop_broken()
+    table.drop_empty()
     if not table.width or not table.cells(0):
         raise InputError(f"{path}: holds no rows; give it at least one")
     return table

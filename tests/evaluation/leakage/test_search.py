@@ -208,6 +208,7 @@ def test_lists_of_unequal_length_are_searched_text_by_text(tmp_path: Path) -> No
     assert texts == {"one dog", "a cat", "the bird", "two cows", "no horse", "a fox"}
     (leak,) = training_leakage(path, [hash_set("set", [("two cows", "one dog"), ("x", "y")])]).leaks
     assert (leak.rows_exact, leak.rows_pair) == (2, 2)
+    assert training_leakage(path, [held]).texts == 3 + 3 + 2
 
 
 def test_tables_are_read_as_for_training(tmp_path: Path) -> None:

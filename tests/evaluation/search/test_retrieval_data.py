@@ -213,6 +213,14 @@ def test_questions_and_answers_are_a_task(tmp_path: Path) -> None:
     assert mapped.queries == task.corpus and mapped.corpus == task.queries
 
 
+def test_rows_with_nothing_in_any_column_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "qa.csv"
+    path.write_text("question,answer,from\na,b,x\n,,\nc,,y\nd,e,\n")
+    with pytest.raises(InputError, match=r"qa\.csv:4: the document is empty"):
+        load_question_answers(path)
+    assert load_question_answers(path, skip_bad_rows=1).queries == ["a", "d"]
+
+
 def test_questions_without_answers_are_named(tmp_path: Path) -> None:
     path = tmp_path / "faq.jsonl"
     path.write_text('{"q": "who", "answer": "a man"}\n{"q": "where", "answer": ""}\n')
