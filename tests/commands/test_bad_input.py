@@ -98,8 +98,13 @@ CASES = [
     case("line that is no JSON", f"{DATA} {{broken.jsonl}}", "broken.jsonl:2", "JSON"),
     case("line without the key", f"{DATA} {{keyless.jsonl}}", "keyless.jsonl:2", "'text'"),
     case("broken parquet", f"{DATA} {{broken.parquet}}", "not a readable parquet file"),
-    case("scored pairs to train on", f"{DATA} {{scored.tsv}}", "scored.tsv", "anchor and positive"),
-    case("labelled text to train on", f"{DATA} {{labelled.csv}}", "label", "anchor and positive"),
+    case(
+        "scored pairs to train on",
+        f"{DATA} {{scored.tsv}}",
+        "scored.tsv",
+        "--column anchor=sentence1 --column positive=sentence2",
+    ),
+    case("labelled text to train on", f"{DATA} {{labelled.csv}}", "label", "--column text=text"),
     case("hub without a network", f"{DATA} nobody/no-such-data", "nobody/no-such-data", "hub"),
     # settings and recipes
     case("unknown recipe", f"{TRAIN} --recipe unsup-bert-bas", "did you mean 'unsup-bert-base'"),

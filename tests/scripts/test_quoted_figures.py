@@ -31,7 +31,7 @@ def test_readme_and_docs_quote_what_was_measured(
 
 
 def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
-    """The last digit of every figure that stands for a result, one at a time."""
+    """The last digit of every figure of three or more that stands for a result, one at a time."""
     shutil.copytree(ROOT / "eval/results", tmp_path / "eval/results")
     (tmp_path / "docs").mkdir()
     changed, unnoticed = 0, []
@@ -42,6 +42,8 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
                 continue
             for figure in figures(block.text):
                 number = re.match(r"[\d,.]+", figure.text)[0]  # type: ignore[index]
+                if len(re.sub(r"\D", "", number)) < 3:
+                    continue  # of two digits some other figure of the file will always do
                 wrong = number[:-1] + str((int(number[-1]) + 3) % 10)
                 spoilt = block.text.replace(figure.text, figure.text.replace(number, wrong), 1)
                 (tmp_path / name).write_text(text.replace(block.text, spoilt, 1))
@@ -49,7 +51,7 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
                 if not list(complaints(tmp_path / name)):
                     unnoticed.append(f"{name}: {number} as {wrong}")
     assert changed > 100
-    assert len(unnoticed) <= changed / 10, unnoticed
+    assert len(unnoticed) <= changed / 15, "\n".join(unnoticed)
 
 
 def test_a_figure_must_stand_in_a_file_its_block_links_to(tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ def test_without_a_place_the_tokens_stay_in_memory(
     if home == "none":
         monkeypatch.setattr(checks.Path, "home", _no_home)
     else:
-        monkeypatch.setenv("HOME", "/nonexistent/home")
-        monkeypatch.setattr(checks.os, "access", lambda path, mode: str(path) != "/")
+        shut = tmp_path / "shut"
+        shut.mkdir()
+        monkeypatch.setenv("HOME", str(shut / "home"))
+        monkeypatch.setattr(checks.os, "access", lambda path, mode: Path(path) != shut)
     named = config(tmp_path, max_steps=1)
     assert tokens_folder(named) == named.cache_dir
     own = TrainConfig(**named.model_dump(exclude={"cache_dir"}, exclude_unset=True))
