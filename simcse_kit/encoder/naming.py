@@ -65,7 +65,10 @@ def _find(name: str, revision: str | None, token: str | bool | None) -> Place:
     if folder.is_dir():
         if is_model(folder):
             return Place(str(folder))
-        advice = _did_you_mean(_within(folder)) or "give a folder saved by save_pretrained"
+        around = folder.absolute().parent
+        of_a_model = f"give the model it is a part of, {str(around)!r}" if is_model(around) else ""
+        otherwise = of_a_model or "give a folder saved by save_pretrained"
+        advice = _did_you_mean(_within(folder)) or otherwise
         raise InputError(f"model folder {name!r} has no config.json; {advice}")
     if folder.exists():
         inside = is_model(folder.parent) and f"give its folder {str(folder.parent)!r}"

@@ -148,3 +148,11 @@ def test_a_model_in_the_cache_loads_without_the_hub(
     expected = local.encode("the dog eats")
     np.testing.assert_allclose(plain.encode("the dog eats"), expected, atol=1e-5)
     np.testing.assert_allclose(saved.encode("the dog eats"), expected, atol=1e-5)
+
+
+def test_a_checkpoint_and_other_parts_of_a_model_lead_to_the_model(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").touch()
+    for part in ("checkpoint-8", "1_Pooling"):
+        (tmp_path / part).mkdir()
+        with pytest.raises(InputError, match=f"the model it is a part of, '{tmp_path}'"):
+            find_model(str(tmp_path / part))
