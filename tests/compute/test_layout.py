@@ -153,7 +153,7 @@ def assert_learn_alike(
             torch.testing.assert_close(found[name].grad, parameter.grad, **apart)
 
 
-@pytest.mark.parametrize("views", [2, 4])
+@pytest.mark.parametrize("views", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(
     tiny_encoder, monkeypatch, views
 ):

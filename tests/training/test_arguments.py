@@ -134,7 +134,14 @@ def probe(name: str) -> Callable[[Callable[[Lab], None]], None]:
     return put
 
 
-@pytest.mark.parametrize("name", HONOURED)
+#: Whole runs, of what the Trainer itself holds to.
+DEAR = {"data_seed", "seed", "skip_memory_metrics", "max_grad_norm"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in DEAR)) for name in HONOURED],
+)
 def test_is_honoured(name: str, lab: Lab) -> None:
     assert set(PROBES) == set(HONOURED)
     PROBES[name](lab)

@@ -125,6 +125,7 @@ def compiling(monkeypatch, tiny_encoder):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_and_resumed_learns_the_same(compiling, tmp_path):
     """Losses, figures, norms, rates and dev scores of every step, and the embeddings."""
     how = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3}

@@ -48,7 +48,13 @@ def test_batches_of_a_window_come_in_random_order():
 
 
 @pytest.mark.parametrize(
-    "epochs, accumulated, workers, kept", [(3, 1, 0, 5), (3, 1, 1, 4), (2, 2, 0, 3), (2, 2, 0, 2)]
+    "epochs, accumulated, workers, kept",
+    [
+        (3, 1, 0, 5),
+        (2, 2, 0, 3),
+        pytest.param(3, 1, 1, 4, marks=pytest.mark.slow),
+        pytest.param(2, 2, 0, 2, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("order", [{"group_window": 2}, {"batch_sampler": "no_duplicates"}])
 def test_a_run_goes_on_with_the_rows_of_its_epoch(

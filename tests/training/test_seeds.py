@@ -17,7 +17,7 @@ from simcse_kit.evaluation.sts.suite import evaluate
 from simcse_kit.training import seeds as training_seeds
 from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
-from simcse_kit.training.seed_folder import read_seed_folder, runs_of
+from simcse_kit.training.seed_folder import SeedFolder, read_seed_folder, runs_of
 from simcse_kit.training.seeds import train_seeds
 from training_rows import config, dev_task, text_rows
 
@@ -92,6 +92,19 @@ def test_going_on_skips_what_is_finished(
     with pytest.raises(InputError, match=r"were trained with learning_rate 0\.001, not 0\.5"):
         other = config(tmp_path, max_steps=2, learning_rate=0.5)
         train_seeds(bert, text_rows(), other, folder, seeds=3, resume=True)
+
+
+def test_a_seed_without_a_whole_checkpoint_begins_again_and_says_so(
+    tiny_encoder: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = tiny_encoder("bert"), text_rows(), config(tmp_path, max_steps=2)
+    folder = tmp_path / "seeds"
+    train(*given, folder / "seed-42")
+    (folder / "seed-42" / "run.json").unlink()  # it did not end
+    (folder / "seed-42" / "checkpoint-2" / "optimizer.pt").unlink()
+    SeedFolder(folder, {"model": str(given[0])}).write()
+    assert list(train_seeds(*given, folder, seeds=2, resume=True).runs) == [42, 43]
+    assert "seed 42 is trained from its start: checkpoint-2 (optimizer.pt is miss" in caplog.text
 
 
 def test_folders_in_use(tiny_encoder: Tiny, tmp_path: Path) -> None:
