@@ -131,7 +131,7 @@ def _damage(checkpoint: Path) -> str | None:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
         told = {str(name): (int(each["size"]), each["sha256"]) for name, each in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"without a {MANIFEST} that tells its files"
+        return f"without a {MANIFEST} that tells its files, as one cut off or of an older version"
     for name, (size, digest) in told.items():
         path = checkpoint / name
         if not path.is_file():

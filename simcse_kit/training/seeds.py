@@ -12,6 +12,7 @@ from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
 from simcse_kit.training import overwriting
+from simcse_kit.training.checkpoints import newest_whole
 from simcse_kit.training.checks import check_apart
 from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import ScoredPairs
@@ -179,6 +180,8 @@ def _train_one(
     own = state.of(seed)
     begun = resume and can_go_on(own)
     first = not state.runs and not begun
+    if resume and not begun and (lost := newest_whole(own)[1]):
+        logger.warning("seed %d is trained from its start: %s", seed, ", ".join(lost))
 
     def ready() -> None:
         if first:  # all that was given is checked: what is there may be replaced
