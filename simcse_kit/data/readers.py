@@ -257,12 +257,12 @@ def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: Ba
     numbers: array[int] = array("q")
     first: list[str] = []
     waiting: list[Sequence[Any]] = []
-    blank: list[int] = []  # lines since the last row
+    blank: list[tuple[int, int]] = []  # lines since the last row, and how many cells they have
     left_out = 0
     for line, row in rows:
         if row is not None and (not row or len(row) != len(columns)):
             if not "".join(row).strip():
-                blank.append(line)
+                blank.append((line, len(row)))
                 continue
             if columns:
                 bad.met(_wrong_width(path, line, row, numbers[0], first))
@@ -272,13 +272,13 @@ def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: Ba
                 columns = [[] for _ in row]
         if not columns:
             raise bad.complaints[-1]  # the first row of all is broken: how wide are the others?
-        if blank:
-            if len(columns) == 1:
-                numbers.extend(blank)
-                waiting += [("",)] * len(blank)
+        for empty, cells in blank:
+            if len(columns) in (1, cells):
+                numbers.append(empty)
+                waiting.append(("",) * len(columns))
             else:
-                left_out += len(blank)
-            blank.clear()
+                left_out += 1
+        blank.clear()
         numbers.append(line)
         waiting.append(row if row is not None else (BROKEN,) * len(columns))
         if len(waiting) >= _TURN:

@@ -237,3 +237,10 @@ def test_each_column_is_read_once_to_find_blank_rows() -> None:
 
     table = Table("memory", 2, cells, ["anchor", "positive"])
     assert table.blank_among(range(3)) == {0, 2} and read == [0, 1]
+
+
+def test_a_blank_first_row_is_a_row_where_its_commas_are_there(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "\n ,\nb,c\n\n,d\n")
+    rows = read_rows(path, wanted=["text"], columns={"text": "1"}, header=False, blank="keep")
+    assert rows.columns == {"text": ["", "b", ""]} and rows.blank == 2
+    assert rows.lines is not None and rows.lines.tolist() == [2, 3, 5]
