@@ -217,10 +217,10 @@ def _numbered(
         return
     path = at_home(training)
     is_text = reading.get("file_format") in (None, "txt") and data_suffix(path) == ".txt"
-    if not (is_text and is_input(path)):
+    as_a_table = columns or reading.get("header")  # which lines have none of: `read_rows` says so
+    if as_a_table or not (is_text and is_input(path)):
         rows = read_rows(training, columns=columns, **reading)
         numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
-        # of lists of unequal length a row has fewer texts than others
         texts = (tuple(filter(None, row)) for row in zip(*rows.columns.values(), strict=True))
         yield from zip((numbers + 1).tolist(), texts, strict=True)
         return

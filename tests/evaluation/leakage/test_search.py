@@ -196,6 +196,15 @@ def test_text_files_are_streamed_with_their_line_numbers(tmp_path: Path) -> None
     assert [(e.row, e.text) for e in report.leaks[0].examples] == [(3, "a MAN plays the guitar")]
 
 
+def test_a_text_file_has_no_header_and_no_columns(tmp_path: Path) -> None:
+    path = tmp_path / "wiki.txt"
+    path.write_text("a man\n")
+    with pytest.raises(InputError, match="has no header"):
+        training_leakage(path, [hash_set("set", PAIRS)], header=True)
+    with pytest.raises(InputError, match="has no column 'body'"):
+        training_leakage(path, [hash_set("set", PAIRS)], columns={"text": "body"})
+
+
 def test_lists_of_unequal_length_are_searched_text_by_text(tmp_path: Path) -> None:
     path = tmp_path / "lists.jsonl"
     path.write_text(
