@@ -126,6 +126,7 @@ def train(
     config = build_config(recipe, settings or [], options)
     check_outputs(None, plots)
     check_can_make(output_dir)
+    replaces = _begun(output_dir) if overwrite else None
     with chatter_on_stderr(), contextlib.ExitStack() as ending:
         try:
             from simcse_kit.data import read_rows
@@ -152,7 +153,7 @@ def train(
         except KeyboardInterrupt as end:
             if os.environ.get("RANK", "0") == "0":
                 with contextlib.suppress(OSError):  # a closed terminal hears nothing
-                    note(_how_to_go_on(output_dir))
+                    note(_how_to_go_on(output_dir, replaces))
             raise typer.Exit(128 + getattr(end, "number", signal.SIGINT)) from None
     if is_main():  # of the ranks that torchrun started
         typer.echo(shown)
@@ -181,11 +182,20 @@ def _dev_set(path: Path, columns: list[str] | None, reading: FileOptions) -> Pai
         return load_tasks(None, [str(path)], columns=mapping, header=reading.header)[0]
 
 
-def _how_to_go_on(output_dir: Path) -> str:
+def _begun(output_dir: Path) -> int | None:
+    """When what tells of the run in a folder was written; None without one."""
+    files = (output_dir / "seeds.json", output_dir / "run.json")
+    return next((file.stat().st_mtime_ns for file in files if file.is_file()), None)
+
+
+def _how_to_go_on(output_dir: Path, replaces: int | None) -> str:
+    """What is said at an interruption; `replaces`: `_begun` of the run that was to be replaced."""
     words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
     launcher = [] if ranks == "1" else ["torchrun", "--nproc_per_node", ranks, "--no-python"]
     again = shlex.join([*launcher, "simcse-kit", *words])
+    if replaces is not None and _begun(output_dir) == replaces:
+        return f"interrupted; the old run is still there; to replace it: {again} --overwrite"
     if (output_dir / "seeds.json").is_file():
         return f"interrupted; go on with the seeds that are left with: {again} --resume"
     if any(output_dir.glob("checkpoint-*")):

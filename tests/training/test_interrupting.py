@@ -130,6 +130,20 @@ def test_the_command_says_how_to_go_on(
     assert "last   step 4" in succeed(*words, "--resume") or seeds
 
 
+def test_an_old_run_that_stays_is_not_said_to_go_on(tiny_encoder, tmp_path, at_step, monkeypatch):
+    (tmp_path / "texts.txt").write_text("\n".join(sentences(40)))
+    words = ["train", "--model", tiny_encoder("bert"), "--data", tmp_path / "texts.txt"]
+    words += ["--output-dir", tmp_path / "run", *settings(cache_dir=tmp_path / "cache")]
+    succeed(*words)
+    words.append("--overwrite")
+    monkeypatch.setattr("sys.argv", ["simcse-kit", *map(str, words)])
+    at_step(1, signal.SIGTERM, signal.SIGTERM)
+    result = run(*words)
+    assert result.exit_code == 143 and (tmp_path / "run" / "checkpoint-4").is_dir()
+    assert "the old run is still there; to replace it: simcse-kit train" in result.stderr
+    assert result.stderr.rstrip().endswith(" --overwrite")
+
+
 def test_a_signal_before_the_first_step_ends_the_command_too(tiny_encoder, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGTERM)
