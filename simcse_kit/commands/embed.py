@@ -42,7 +42,7 @@ def embed(
     from simcse_kit.data import at_home, read_rows
     from simcse_kit.encoder import check_output, rows_file, write_embeddings
 
-    check_output(at_home(output), source)
+    check_output(at_home(output))
     with chatter_on_stderr():
         how: dict[str, Any] = {"columns": reading.mapping(bare="text"), **reading.keywords()}
         rows = read_rows(source, wanted=["text"], blank=blank, **how)

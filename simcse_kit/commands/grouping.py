@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from simcse_kit.data import at_home
+from simcse_kit.errors import InputError
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -18,7 +19,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     ``def embed(model: Model, *, loading: ModelOptions)`` gets the options that the fields of
     `ModelOptions` declare, where `loading` stands, and is called with one of these. Groups are
     keywords, so that they need no default after parameters that have one. A ``~`` at the start of a
-    path is expanded, which a shell does not do behind ``=``.
+    path is expanded, which a shell does not do behind ``=``; a file that is written and read as
+    well, by whatever link, is refused before the work.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {}
@@ -32,6 +34,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def spread(**given: Any) -> None:
+        _check_apart(given)
         values = {
             name: group(**{each.name: _expanded(given.pop(each.name)) for each in fields(group)})
             for name, group in groups.items()
@@ -42,6 +45,41 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     vars(spread)["__signature__"] = signature.replace(parameters=parameters)
     spread.__annotations__ = {each.name: each.annotation for each in parameters}
     return spread
+
+
+#: Parameters that name a file to write; all other names of files are of files to read.
+_WRITTEN = {"output", "html", "markdown", "latex", "json_file", "save_hashes"}
+
+
+def _check_apart(given: Mapping[str, Any]) -> None:
+    """InputError where a command would write over what it reads."""
+    read, written = (
+        [
+            path
+            for name, value in given.items()
+            if (name in _WRITTEN) is of
+            for path in _files(value)
+        ]
+        for of in (False, True)
+    )
+    for path in written:
+        if any(path.samefile(other) for other in read):
+            raise InputError(
+                f"cannot write {path}: it is a file that is read too; give another name"
+            )
+
+
+def _files(value: Any) -> list[Path]:
+    """The files that are there among what a parameter holds."""
+    if isinstance(value, list):
+        return [path for each in value for path in _files(each)]
+    if not isinstance(value, str | Path):
+        return []
+    try:
+        path = at_home(value)
+        return [path] if path.is_file() else []
+    except (OSError, ValueError):  # a text, too long for a name or with what no name holds
+        return []
 
 
 def _expanded(value: Any) -> Any:

@@ -21,17 +21,10 @@ FORMATS = (".npy", ".parquet")
 _ROW_GROUP = 16_384  # rows; about 50 MB of 768 float32
 
 
-def check_output(path: Path, source: str | None = None) -> None:
-    """Raise InputError unless the format is known and the file can be written.
-
-    Args:
-        source: the file that is read, which is never written over, by whatever link.
-    """
+def check_output(path: Path) -> None:
+    """Raise InputError unless the format is known and the file can be written."""
     if path.suffix not in FORMATS:
         raise InputError(f"cannot write {path}: the name must end in {' or '.join(FORMATS)}")
-    read = None if source is None else at_home(source)
-    if read is not None and path.is_file() and read.is_file() and path.samefile(read):
-        raise InputError(f"cannot write {path}: it is the file that is read; give another name")
     check_can_write(path)
 
 

@@ -103,8 +103,26 @@ def test_the_file_that_is_read_is_not_written_over(model: Path, tmp_path: Path) 
     link.symlink_to(path)
     for source, output in ((path, path), (path, link), (link, path)):
         said = refused("embed", model, source, "--output", output)
-        assert said.endswith("it is the file that is read; give another name")
+        assert said.endswith("it is a file that is read too; give another name")
     assert pq.read_table(path).column_names == ["text", "price"]
+
+
+def test_no_command_writes_over_what_it_reads(model: Path, tmp_path: Path) -> None:
+    pairs = write(
+        tmp_path, "pairs.csv", "sentence1,sentence2,score\na man,a boy,3\na dog,a cat,1\n"
+    )
+    texts = write(tmp_path, "texts.txt", "one\ntwo\nthree\n")
+    for command in (
+        ("task", "pairs", model, pairs, "--json", pairs),
+        ("evaluate", model, "--tasks", pairs, "--json", pairs),
+        ("map", model, texts, "--html", texts),
+        ("leakage", "--train", texts, "--tasks", pairs, "--save-hashes", texts),
+        ("report", model, "--tasks", pairs, "--html", tmp_path / "a.html", "--markdown", pairs),
+        ("report", model, "--sentences", texts, "--latex", texts),
+    ):
+        before = pairs.read_bytes(), texts.read_bytes()
+        assert refused(*command).endswith("it is a file that is read too; give another name")
+        assert before == (pairs.read_bytes(), texts.read_bytes())
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
