@@ -83,7 +83,7 @@ def meaning(
             _ask_about_unused(table, found)
         return _told(table, *_kind(table, found))
     if lacking := [name for name in wanted if name not in found]:
-        raise _lacking(table, found, lacking)
+        raise _lacking(table, found, lacking, wanted)
     taken = [*wanted, *(name for name in beside if name in found)]
     places = {name: found[name] for name in dict.fromkeys(taken)}
     if "label" in wanted:
@@ -156,11 +156,16 @@ def _unknown(table: Table, ours: str, theirs: str) -> InputError:
     return map_them(f"{problem} did you mean {meant}?", {meant: theirs})
 
 
-def _lacking(table: Table, found: Mapping[str, int], lacking: Sequence[str]) -> InputError:
+def _lacking(
+    table: Table, found: Mapping[str, int], lacking: Sequence[str], wanted: Sequence[str]
+) -> InputError:
     """The complaint about wanted columns that are not there, of a table with names."""
     names = table.names or []
     problem = f"{table.source}: has no column for {', '.join(lacking)} (it has {', '.join(names)});"
-    free = [name for index, name in enumerate(names) if index not in found.values()] or names
+    free = [name for index, name in enumerate(names) if index not in found.values()]
+    free = free or [names[index] for ours, index in found.items() if ours not in wanted]
+    if not free:
+        return InputError(f"{problem} all it has are taken: add what is lacking")
     return map_them(problem, likely(table, lacking, free))
 
 

@@ -244,3 +244,9 @@ def test_a_blank_first_row_is_a_row_where_its_commas_are_there(tmp_path: Path) -
     rows = read_rows(path, wanted=["text"], columns={"text": "1"}, header=False, blank="keep")
     assert rows.columns == {"text": ["", "b", ""]} and rows.blank == 2
     assert rows.lines is not None and rows.lines.tolist() == [2, 3, 5]
+
+
+def test_no_column_is_offered_twice(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "one\ntwo\n")
+    with pytest.raises(InputError, match=r"for label \(it has text\); all it has are taken"):
+        read_rows(path, wanted=["text", "label"])
