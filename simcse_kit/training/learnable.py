@@ -58,6 +58,7 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
         )
     if not is_main():
         return
+    _tell_own_negatives(rows, anchors, positives, negatives)
     if len(alone):
         logger.warning(
             "%s: %d rows teach nothing, for all texts are positives of their anchor",
@@ -71,6 +72,20 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
             "texts are equal or positives of it; %r alone stands in %d rows",
             *(rows.where(row), 100 * taken.mean(), _text_of(rows, most)[:60]),
             int((positives == most).sum()),
+        )
+
+
+def _tell_own_negatives(
+    rows: Rows, anchors: np.ndarray, positives: np.ndarray, negatives: Sequence[np.ndarray]
+) -> None:
+    """Say how many hard negatives are the text of their own anchor or positive."""
+    own = [(each >= 0) & ((each == anchors) | (each == positives)) for each in negatives]
+    found = np.flatnonzero(np.any(own, axis=0)) if own else np.array([], np.int64)
+    if len(found):
+        logger.warning(
+            "%s: %d rows have a hard negative that is their own anchor or positive; it is taken "
+            "for no negative, so it teaches nothing",
+            *(rows.where(int(found[0])), len(found)),
         )
 
 
