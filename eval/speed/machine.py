@@ -35,9 +35,9 @@ def encoder_flops(encoder: SentenceEncoder, lengths: np.ndarray) -> float:
     lengths = np.asarray(lengths, dtype=np.float64)
     attention = 4 * config.num_hidden_layers * config.hidden_size * float((lengths**2).sum())
     flops = 2 * weights * float(lengths.sum()) + attention
-    if encoder.head is not None:
-        flops += 2 * encoder.head.linear.weight.numel() * len(lengths)
-    return flops
+    head = [] if encoder.head is None else encoder.head.modules()
+    applied = sum(module.weight.numel() for module in head if isinstance(module, nn.Linear))
+    return flops + 2 * applied * len(lengths)
 
 
 class MatrixRate:

@@ -181,7 +181,5 @@ def test_copies_make_no_interval_shorter_and_no_difference_surer() -> None:
 def test_a_class_of_texts_with_two_labels_is_named() -> None:
     task = labelled(60)
     both = LabelledTask("t", task.texts + task.texts[:9], task.labels + ["x"] * 9, "file.csv")
-    with pytest.raises(
-        InputError, match=r"^file\.csv: .x. is the label of texts"
-    ):
+    with pytest.raises(InputError, match=r"^file\.csv: .x. is the label of texts"):
         evaluate_classification(BagOfWords(), both)
