@@ -21,6 +21,9 @@ from simcse_kit.report.html import html
 from simcse_kit.report.latex import escaped, latex
 from simcse_kit.report.markdown import markdown
 
+# An emoji is drawn as a box where the machine has no font for it, which is logged and tested below.
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+
 NAMES = [
     *("price_$5_to_$9", "_label", "a|b", "*star*", "**", "[x](y)", "# head", "- item", "1. one"),
     *("<b>&amp;</b>", "<script>", "\"two\" 'one' ``back''", "模型", "emoji 🎉 :smile:", "~~x~~"),
