@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -293,18 +293,31 @@ def claim(found: dict[str, Any]) -> str:
     )
 
 
-def main() -> int:
-    """Simulate every case, print and write the rates, and tell by the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=2000)
-    parser.add_argument("--draws", type=int, default=999)
+def simulation_options(doc: str, *, simulations: int, draws: int) -> argparse.Namespace:
+    """Read ``--simulations``, ``--draws`` and ``--json``; the first line of `doc` is the help's."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=simulations)
+    parser.add_argument("--draws", type=int, default=draws)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def simulated(
+    cases: Mapping[str, Callable[[], Rates]], holds: Callable[[Rates], bool] = lambda _: True
+) -> dict[str, Rates]:
+    """The rates of every case, each printed as it comes, with OUT before one that does not hold."""
     figures: dict[str, Rates] = {}
-    for name, case in cases(options.simulations, options.draws).items():
+    for name, case in cases.items():
         figures[name] = case()
         shown = ", ".join(f"{key} {value:.2f}" for key, value in figures[name].items())
         print(f"{'' if holds(figures[name]) else 'OUT '}{name}: {shown}", flush=True)
+    return figures
+
+
+def main() -> int:
+    """Simulate every case, print and write the rates, and tell by the exit code."""
+    options = simulation_options(__doc__, simulations=2000, draws=999)
+    figures = simulated(cases(options.simulations, options.draws), holds)
     seconds = simulate_suite(10_000)
     print(f"paired bootstrap over the suite, 10,000 draws: {seconds:.1f} s of processor time")
     if options.json:

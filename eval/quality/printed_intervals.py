@@ -12,11 +12,9 @@ of two models, which are tested too. `interval_coverage` has the suite, clusters
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from scipy.special import ndtr, ndtri
 
 from eval.provenance import write
 from eval.quality.interval_coverage import coverage as spearman_coverage
-from eval.quality.interval_coverage import false_positives
+from eval.quality.interval_coverage import false_positives, simulated, simulation_options
 from simcse_kit.evaluation.labels.classes import accuracy, f1
 from simcse_kit.evaluation.labels.few_shot import mean_accuracy
 from simcse_kit.evaluation.search.duplicates import crossed_thresholds, figures_of_pairs
@@ -101,7 +99,11 @@ def of_pairs(
             yield truth[figure], found.interval
 
     figures = ("ap", "f1", "precision", "recall", "accuracy")
-    return {figure: lambda figure=figure: held(drawn(figure)) for figure in figures}  # type: ignore[misc]
+    return {figure: partial(_held_of, drawn, figure) for figure in figures}
+
+
+def _held_of(drawn: Callable[[str], Iterator[Drawn]], figure: str) -> Rates:
+    return held(drawn(figure))
 
 
 def _true_ap(apart: float, positive: float) -> float:
@@ -234,16 +236,8 @@ def claim(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Simulate every case, print and write the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=399)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    figures: dict[str, Rates] = {}
-    for name, case in cases(options.simulations, options.draws).items():
-        figures[name] = case()
-        shown = ", ".join(f"{key} {value:.2f}" for key, value in figures[name].items())
-        print(f"{name}: {shown}", flush=True)
+    options = simulation_options(__doc__, simulations=1000, draws=399)
+    figures = simulated(cases(options.simulations, options.draws))
     if options.json:
         settings = {"simulations": options.simulations, "draws": options.draws}
         found = settings | {"rates": figures}

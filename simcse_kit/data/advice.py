@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import TypeGuard
 
 from simcse_kit.data.column_names import guess
 from simcse_kit.data.readers import Table
@@ -61,7 +62,7 @@ def likely(table: Table, lacking: Sequence[str], names: Sequence[str]) -> dict[s
     return way
 
 
-def is_number(cell: object) -> bool:
+def is_number(cell: object) -> TypeGuard[str | int | float]:
     """Whether a cell holds a finite number, itself or in writing."""
     if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
         return False

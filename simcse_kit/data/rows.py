@@ -317,7 +317,7 @@ def _label(cell: object) -> str | None:
 
 
 def _score(cell: object) -> float | None:
-    return float(cell) if is_number(cell) else None  # type: ignore[arg-type]
+    return float(cell) if is_number(cell) else None
 
 
 #: What the cells of a column become (None: nothing) and what they must hold; others are texts.

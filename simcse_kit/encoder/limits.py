@@ -37,7 +37,7 @@ class Vocabulary:
         self._tokenizer, self._name = tokenizer, name
         try:
             table = backbone.get_input_embeddings()
-        except NotImplementedError:
+        except NotImplementedError:  # transformers' way to say that it does not know the table
             table = None
         size: int | None = getattr(table, "num_embeddings", None)
         self.size = size if size is not None and size < len(tokenizer) else None

@@ -14,6 +14,7 @@ from simcse_kit.encoder.adapters import merged
 from simcse_kit.encoder.card import model_card
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.persistence import save_parts
+from simcse_kit.encoder.pooling import pooled_width
 from simcse_kit.encoder.verify import check_written
 from simcse_kit.errors import InputError
 
@@ -41,7 +42,14 @@ class Saving(nn.Module):
     @property
     def dimension(self) -> int:
         """Length of an embedding."""
-        raise NotImplementedError
+        return min(self.width, self.truncate_dim or self.width)
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding before `truncate_dim` cuts it."""
+        if self.head is not None:
+            return self.head.out_features
+        return pooled_width(self.pooling, self.backbone)
 
     def parts(self) -> Parts:
         """What a folder of this encoder holds."""

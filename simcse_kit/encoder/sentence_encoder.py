@@ -38,7 +38,7 @@ from simcse_kit.encoder.given_texts import as_texts
 from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts
-from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool, pooled_width
+from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.encoder.prompts import chosen_prompts, document_prompt, prompt_text, query_prompt
 from simcse_kit.encoder.saving import Saving
 from simcse_kit.encoder.similarity import similarities
@@ -213,18 +213,6 @@ class SentenceEncoder(Saving):
     def pad_id(self) -> int:
         """The token that rows are filled up with."""
         return self.backbone.config.pad_token_id or 0
-
-    @property
-    def dimension(self) -> int:
-        """Length of an embedding."""
-        return min(self.width, self.truncate_dim or self.width)
-
-    @property
-    def width(self) -> int:
-        """Length of an embedding before `truncate_dim` cuts it."""
-        if self.head is not None:
-            return self.head.out_features
-        return pooled_width(self.pooling, self.backbone)
 
     def check_max_length(self, max_length: int) -> None:
         """Raises `InputError` where a text could not be cut to so many tokens."""

@@ -130,8 +130,11 @@ def ranking_consistency(
     """
     one, other = ((each / temperature).log_softmax(1) for each in (similarities, mirrored))
     middle = torch.stack([one, other]).logsumexp(0) - torch.log(one.new_tensor(2.0))
-    halves = (F.kl_div(middle, each, log_target=True, reduction="none") for each in (one, other))
-    return sum(half.sum(1).mean() for half in halves) / 2  # type: ignore[return-value]
+    # "batchmean" sums a row and takes the mean over rows
+    halves = [
+        F.kl_div(middle, each, log_target=True, reduction="batchmean") for each in (one, other)
+    ]
+    return torch.stack(halves).mean()
 
 
 #: Stands for −∞ where a difference of two of them must be no NaN.
