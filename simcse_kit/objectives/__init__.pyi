@@ -14,6 +14,8 @@ from .graded import cosine_mse as cosine_mse
 from .graded import pearson as pearson
 from .info_nce import InfoNCE as InfoNCE
 from .info_nce import info_nce as info_nce
+from .objective import Embedded as Embedded
+from .objective import Objective as Objective
 from .prototypes import concentrations as concentrations
 from .prototypes import prototype_contrast as prototype_contrast
 from .prototypes import sinkhorn as sinkhorn

@@ -13,8 +13,8 @@ from simcse_kit.data import Rows, Source, at_home, map_them
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main, world_size
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

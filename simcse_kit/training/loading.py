@@ -9,8 +9,8 @@ import torch
 
 from simcse_kit.compute import Precision, model_precision
 from simcse_kit.encoder import SentenceEncoder, add_lora
-from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.prompts import use_prompts
+from simcse_kit.training.rows.prompts import use_prompts
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from simcse_kit.training.settings import Profile
+from simcse_kit.training.settings.fields import Profile
 
 logger = logging.getLogger(__name__)
 

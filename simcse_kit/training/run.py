@@ -18,7 +18,6 @@ from simcse_kit.encoder import SentenceEncoder, position_limit
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.evaluation.sts import PairTask
-from simcse_kit.training.checkpoints import step_of
 from simcse_kit.training.checks import (
     check_apart,
     check_batch,
@@ -27,10 +26,7 @@ from simcse_kit.training.checks import (
     check_kind,
     tokens_folder,
 )
-from simcse_kit.training.collapse import CollapseAlarm
 from simcse_kit.training.compiled_update import CompiledUpdate
-from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.contrastive import ContrastiveModel, build_model, build_views, link_rows
 from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
 from simcse_kit.training.distributed import (
     is_main,
@@ -39,7 +35,23 @@ from simcse_kit.training.distributed import (
     wait_for_all,
     world_size,
 )
-from simcse_kit.training.folder import (
+from simcse_kit.training.loading import load_to_train
+from simcse_kit.training.model.collapse import CollapseAlarm
+from simcse_kit.training.model.contrastive import (
+    ContrastiveModel,
+    build_model,
+    build_views,
+    link_rows,
+)
+from simcse_kit.training.profiling import ProfileSteps
+from simcse_kit.training.progress import Milestones, above_the_bar
+from simcse_kit.training.rows.held_out import hold_out
+from simcse_kit.training.rows.learnable import check_negatives, tell_cut
+from simcse_kit.training.rows.linked_rows import NoDuplicates
+from simcse_kit.training.rows.prompts import prompted
+from simcse_kit.training.rows.sampling import ByEpoch, WindowedByLength
+from simcse_kit.training.runs.checkpoints import step_of
+from simcse_kit.training.runs.folder import (
     Ended,
     LiveHistory,
     check_folder,
@@ -50,21 +62,19 @@ from simcse_kit.training.folder import (
     take_checkpoint,
     write_history,
 )
-from simcse_kit.training.held_out import hold_out
-from simcse_kit.training.hugging_face import rehearse
-from simcse_kit.training.in_force import in_force, joint_batch
-from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted
-from simcse_kit.training.keeper import Keeper
-from simcse_kit.training.learnable import check_negatives, tell_cut
-from simcse_kit.training.linked_rows import NoDuplicates
-from simcse_kit.training.loading import load_to_train
-from simcse_kit.training.profiling import ProfileSteps
-from simcse_kit.training.progress import Milestones, above_the_bar
-from simcse_kit.training.prompts import prompted
-from simcse_kit.training.result import DID_NOT_HELP, TrainResult, already_finished, finished_result
-from simcse_kit.training.resuming import Begun, began_as
-from simcse_kit.training.sampling import ByEpoch, WindowedByLength
-from simcse_kit.training.settings import Profile
+from simcse_kit.training.runs.in_force import in_force, joint_batch
+from simcse_kit.training.runs.interrupting import GracefulInterrupt, Interrupted
+from simcse_kit.training.runs.keeper import Keeper
+from simcse_kit.training.runs.result import (
+    DID_NOT_HELP,
+    TrainResult,
+    already_finished,
+    finished_result,
+)
+from simcse_kit.training.runs.resuming import Begun, began_as
+from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.fields import Profile
+from simcse_kit.training.settings.hugging_face import rehearse
 from simcse_kit.training.trainer import (
     ContrastiveTrainer,
     OwnDropout,

@@ -11,17 +11,17 @@ from typing import Any
 from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
-from simcse_kit.training import overwriting
-from simcse_kit.training.checkpoints import newest_whole
 from simcse_kit.training.checks import check_apart
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.distributed import launched_together
-from simcse_kit.training.folder import can_go_on
 from simcse_kit.training.loading import load_trained
-from simcse_kit.training.resuming import content_of, differences, same_model
 from simcse_kit.training.run import train
-from simcse_kit.training.seed_folder import FILE, SeedFolder, read_seed_folder
+from simcse_kit.training.runs import overwriting
+from simcse_kit.training.runs.checkpoints import newest_whole
+from simcse_kit.training.runs.folder import can_go_on
+from simcse_kit.training.runs.resuming import content_of, differences, same_model
+from simcse_kit.training.runs.seed_folder import FILE, SeedFolder, read_seed_folder
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

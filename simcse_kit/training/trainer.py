@@ -33,14 +33,14 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from simcse_kit.compute import PackedBatch
 from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
-from simcse_kit.training.checkpoints import checkpoint_aside
-from simcse_kit.training.collapse import BATCH_FIGURES, CollapseAlarm
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.distributed import from_main, mean_over_ranks
 from simcse_kit.training.finite import all_finite, leave_out_unless_finite, norm_on_cpu
-from simcse_kit.training.interrupting import begin_worker
+from simcse_kit.training.model.collapse import BATCH_FIGURES, CollapseAlarm
 from simcse_kit.training.progress import QuietProgress, evaluation_line
-from simcse_kit.training.sampling import ByEpoch, TellEpoch
+from simcse_kit.training.rows.sampling import ByEpoch, TellEpoch
+from simcse_kit.training.runs.checkpoints import checkpoint_aside
+from simcse_kit.training.runs.interrupting import begin_worker
 
 logger = logging.getLogger(__name__)
 

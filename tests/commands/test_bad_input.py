@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from simcse_kit.cli import app
+from simcse_kit.commands.cli import app
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 GOOD_TEXTS = "".join(f"the man plays song {i}\na dog runs {i}\n" for i in range(8))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mini_senteval import MINI, BagOfWords, build_tree, toy_task
-from simcse_kit.cli import app
+from simcse_kit.commands.cli import app
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import evaluate, load_tasks

@@ -18,7 +18,7 @@ from invoking import run, settings, succeed
 from simcse_kit.encoder import embedding_file
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training.recipe_files import recipe_names, recipe_text
+from simcse_kit.training.settings.recipe_files import recipe_names, recipe_text
 
 TEXTS = ["the man plays the guitar", "a dog runs", "she reads a book on the train", "the red car"]
 
@@ -56,7 +56,7 @@ def pairs(tmp_path: Path) -> Path:
 
 def test_help_and_version_import_nothing_heavy() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from simcse_kit.cli import app;"
+        "import sys; from typer.testing import CliRunner; from simcse_kit.commands.cli import app;"
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0;"
         "assert not {'torch', 'transformers', 'numpy', 'rich', 'datasets'} & set(sys.modules)"
     )
@@ -94,7 +94,7 @@ def test_the_package_is_run_as_a_module_too() -> None:
 
 def test_a_process_of_its_own_keeps_stdout_clean(model: Path, texts: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "simcse_kit.cli", "similarity", model, "a man", "a dog"],
+        [sys.executable, "-m", "simcse_kit.commands.cli", "similarity", model, "a man", "a dog"],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -17,7 +17,7 @@ from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.evaluation.sts.protocols import ProtocolName
 from simcse_kit.evaluation.sts.tasks import PUBLISHED
-from simcse_kit.training.seed_folder import SeedFolder
+from simcse_kit.training.runs.seed_folder import SeedFolder
 
 FAST = ("--draws", "200")
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from invoking import run, succeed
-from simcse_kit.cli import app
+from simcse_kit.commands.cli import app
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.evaluation.sts.tasks import load_pair_file
 

@@ -84,7 +84,7 @@ def test_a_run_and_its_report_need_no_home_and_no_locale(tiny_encoder, files, su
         report = ["report", "run", "--tasks", "pairs.tsv", "--html", "x.html", "--latex", "x.tex"]
         embed = ["embed", "run", "texts.txt", "--output", "x.parquet"]
         for words in (train, report, embed):
-            command = [sys.executable, "-m", "simcse_kit.cli", *map(str, words)]
+            command = [sys.executable, "-m", "simcse_kit.commands.cli", *map(str, words)]
             done = subprocess.run(command, **common)
             assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert "猫" in (files / "x.html").read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ from simcse_kit.encoder.pooling import POOLINGS
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training.compiled_update import clip, compile_update
-from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.model.contrastive import ContrastiveModel, build_model
 from simcse_kit.training.run import train
+from simcse_kit.training.settings.config import TrainConfig
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 
@@ -192,7 +192,7 @@ def test_compiled_it_learns_the_same_from_one_graph_for_all_lengths(
     ],
 )
 def test_what_cannot_be_compiled_is_refused(tiny_encoder, tmp_path, settings, said):
-    from simcse_kit.training.config import build_config
+    from simcse_kit.training.settings.config import build_config
 
     rows = tmp_path / "rows.txt"
     rows.write_text(

@@ -104,7 +104,7 @@ def test_commands_say_it_before_they_load_anything(
         environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
         code = (
             "import sys\n"
-            "from simcse_kit.cli import main\n"
+            "from simcse_kit.commands.cli import main\n"
             "try: main()\n"
             "finally: print(sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typer.testing import CliRunner, Result
 
-from simcse_kit.cli import app
+from simcse_kit.commands.cli import app
 
 SETTINGS = {
     "pooling": "mean",

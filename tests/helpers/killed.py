@@ -12,9 +12,9 @@ STEPS = 9  # in two epochs, of which the second is begun
 
 def go(encoder: str, folder: Path, pipe: Any) -> None:
     """Train in `folder`, or go on there; says over `pipe` when everything is loaded."""
-    from simcse_kit.training.folder import can_go_on
-    from simcse_kit.training.keeper import Keeper
     from simcse_kit.training.run import train
+    from simcse_kit.training.runs.folder import can_go_on
+    from simcse_kit.training.runs.keeper import Keeper
 
     Keeper.draw = lambda *_: None  # type: ignore[method-assign, assignment]
     settings = config(

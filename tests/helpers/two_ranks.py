@@ -25,10 +25,10 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.objectives.info_nce import InfoNCE
 from simcse_kit.training import distributed
-from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.contrastive import ContrastiveModel
-from simcse_kit.training.masked_lm import MaskedLanguageModel
+from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import TrainResult, train
+from simcse_kit.training.settings.config import TrainConfig
 
 ROWS = 7  # of the joined batch: 4 on rank 0 and 3 on rank 1
 WORDS = ["dog", "king", "bird", "street", "song", "plays", "reads", "red", "small", "first"]
@@ -186,7 +186,7 @@ def in_the_second_epoch(encoder: str, folder: Path, own: dict[str, Any]) -> list
 
 def _interrupted(encoder: str, folder: Path) -> str:
     """Ctrl-C on rank 1 alone, in the second step."""
-    from simcse_kit.training import interrupting
+    from simcse_kit.training.runs import interrupting
 
     step_end = interrupting.GracefulInterrupt.on_step_end
 
@@ -209,7 +209,7 @@ def _interrupted(encoder: str, folder: Path) -> str:
 
 def command_line(encoder: str, folder: Path) -> None:
     """``simcse-kit train`` on every rank; what it says goes to the launcher's stdout."""
-    from simcse_kit.cli import app
+    from simcse_kit.commands.cli import app
 
     options = {"pooling": "mean", "per_device_train_batch_size": 4, "max_steps": 2}
     options |= {"use_cpu": "true", "report_to": "none", "cache_dir": folder / "cache"}

@@ -15,8 +15,8 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import load_tasks
 from simcse_kit.report.runs import read_run
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.run import train
+from simcse_kit.training.settings.config import TrainConfig
 
 WORDS = ["man", "dog", "girl", "plays", "eats", "reads", "guitar", "piano", "book"]
 

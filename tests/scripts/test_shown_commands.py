@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from simcse_kit.cli import app
+from simcse_kit.commands.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from simcse_kit.training import trainer
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.keeper import Keeper
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 
 FEW, MANY = range(4), range(4, 60)

@@ -19,7 +19,9 @@ import simcse_kit.training.run as running
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import build_config, hugging_face
-from simcse_kit.training.arguments import (
+from simcse_kit.training.dev import ScoredPairs
+from simcse_kit.training.runs.keeper import Keeper
+from simcse_kit.training.settings.arguments import (
     OPTIMIZERS,
     REFUSED,
     REPLACED,
@@ -27,9 +29,7 @@ from simcse_kit.training.arguments import (
     Further,
     fates,
 )
-from simcse_kit.training.config import TrainConfig
-from simcse_kit.training.dev import ScoredPairs
-from simcse_kit.training.keeper import Keeper
+from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.trainer import ContrastiveTrainer, ViewCollator
 from training_rows import assert_same, config, dev_task, text_rows, weights
 
@@ -40,7 +40,7 @@ HONOURED = sorted(name for name, (fate, _) in FATES.items() if fate == "honoured
 
 def test_every_field_has_a_fate() -> None:
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-    assert set(FATES) == theirs, "say in training/arguments.py what becomes of it"
+    assert set(FATES) == theirs, "say in training/settings/arguments.py what becomes of it"
     told = [*REPLACED, *REFUSED, *HONOURED]
     assert len(told) == len(set(told)), "one fate each"
 

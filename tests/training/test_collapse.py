@@ -12,7 +12,7 @@ from transformers import TrainerControl, TrainerState
 
 import simcse_kit.training.run as training
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.training.collapse import BATCH_FIGURES, CollapseAlarm, batch_geometry
+from simcse_kit.training.model.collapse import BATCH_FIGURES, CollapseAlarm, batch_geometry
 from simcse_kit.training.run import train
 from training_rows import assert_same, config, text_rows, weights
 
@@ -125,7 +125,7 @@ def impatient(monkeypatch):
     """An alarm that takes any space for collapsed, after so many steps."""
 
     def patch(steps: int) -> None:
-        monkeypatch.setattr("simcse_kit.training.collapse._collapsed", lambda _: True)
+        monkeypatch.setattr("simcse_kit.training.model.collapse._collapsed", lambda _: True)
         monkeypatch.setattr(training, "CollapseAlarm", lambda rows: CollapseAlarm(rows, 1, steps))
 
     return patch

@@ -20,8 +20,8 @@ from simcse_kit.compute import fast_layers
 from simcse_kit.data.rows import Rows
 from simcse_kit.training import run as training
 from simcse_kit.training import trainer
-from simcse_kit.training.collapse import CollapseAlarm
 from simcse_kit.training.compiled_update import clip, compile_update
+from simcse_kit.training.model.collapse import CollapseAlarm
 from simcse_kit.training.run import TrainResult, train
 from training_rows import NOUNS, VERBS, config, dev_task, sentences
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from simcse_kit.errors import InputError
 from simcse_kit.errors.complaints import explain
-from simcse_kit.training.config import TrainConfig, build_config
-from simcse_kit.training.recipe_files import load_recipe, recipe_names, recipe_text
+from simcse_kit.training.settings.config import TrainConfig, build_config
+from simcse_kit.training.settings.recipe_files import load_recipe, recipe_names, recipe_text
 
 
 def complaint(*overrides: str, recipe: str | None = None) -> str:

@@ -18,8 +18,8 @@ from simcse_kit.errors import InputError
 from simcse_kit.training import folder as run_folder
 from simcse_kit.training import trainer
 from simcse_kit.training.dev import ScoredPairs
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import steps_in_all, train
+from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.seeds import train_seeds
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 

@@ -7,9 +7,9 @@ import pytest
 from invoking import run, settings, succeed
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training.checkpoints import newest_whole
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.checkpoints import newest_whole
+from simcse_kit.training.runs.keeper import Keeper
 from small_disk import files_of_at_most, mounted
 from training_rows import assert_same, config, dev_task, sentences, text_rows, weights
 

@@ -16,11 +16,11 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.objectives.info_nce import InfoNCE, info_nce
 from simcse_kit.training import collapse, grad_cache
-from simcse_kit.training.collapse import batch_geometry
-from simcse_kit.training.config import TrainConfig, build_config
-from simcse_kit.training.contrastive import ContrastiveModel, build_model
-from simcse_kit.training.grad_cache import chunk_sizes, encode_in_chunks
+from simcse_kit.training.model.collapse import batch_geometry
+from simcse_kit.training.model.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.model.grad_cache import chunk_sizes, encode_in_chunks
 from simcse_kit.training.run import train
+from simcse_kit.training.settings.config import TrainConfig, build_config
 
 objective_module = import_module("simcse_kit.objectives.info_nce")  # the room hands on its function
 
@@ -94,9 +94,9 @@ def keep_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = batch.split(chunk_sizes(batch, chunks, padded))
         return torch.cat([encode(part) for part in parts])[batch.order]
 
-    monkeypatch.setattr("simcse_kit.training.contrastive.encode_in_chunks", plainly)
+    monkeypatch.setattr("simcse_kit.training.model.contrastive.encode_in_chunks", plainly)
     monkeypatch.setattr(
-        "simcse_kit.training.masked_lm.replayed", lambda function, *parts: function(*parts)
+        "simcse_kit.training.model.masked_lm.replayed", lambda function, *parts: function(*parts)
     )
 
 

@@ -14,9 +14,9 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import run as training
 from simcse_kit.training.dev import HeldOutPairs
-from simcse_kit.training.held_out import hold_out
-from simcse_kit.training.keeper import Keeper
+from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.seeds import train_seeds
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 

@@ -12,9 +12,9 @@ from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training import TrainConfig, build_config, recipe_names
 from simcse_kit.training.dev import ScoredPairs
-from simcse_kit.training.in_force import in_force, on_the_card
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.in_force import in_force, on_the_card
+from simcse_kit.training.runs.keeper import Keeper
 from training_rows import config, dev_task, text_rows
 
 

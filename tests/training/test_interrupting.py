@@ -13,9 +13,9 @@ import pytest
 
 import signalled
 from invoking import run, settings, succeed
-from simcse_kit.training.interrupting import GracefulInterrupt, Interrupted, raising
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.interrupting import GracefulInterrupt, Interrupted, raising
+from simcse_kit.training.runs.keeper import Keeper
 from training_rows import assert_same, config, dev_task, sentences, text_rows, weights
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -168,7 +168,7 @@ def test_a_process_on_a_terminal_ends_with_a_checkpoint(tiny_encoder, tmp_path, 
     words += settings(cache_dir=tmp_path / "cache", max_steps=100_000, save_steps=100_000)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "simcse_kit.cli", *map(str, words)],
+        [sys.executable, "-m", "simcse_kit.commands.cli", *map(str, words)],
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         stdin=theirs,
@@ -223,7 +223,7 @@ def test_two_ranks_end_after_the_same_step(tiny_encoder, tmp_path, number):
     words += settings(cache_dir=tmp_path / "cache", max_steps=100_000, save_steps=100_000)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     process = subprocess.Popen(
-        [*torchrun, "--standalone", "-m", "simcse_kit.cli", *map(str, words)],
+        [*torchrun, "--standalone", "-m", "simcse_kit.commands.cli", *map(str, words)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import killed
-from simcse_kit.training.checkpoints import newest_whole
-from simcse_kit.training.folder import read_ended, read_history
+from simcse_kit.training.runs.checkpoints import newest_whole
+from simcse_kit.training.runs.folder import read_ended, read_history
 from training_rows import assert_same
 
 _CLOCKS = {"sentences_per_second", "train_runtime"}

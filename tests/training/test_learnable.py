@@ -13,9 +13,9 @@ from simcse_kit.data import Rows, TokenStore, read_rows
 from simcse_kit.errors import InputError
 from simcse_kit.objectives import equal_text_mask, linked_text_mask
 from simcse_kit.training import TrainConfig
-from simcse_kit.training.contrastive import build_model, build_views, link_rows
-from simcse_kit.training.learnable import check_negatives, taken_out, tell_cut
 from simcse_kit.training.loading import load_to_train
+from simcse_kit.training.model.contrastive import build_model, build_views, link_rows
+from simcse_kit.training.rows.learnable import check_negatives, taken_out, tell_cut
 from simcse_kit.training.run import train
 from training_rows import config, sentences
 
@@ -178,7 +178,7 @@ def test_a_length_that_the_encoder_cannot_take_is_not_named(tiny_tokenizer, capl
 
 
 def test_of_many_long_texts_some_are_looked_at(tiny_tokenizer, caplog, monkeypatch):
-    monkeypatch.setattr("simcse_kit.training.learnable._SAMPLE", 200)
+    monkeypatch.setattr("simcse_kit.training.rows.learnable._SAMPLE", 200)
     pick = np.random.default_rng(0)
     given = [" ".join(["dog"] * int(pick.integers(1, 60))) for _ in range(3000)]
     store = TokenStore.build(given, tiny_tokenizer, 16)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from simcse_kit.training.linked_rows import NoDuplicates
+from simcse_kit.training.rows.linked_rows import NoDuplicates
 
 
 def relatives(texts: np.ndarray, one: int, other: int) -> bool:

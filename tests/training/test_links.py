@@ -14,9 +14,9 @@ from simcse_kit.data import TokenStore
 from simcse_kit.data.rows import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import TrainConfig, build_config
-from simcse_kit.training.contrastive import build_model, build_views, link_rows
+from simcse_kit.training.model.contrastive import build_model, build_views, link_rows
 from simcse_kit.training.run import train
+from simcse_kit.training.settings.config import TrainConfig, build_config
 from simcse_kit.training.trainer import ViewCollator
 from training_rows import config, sentences
 

@@ -17,10 +17,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from simcse_kit.data import read_rows
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import TrainConfig, build_config
 from simcse_kit.training.profiling import ASIDE, STEP, _fitting, costliest, table
 from simcse_kit.training.run import train
-from simcse_kit.training.settings import Profile
+from simcse_kit.training.settings.config import TrainConfig, build_config
+from simcse_kit.training.settings.fields import Profile
 from simcse_kit.training.trainer import OwnDropout
 
 

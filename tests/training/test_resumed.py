@@ -14,11 +14,11 @@ import yaml
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import trainer
-from simcse_kit.training.config import build_config
 from simcse_kit.training.dev import ScoredPairs
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
+from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.seeds import train_seeds
+from simcse_kit.training.settings.config import build_config
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 
 
@@ -209,7 +209,7 @@ def test_another_machine_and_another_number_of_ranks(begun, tmp_path, monkeypatc
     bert, rows, run = begun
     settings = config(tmp_path, max_steps=4)
     with monkeypatch.context() as patch:
-        patch.setattr("simcse_kit.training.resuming.world_size", lambda: 2)
+        patch.setattr("simcse_kit.training.runs.resuming.world_size", lambda: 2)
         with pytest.raises(InputError, match=r"begun with the number of ranks 1 \(now 2\)"):
             train(bert, rows, settings, run, resume=True)
     told = json.loads((run / "run.json").read_text())

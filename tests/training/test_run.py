@@ -15,10 +15,10 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.geometry import alignment, uniformity
-from simcse_kit.training.collapse import batch_geometry
-from simcse_kit.training.contrastive import ContrastiveModel, build_model
 from simcse_kit.training.dev import ScoredPairs
-from simcse_kit.training.masked_lm import MaskedLanguageModel
+from simcse_kit.training.model.collapse import batch_geometry
+from simcse_kit.training.model.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import train
 from training_rows import (
     assert_same,

@@ -10,7 +10,7 @@ import pytest
 
 from simcse_kit.data import Rows
 from simcse_kit.training import train
-from simcse_kit.training.sampling import WindowedByLength
+from simcse_kit.training.rows.sampling import WindowedByLength
 from training_rows import assert_same, config, sentences, weights
 
 LENGTHS = np.random.default_rng(0).integers(3, 33, 1003)

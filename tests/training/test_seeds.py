@@ -15,9 +15,9 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import evaluate
 from simcse_kit.training import seeds as training_seeds
-from simcse_kit.training.keeper import Keeper
 from simcse_kit.training.run import train
-from simcse_kit.training.seed_folder import SeedFolder, read_seed_folder, runs_of
+from simcse_kit.training.runs.keeper import Keeper
+from simcse_kit.training.runs.seed_folder import SeedFolder, read_seed_folder, runs_of
 from simcse_kit.training.seeds import train_seeds
 from training_rows import config, dev_task, text_rows
 

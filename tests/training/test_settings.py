@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import TrainConfig, build_config
+from simcse_kit.training.settings.config import TrainConfig, build_config
 
 
 def test_every_setting_says_what_it_is_for() -> None:

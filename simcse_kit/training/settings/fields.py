@@ -1,7 +1,7 @@
 """Every setting of a training run: its name, default, bounds and what it is for.
 
 Names are `transformers.TrainingArguments`' where that class has the setting, and ours otherwise.
-How settings agree with each other, and where they are read: `simcse_kit.training.config`.
+How settings agree with each other, and where they are read: `simcse_kit.training.settings.config`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
+from simcse_kit.parts import Float, Int, Seed
 
 Head = Literal["none", "train_only", "keep"]
 ModelHead = Literal["none", "keep"]
@@ -20,18 +21,6 @@ BatchSampler = Literal["random", "no_duplicates"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
-
-
-def _not_a_bool(value: object) -> object:
-    """``true`` must not become the number 1."""
-    if isinstance(value, bool):
-        raise ValueError("no number")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_not_a_bool), Field(lt=2**63)]
-Seed = Annotated[Int, Field(ge=0, lt=2**32)]
-Float = Annotated[float, BeforeValidator(_not_a_bool)]
 
 
 class Profile(BaseModel):

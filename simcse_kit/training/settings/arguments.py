@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from simcse_kit.training.settings import Float, Int, Settings
+from simcse_kit.parts import Float, Int
+from simcse_kit.training.settings.fields import Settings
 
 LogLevel = Literal["passive", "detail", "debug", "info", "warning", "error", "critical"]
 

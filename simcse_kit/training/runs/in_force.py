@@ -9,10 +9,10 @@ import yaml
 
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.training.arguments import Further
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import DevSet
 from simcse_kit.training.distributed import world_size
+from simcse_kit.training.settings.arguments import Further
+from simcse_kit.training.settings.config import TrainConfig
 
 # What is said in any case, by line; the rest only where it was set.
 _LINES: Mapping[str, tuple[str, ...]] = {

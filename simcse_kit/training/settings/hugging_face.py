@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from simcse_kit.errors import OTHER_NAMES, InputError, key_error, one_of
-from simcse_kit.training.arguments import (
+from simcse_kit.training.settings.arguments import (
     NEEDS,
     OPTIMIZERS,
     REFUSED,
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from simcse_kit.training.contrastive import ContrastiveModel
+    from simcse_kit.training.model.contrastive import ContrastiveModel
 
 
 def refusal(key: str, known: Iterable[str]) -> PydanticCustomError:

@@ -1,7 +1,7 @@
 """The settings of a training run checked, and built from a recipe and what is set on top.
 
-What settings there are: `simcse_kit.training.settings`. The same names stand in recipes (YAML) and
-in ``--set key=value``.
+What settings there are: `simcse_kit.training.settings.fields`. The same names stand in recipes
+(YAML) and in ``--set key=value``.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pydantic import (
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, explain_settings, key_error
-from simcse_kit.training.arguments import Further
-from simcse_kit.training.hugging_face import (
+from simcse_kit.training.settings.arguments import Further
+from simcse_kit.training.settings.fields import Settings
+from simcse_kit.training.settings.hugging_face import (
     check_choice,
     check_needs,
     check_trackers,
     refusal,
     training_arguments,
 )
-from simcse_kit.training.recipe_files import SettingsLoader, load_recipe
-from simcse_kit.training.settings import Settings
+from simcse_kit.training.settings.recipe_files import SettingsLoader, load_recipe
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -40,8 +40,8 @@ class TrainConfig(Further, Settings):
     """Every setting of a run, with the defaults of SimCSE's unsupervised BERT-base.
 
     What becomes of the other fields of `transformers.TrainingArguments` stands in
-    `simcse_kit.training.arguments`. Raises `pydantic.ValidationError`; `build_config` turns that
-    into one sentence.
+    `simcse_kit.training.settings.arguments`. Raises `pydantic.ValidationError`; `build_config`
+    turns that into one sentence.
     """
 
     model_config = ConfigDict(

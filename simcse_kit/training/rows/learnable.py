@@ -10,8 +10,8 @@ import numpy as np
 
 from simcse_kit.data import Rows, TokenStore, linked_texts, text_numbers, told_links
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

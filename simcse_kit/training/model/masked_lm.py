@@ -17,7 +17,7 @@ from simcse_kit.compute import PackedBatch, hidden_states, runs_packed
 from simcse_kit.encoder import find_model, quietly
 from simcse_kit.errors import InputError
 from simcse_kit.training.distributed import sum_over_ranks, world_size
-from simcse_kit.training.grad_cache import chunk_sizes, replayed
+from simcse_kit.training.model.grad_cache import chunk_sizes, replayed
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder

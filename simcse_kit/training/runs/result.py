@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main
-from simcse_kit.training.folder import Ended, read_ended, read_history
 from simcse_kit.training.loading import load_trained
-from simcse_kit.training.resuming import Begun
+from simcse_kit.training.runs.folder import Ended, read_ended, read_history
+from simcse_kit.training.runs.resuming import Begun
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from simcse_kit.data import disk_errors, leftovers, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import provenance
-from simcse_kit.training import overwriting
-from simcse_kit.training.checkpoints import clear_aside, newest_whole
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import from_main, is_main, wait_for_all
+from simcse_kit.training.runs import overwriting
+from simcse_kit.training.runs.checkpoints import clear_aside, newest_whole
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

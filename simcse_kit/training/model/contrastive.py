@@ -15,11 +15,11 @@ from simcse_kit.compute import PackedBatch, use_fast_dropout
 from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
 from simcse_kit.encoder import Head, SentenceEncoder
 from simcse_kit.objectives import InfoNCE, equal_text_mask, linked_text_mask
-from simcse_kit.training.collapse import batch_geometry
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import is_main, join_rows, launched_together
-from simcse_kit.training.grad_cache import encode_in_chunks
-from simcse_kit.training.masked_lm import MaskedLanguageModel
+from simcse_kit.training.model.collapse import batch_geometry
+from simcse_kit.training.model.grad_cache import encode_in_chunks
+from simcse_kit.training.model.masked_lm import MaskedLanguageModel
+from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.views import dropout_twins, given_columns
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class ContrastiveModel(nn.Module):
         projection: between the two in training only, or None.
         masked_lm: auxiliary loss, added `masked_lm_weight` times, or None.
         mini_batch_size: rows (each with all its views) that are encoded at a time, with the
-            gradient of the whole batch (`simcse_kit.training.grad_cache`); None: all.
+            gradient of the whole batch (`simcse_kit.training.model.grad_cache`); None: all.
         gather_negatives: on several ranks, compute the objective on the joined batch
             (`simcse_kit.training.distributed`).
     """

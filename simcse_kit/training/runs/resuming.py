@@ -26,9 +26,9 @@ from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.distributed import world_size
-from simcse_kit.training.folder import CONFIG_FILE, hint_at_kept, read_run
+from simcse_kit.training.runs.folder import CONFIG_FILE, hint_at_kept, read_run
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from itertools import chain, islice
 import numpy as np
 
 from simcse_kit.training.distributed import is_main
-from simcse_kit.training.sampling import ByEpoch
+from simcse_kit.training.rows.sampling import ByEpoch
 
 #: Waiting rows looked at for one batch, in batches: bounds the work where one text has most rows.
 _LOOK = 100

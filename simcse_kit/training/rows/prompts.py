@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder, prompt_text
 from simcse_kit.errors import InputError
-from simcse_kit.training.config import TrainConfig
+from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

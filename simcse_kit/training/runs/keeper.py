@@ -13,11 +13,11 @@ from typing import Any
 
 from simcse_kit.data import disk_errors, replacing
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.training import overwriting
-from simcse_kit.training.config import TrainConfig
 from simcse_kit.training.dev import DevSet, scored_on
-from simcse_kit.training.folder import LAST, note_best
-from simcse_kit.training.in_force import on_the_card
+from simcse_kit.training.runs import overwriting
+from simcse_kit.training.runs.folder import LAST, note_best
+from simcse_kit.training.runs.in_force import on_the_card
+from simcse_kit.training.settings.config import TrainConfig
 
 _COMING = ".coming"  # a model on its way into the folder
 _WHOLE = "whole.json"  # written last: that it is whole, and of which step

@@ -1,0 +1,79 @@
+"""What an objective is, and the batch that it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from simcse_kit.parts import Part
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A batch as objectives see it: arrays, of the joined batch where ranks gather.
+
+    Attributes:
+        anchors, positives: ``(B, D)``, any scale.
+        negatives: given hard negatives ``(B, K, D)``, or None.
+        false_negatives: bool ``(B, B·(1 + K))`` in the column order of `info_nce`; True is no
+            negative. None: all are.
+        between_anchors: bool ``(B, B)``; True where another row's anchor is no negative of a row's
+            (equal or linked texts). None: all are, but a row's own.
+        queue: earlier keys ``(Q, D)`` without gradient, or None.
+        queue_false_negatives: bool ``(B, Q)``, or None.
+        labels: int64 ``(B,)`` of labelled rows, or None.
+        scores: float ``(B,)`` of scored pairs, or None.
+        row_numbers: int64 ``(B,)``, which row of the data each is, or None.
+        teachers: vectors of each teacher for the views, ``(B, V, T)`` each; empty without.
+        guide: of the guide model, ``(B, V, T)``, or None.
+    """
+
+    anchors: Tensor
+    positives: Tensor
+    negatives: Tensor | None = None
+    false_negatives: Tensor | None = None
+    between_anchors: Tensor | None = None
+    queue: Tensor | None = None
+    queue_false_negatives: Tensor | None = None
+    labels: Tensor | None = None
+    scores: Tensor | None = None
+    row_numbers: Tensor | None = None
+    teachers: tuple[Tensor, ...] = ()
+    guide: Tensor | None = None
+
+    def map_embeddings(self, change: Callable[[Tensor], Tensor]) -> Embedded:
+        """The same batch, every embedding of the encoder's (queue included) changed alike."""
+        given: dict[str, Any] = {
+            name: change(value)
+            for name in ("anchors", "positives", "negatives", "queue")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **given)
+
+    def there(self) -> set[str]:
+        """Names of what it has."""
+        found = {each.name for each in fields(self) if getattr(self, each.name) is not None}
+        return found if self.teachers else found - {"teachers"}
+
+
+class Objective(Part, nn.Module):
+    """Embeddings become a scalar. Subclasses compute in `forward`; parameters and buffers are kept
+    in checkpoints, and `begin_step` is called before every optimizer step.
+
+    Attributes:
+        NEEDS: names of `Embedded`'s fields without which it cannot be computed; checked against
+            the data before training.
+    """
+
+    IS_BASE = True
+    NEEDS: ClassVar[frozenset[str]] = frozenset()
+
+    def begin_step(self, step: int, steps: int) -> None:
+        """Called before optimizer step `step` (from 0) of `steps`: schedules live here."""
+
+    def forward(self, batch: Embedded) -> Tensor:
+        """The loss, a scalar; GradCache, ranks and accumulation are the trainer's."""
+        raise NotImplementedError

@@ -1,0 +1,11 @@
+from .finding import KINDS as KINDS
+from .finding import find_part as find_part
+from .finding import part_names as part_names
+from .part import Context as Context
+from .part import Float as Float
+from .part import Int as Int
+from .part import Part as Part
+from .part import PartSettings as PartSettings
+from .part import Seed as Seed
+from .spec import Spec as Spec
+from .spec import spec_of as spec_of

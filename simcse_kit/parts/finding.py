@@ -1,0 +1,95 @@
+"""From a part's name to its class."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from simcse_kit.errors import InputError
+from simcse_kit.parts.part import Part
+
+#: Kinds of parts, and the package whose files hold them: a file a part, called as the part is.
+KINDS = {
+    "objective": "simcse_kit.objectives",
+    "view": "simcse_kit.views",
+    "pairing": "simcse_kit.views.pairings",
+    "projection": "simcse_kit.training.projections",
+    "keys": "simcse_kit.training.keys",
+}
+
+
+def part_names(kind: str) -> list[str]:
+    """Names of the parts of a kind that come with the kit or with installed packages, sorted."""
+    package = importlib.import_module(KINDS[kind])
+    own = [
+        module.name
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.ispkg and _parts_in(importlib.import_module(f"{KINDS[kind]}.{module.name}"))
+    ]
+    return sorted({*own, *(entry.name for entry in entry_points(group=KINDS[kind]))})
+
+
+def find_part(kind: str, name: str) -> type[Part]:
+    """The class of a part.
+
+    Args:
+        kind: one of `KINDS`.
+        name: of a file of that kind's package; of an entry point in the group of that package's
+            name; or ``package.module:Name`` for a part of a user's own.
+
+    Raises:
+        InputError: there is none, or what is there is no part.
+    """
+    if ":" in name:
+        return _own(kind, name)
+    if name.isidentifier() and importlib.util.find_spec(f"{KINDS[kind]}.{name}") is not None:
+        parts = _parts_in(importlib.import_module(f"{KINDS[kind]}.{name}"))
+        if parts:
+            return parts[0]
+    for entry in entry_points(group=KINDS[kind], name=name):
+        return _own(kind, entry.value)
+    names = part_names(kind)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise InputError(
+        f"unknown {kind} {name!r}; {hint}there are {', '.join(names)}; a class of your own is "
+        "written package.module:Name"
+    )
+
+
+def _parts_in(module: ModuleType) -> list[type[Part]]:
+    """The parts that a module defines itself; abstract ones are no parts."""
+    return [
+        each
+        for each in vars(module).values()
+        if inspect.isclass(each)
+        and issubclass(each, Part)
+        and each.__module__ == module.__name__
+        and not inspect.isabstract(each)
+        and not each.__dict__.get("IS_BASE", False)
+    ]
+
+
+def _own(kind: str, name: str) -> type[Part]:
+    """A class of a user's own, by where it is."""
+    where, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name and (where == error.name or where.startswith(f"{error.name}.")):
+            raise InputError(
+                f"{kind} {name!r}: there is no module {error.name!r} to import; install its "
+                "package, or add its folder to PYTHONPATH"
+            ) from None
+        raise
+    found = getattr(module, attribute, None)
+    if not inspect.isclass(found) or not issubclass(found, Part):
+        parts = ", ".join(f"{where}:{each.__name__}" for each in _parts_in(module))
+        said = f"there are {parts}" if parts else "derive it from the kit's class of that kind"
+        raise InputError(f"{kind} {name!r} is no part of simcse_kit; {said}")
+    return found

@@ -1,0 +1,71 @@
+"""The base of every part, and of its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _not_a_bool(value: object) -> object:
+    """``true`` must not become the number 1."""
+    if isinstance(value, bool):
+        raise ValueError("no number")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_not_a_bool), Field(lt=2**63)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+Float = Annotated[float, BeforeValidator(_not_a_bool)]
+
+
+class PartSettings(BaseModel):
+    """Settings of a part: every field has a default and a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a part may have to know of the run that it is built for.
+
+    Attributes:
+        width: D, of the embeddings that an objective sees; of the pooled vector for a projection.
+        rows: of the training data.
+        steps: optimizer steps of the run.
+        batch_size: rows that are each other's negatives, of all ranks together.
+        classes: of labelled rows; 0 of others.
+        teacher_widths: of each teacher's vectors.
+        seed: of the run.
+        vocabulary: what a view may know of the tokens (`simcse_kit.views.Vocabulary`), or None.
+        documents: int64 ``(rows,)``, which document each row is of, in their order; or None.
+    """
+
+    width: int = 0
+    rows: int = 0
+    steps: int = 0
+    batch_size: int = 0
+    classes: int = 0
+    teacher_widths: tuple[int, ...] = ()
+    seed: int = 0
+    vocabulary: Any = None
+    documents: Any = None
+
+
+class Part:
+    """A part of a method: keywords are its settings, checked by `Settings`.
+
+    A subclass declares `Settings` and reads ``self.settings``; what the run is like comes as the
+    first argument, in ``self.context``. It is built once, after the model is loaded.
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or out of bounds.
+    """
+
+    Settings: ClassVar[type[PartSettings]] = PartSettings
+
+    def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
+        super().__init__()
+        self.context = context or Context()
+        self.settings: Any = self.Settings(**settings)

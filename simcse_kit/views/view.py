@@ -1,0 +1,118 @@
+"""What a view is: token ids of texts become other token ids; and where its chance comes from.
+
+A view sees the texts of one side (anchors, or positives) of a batch end to end, special tokens
+included, and gives texts end to end, as many and in the same order. All of it is numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from simcse_kit.parts import Part
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): uint64 to well-mixed uint64."""
+    with np.errstate(over="ignore"):
+        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _keys(seed: int, numbers: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return _mixed((numbers.astype(np.uint64) + np.uint64(1)) * _GOLDEN + np.uint64(seed))
+
+
+class Draws:
+    """Random numbers of a row: they depend on the seed, the epoch, the row and the side alone.
+
+    So a row has the same view whatever batch, worker or rank it is in, and after a resume; and
+    another one in every epoch.
+
+    Attributes:
+        side: 0 for anchors, 1 for positives, 2… for hard negatives.
+        shared: the same draws for all sides of a row, for views that go together.
+    """
+
+    def __init__(self, seed: int, epoch: int, rows: np.ndarray, side: int) -> None:
+        own = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+        self.side = side
+        common = _keys(int(own), np.asarray(rows))
+        self._keys = _keys(side, common)
+        self.shared = self if side < 0 else _with(common)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def per_row(self, stream: int = 0) -> np.ndarray:
+        """Uniform in [0, 1), float64 ``(B,)``; another `stream`, other numbers."""
+        return self.per_token(np.ones(len(self), dtype=np.int64), stream)
+
+    def per_token(self, counts: np.ndarray, stream: int = 0) -> np.ndarray:
+        """Uniform in [0, 1), float64 ``(sum(counts),)``: `counts` ``(B,)`` of each row's."""
+        counts = np.asarray(counts, dtype=np.int64)
+        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = (inside + (stream << 40)).astype(np.uint64)
+        with np.errstate(over="ignore"):
+            mixed = _mixed(np.repeat(self._keys, counts) + (places + np.uint64(1)) * _GOLDEN)
+        return (mixed >> np.uint64(11)) * 2.0**-53
+
+
+def _with(keys: np.ndarray) -> Draws:
+    draws = Draws.__new__(Draws)
+    draws.side, draws._keys, draws.shared = -1, keys, draws
+    return draws
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What views know of the tokens.
+
+    Attributes:
+        special: bool ``(V,)``: tokens that views leave alone ([CLS], [SEP], …).
+        continues: bool ``(V,)``: tokens that go on with the word of the one before.
+        mask_id: of the mask token, or None.
+        max_length: tokens a text is cut to, special tokens included.
+        words: gives the token ids of each of some words; each as it stands within a text.
+        texts: gives the text of each of some words, given as token ids.
+    """
+
+    special: np.ndarray
+    continues: np.ndarray
+    mask_id: int | None
+    max_length: int
+    words: Callable[[list[str]], list[list[int]]]
+    texts: Callable[[list[list[int]]], list[str]]
+
+
+class View(Part):
+    """Token ids of a side's texts become others: `context.vocabulary` tells of the tokens."""
+
+    IS_BASE = True
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        known: Vocabulary = self.context.vocabulary
+        return known
+
+    def __call__(
+        self, ids: np.ndarray, lengths: np.ndarray, draws: Draws
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Other texts in place of these.
+
+        Args:
+            ids: int ``(sum(lengths),)``, end to end, special tokens included.
+            lengths: int64 ``(B,)``, all at least 1.
+            draws: the only source of chance.
+
+        Returns:
+            ids and lengths of as many texts in the same order; none is empty, and special tokens
+            stay where they stand, first and last.
+        """
+        raise NotImplementedError
