@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
+from simcse_kit.errors import InputError
 from simcse_kit.parts import Part
 
 
@@ -53,6 +55,13 @@ class Embedded:
         }
         return replace(self, **given)
 
+    def needed(self, name: str) -> Tensor:
+        """What an objective cannot do without, by its name here; InputError where there is none."""
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            raise InputError(f"the objective needs {name}, and the rows have none; choose another")
+        return value
+
     def there(self) -> set[str]:
         """Names of what it has."""
         found = {each.name for each in fields(self) if getattr(self, each.name) is not None}
@@ -66,13 +75,38 @@ class Objective(Part, nn.Module):
     Attributes:
         NEEDS: names of `Embedded`'s fields without which it cannot be computed; checked against
             the data before training.
+        REFRESHES: whether it looks at the data from time to time. Then `refresh` is called before
+            `begin_step` of optimizer step 0 and of every `refresh_every`-th.
+        refresh_every: optimizer steps from one `refresh` to the next.
+        sample: rows that `refresh` is shown at most; fewer where the data have fewer.
     """
 
     IS_BASE = True
     NEEDS: ClassVar[frozenset[str]] = frozenset()
+    REFRESHES: ClassVar[bool] = False
+    refresh_every: int = 0
+    sample: int = 0
 
     def begin_step(self, step: int, steps: int) -> None:
         """Called before optimizer step `step` (from 0) of `steps`: schedules live here."""
+
+    def refresh(self, embeddings: np.ndarray, row_numbers: np.ndarray) -> None:
+        """Look at the data; what is to be known of them afterwards is kept in buffers.
+
+        Args:
+            embeddings: float32 ``(rows, D)``, of the rows' first texts, without dropout, behind the
+                projection as the objective sees them; the same on every rank.
+            row_numbers: int64 ``(rows,)``, which rows of the data these are.
+        """
+
+    @property
+    def wants_between_anchors(self) -> bool:
+        """Whether `Embedded.between_anchors` is looked at: a mask of ``(B, B)`` more."""
+        return False
+
+    def told(self) -> dict[str, float]:
+        """Figures of its own for the log, by name; read when the log is written."""
+        return {}
 
     def forward(self, batch: Embedded) -> Tensor:
         """The loss, a scalar; GradCache, ranks and accumulation are the trainer's."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from pydantic_core import PydanticCustomError
 from scipy import stats
 from sentence_transformers.sentence_transformer.losses import AnglELoss, CoSENTLoss
 from torch.nn import functional as F
 
-from simcse_kit.objectives import angle, cosent, cosine_mse, pearson
+from simcse_kit.errors import InputError
+from simcse_kit.objectives import (
+    Embedded,
+    angle,
+    cosent,
+    cosine_mse,
+    partners_in_batch,
+    pearson,
+)
+from simcse_kit.parts import spec_of
 
 
 def pairs(rows=6, width=8, seed=0):
@@ -77,3 +89,108 @@ def test_cosine_mse_is_the_mean_squared_difference():
     left, right = pairs()
     expected = (F.cosine_similarity(left, right) - SCORES / 5).pow(2).mean()
     torch.testing.assert_close(cosine_mse(left, right, SCORES / 5), expected)
+
+
+# ---- the parts ----------------------------------------------------------------------------------
+
+
+def as_batch(rows=6):
+    left, right = pairs(rows)
+    return Embedded(left, right, scores=SCORES[:rows])
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("cosent", cosent), ("angle", angle), ("pearson", pearson), ("cosine_mse", cosine_mse)],
+)
+def test_a_part_is_its_function_with_its_settings(name, function):
+    batch = as_batch()
+    given = {"highest": 5} if name == "cosine_mse" else {}
+    given |= {"scale": 7} if name in ("cosent", "angle") else {}
+    part = spec_of("objective", {"name": name} | given).build()
+    assert set(part.NEEDS) == {"scores"}
+    scores = SCORES / 5 if name == "cosine_mse" else SCORES
+    keywords = {"scale": 7} if "scale" in given else {}
+    torch.testing.assert_close(
+        part(batch), function(batch.anchors, batch.positives, scores, **keywords)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        half = part(replace(batch.map_embeddings(torch.Tensor.bfloat16), scores=SCORES))
+    assert half.isfinite() and half.dtype in (torch.float32, torch.float64)
+    with pytest.raises(InputError, match="needs scores"):
+        part(replace(batch, scores=None))
+
+
+@pytest.mark.parametrize("name", ["cosent", "angle", "pearson", "cosine_mse"])
+def test_two_pairs_equal_pairs_and_zero_vectors_are_finite(name):
+    part = spec_of("objective", {"name": name} | ({"highest": 5} if name == "cosine_mse" else {}))
+    two, level = as_batch(2), as_batch(2)
+    level = level.map_embeddings(torch.ones_like)
+    zero = as_batch(2).map_embeddings(torch.zeros_like)
+    for batch in (two, level, zero):
+        anchors = batch.anchors.clone().requires_grad_()
+        loss = part.build()(replace(batch, anchors=anchors))
+        loss.backward()
+        assert loss.isfinite() and anchors.grad.isfinite().all()
+        assert part.build()(replace(batch, anchors=anchors * torch.nan)).isnan()
+
+
+def their_in_batch(anchors, positives, labels, scale):
+    """AnglE's in-batch term by a loop: texts of label 1 seek their partner among all others."""
+    texts = F.normalize(torch.stack([anchors, positives], 1).flatten(0, 1), dim=-1)
+    total = 0
+    for i in range(len(texts)):
+        if labels[i // 2]:
+            partner = i + 1 - i % 2 * 2
+            others = [j for j in range(len(texts)) if j != i]
+            logits = scale * texts[i] @ texts.T
+            total = total - logits[partner] + logits[others].logsumexp(0)
+    return total / len(texts)
+
+
+def test_angles_sum_is_that_of_the_paper():
+    batch = as_batch()
+    weights = {"angle_weight": 0.02, "cosine_weight": 1, "in_batch_weight": 30}
+    part = spec_of("objective", {"name": "angle", "positive_score": 4, **weights}).build()
+    mine, other = (
+        [batch.anchors.clone().requires_grad_(), batch.positives.clone().requires_grad_()]
+        for _ in range(2)
+    )
+    loss = part(replace(batch, anchors=mine[0], positives=mine[1]))
+    expected = 0.02 * angle(*other, SCORES) + cosent(*other, SCORES)
+    expected = expected + 30 * their_in_batch(*other, SCORES >= 4, 20.0)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for a, b in zip(mine, other, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_equal_texts_are_no_negatives_of_the_in_batch_term_but_the_partner_stays():
+    left, right = pairs(3)
+    left[1] = right[2] = left[0]
+    positive = torch.tensor([True, False, True])
+    masks = torch.zeros(2, 3, 3, dtype=torch.bool)
+    masks[0, 0, 2] = masks[0, 1, 2] = masks[1, 0, 1] = masks[1, 1, 0] = True
+    masks[0].fill_diagonal_(True)
+    loss = partners_in_batch(left, right, positive, same_as_partner=masks[0], same_side=masks[1])
+    unit = F.normalize(torch.cat([left, right]), dim=-1)
+    logits = 20 * unit @ unit.T
+    kept = {0: [2, 3, 4], 3: [0, 1, 2, 4, 5], 2: [0, 1, 3, 4, 5], 5: [2, 3, 4]}
+    total = sum(
+        logits[i, others].logsumexp(0) - logits[i, (i + 3) % 6] for i, others in kept.items()
+    )
+    torch.testing.assert_close(loss, total / 6)
+    assert partners_in_batch(left, right, positive & False).item() == 0
+
+
+def test_wrong_settings_and_scores_are_said():
+    for settings, said in (
+        ({"name": "cosine_mse", "lowest": 5, "highest": 1}, "lowest must be below highest"),
+        ({"name": "angle", "angle_weight": 0}, "are all 0; give one a weight"),
+        ({"name": "cosent", "scale": 0}, "objective.scale"),
+    ):
+        with pytest.raises(PydanticCustomError, match=said):
+            spec_of("objective", settings)
+    with pytest.raises(InputError, match=r"a score of 5 asks .* \(now 0 and 1\)"):
+        spec_of("objective", "cosine_mse").build()(as_batch())
