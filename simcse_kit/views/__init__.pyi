@@ -1,6 +1,10 @@
+from .cutoff import Cutoff as Cutoff
+from .cutoff import Side as Side
+from .cutoff import cut_off as cut_off
 from .given import dropout_twins as dropout_twins
 from .given import given_columns as given_columns
 from .pairings.pairing import Pairing as Pairing
 from .view import Draws as Draws
 from .view import View as View
-from .view import Vocabulary as Vocabulary
+from .vocabulary import Vocabulary as Vocabulary
+from .vocabulary import vocabulary_of as vocabulary_of

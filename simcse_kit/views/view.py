@@ -6,17 +6,15 @@ included, and gives texts end to end, as many and in the same order. All of it i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from simcse_kit.parts import Part
+from simcse_kit.views.vocabulary import Vocabulary
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
+def mixed(numbers: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): uint64 to well-mixed uint64."""
     with np.errstate(over="ignore"):
         numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -26,7 +24,7 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
 
 def _keys(seed: int, numbers: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return _mixed((numbers.astype(np.uint64) + np.uint64(1)) * _GOLDEN + np.uint64(seed))
+        return mixed((numbers.astype(np.uint64) + np.uint64(1)) * _GOLDEN + np.uint64(seed))
 
 
 class Draws:
@@ -36,16 +34,25 @@ class Draws:
     another one in every epoch.
 
     Attributes:
-        side: 0 for anchors, 1 for positives, 2… for hard negatives.
+        side: 0 for anchors, 1 for positives, 2… for hard negatives; -1 for what sides share.
         shared: the same draws for all sides of a row, for views that go together.
     """
 
     def __init__(self, seed: int, epoch: int, rows: np.ndarray, side: int) -> None:
         own = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
-        self.side = side
         common = _keys(int(own), np.asarray(rows))
-        self._keys = _keys(side, common)
-        self.shared = self if side < 0 else _with(common)
+        self._set(side, _keys(side, common), common)
+
+    def _set(self, side: int, keys: np.ndarray, common: np.ndarray | None) -> Draws:
+        self.side, self._keys = side, keys
+        self.shared = self if common is None else _blank()._set(-1, common, None)
+        return self
+
+    def nth(self, number: int) -> Draws:
+        """Draws of the same rows and side for the `number`-th of several views in turn."""
+        apart = number + (1 << 32)  # no side's number
+        common = None if self.shared is self else _keys(apart, self.shared._keys)
+        return _blank()._set(self.side, _keys(apart, self._keys), common)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -60,35 +67,12 @@ class Draws:
         inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         places = (inside + (stream << 40)).astype(np.uint64)
         with np.errstate(over="ignore"):
-            mixed = _mixed(np.repeat(self._keys, counts) + (places + np.uint64(1)) * _GOLDEN)
-        return (mixed >> np.uint64(11)) * 2.0**-53
+            numbers = mixed(np.repeat(self._keys, counts) + (places + np.uint64(1)) * _GOLDEN)
+        return (numbers >> np.uint64(11)) * 2.0**-53
 
 
-def _with(keys: np.ndarray) -> Draws:
-    draws = Draws.__new__(Draws)
-    draws.side, draws._keys, draws.shared = -1, keys, draws
-    return draws
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What views know of the tokens.
-
-    Attributes:
-        special: bool ``(V,)``: tokens that views leave alone ([CLS], [SEP], …).
-        continues: bool ``(V,)``: tokens that go on with the word of the one before.
-        mask_id: of the mask token, or None.
-        max_length: tokens a text is cut to, special tokens included.
-        words: gives the token ids of each of some words; each as it stands within a text.
-        texts: gives the text of each of some words, given as token ids.
-    """
-
-    special: np.ndarray
-    continues: np.ndarray
-    mask_id: int | None
-    max_length: int
-    words: Callable[[list[str]], list[list[int]]]
-    texts: Callable[[list[list[int]]], list[str]]
+def _blank() -> Draws:
+    return Draws.__new__(Draws)
 
 
 class View(Part):
