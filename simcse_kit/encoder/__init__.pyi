@@ -3,10 +3,17 @@ from .card import with_section as with_section
 from .embedding_file import check_output as check_output
 from .embedding_file import rows_file as rows_file
 from .embedding_file import write_embeddings as write_embeddings
+from .evaluating import evaluating as evaluating
+from .identity import architecture_of as architecture_of
+from .identity import weights_of as weights_of
 from .limits import position_limit as position_limit
+from .modules import Chain as Chain
 from .modules import Head as Head
 from .naming import find_model as find_model
 from .persistence import quietly as quietly
 from .pooling import Pooling as Pooling
 from .prompts import prompt_text as prompt_text
 from .sentence_encoder import SentenceEncoder as SentenceEncoder
+from .teachers import Teacher as Teacher
+from .teachers import TeacherVectors as TeacherVectors
+from .teachers import teacher_of as teacher_of

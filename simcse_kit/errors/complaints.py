@@ -106,7 +106,8 @@ def _complaint(item: dict[str, Any], origin: Mapping[str, str]) -> str:
     context: dict[str, Any] = item.get("ctx", {})
     location = item["loc"]
     key = str(context.get("key") or (location[0] if location else ""))
-    place = f"{origin[key]}: " if key in origin else ""
+    of = key if key in origin else key.partition(".")[0]  # a part's setting, or the part
+    place = f"{origin[of]}: " if of in origin else ""
     if "sentence" in context:
         return f"{place}{context['sentence']}"
     kind, value = str(item["type"]), item["input"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -31,7 +31,8 @@ class Context:
     """What a part may have to know of the run that it is built for.
 
     Attributes:
-        width: D, of the embeddings that an objective sees; of the pooled vector for a projection.
+        width: D, of the embeddings that an objective sees; of the pooled vector for a projection;
+            for a view, of the embedding layer's output.
         rows: of the training data.
         steps: optimizer steps of the run.
         batch_size: rows that are each other's negatives, of all ranks together.
@@ -51,6 +52,10 @@ class Context:
     seed: int = 0
     vocabulary: Any = None
     documents: Any = None
+
+    def but(self, **known: Any) -> Context:
+        """The same with more known."""
+        return replace(self, **known)
 
 
 class Part:

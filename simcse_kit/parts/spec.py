@@ -37,6 +37,9 @@ class Spec(BaseModel):
                 return getattr(settings, name)
         return super().__getattr__(name)  # type: ignore[misc]
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def part(self) -> type[Part]:
         return find_part(self.kind, self.name)
@@ -96,5 +99,8 @@ def spec_of(kind: str, value: Any, key: str | None = None) -> Spec:
     try:
         part.Settings(**given)
     except ValidationError as error:
-        raise key_error(key, f"{key}.{explain_settings(error)}") from None
+        place = error.errors()[0]["loc"]
+        inner = f"{key}.{place[0]}" if place else key
+        said = explain_settings(error)
+        raise key_error(inner, f"{key}.{said}" if place else f"{key} {spec.name}: {said}") from None
     return spec

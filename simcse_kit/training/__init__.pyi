@@ -1,7 +1,8 @@
 from .distributed import is_main as is_main
 from .distributed import leave as leave
-from .model.contrastive import build_model as build_model
-from .model.contrastive import build_views as build_views
+from .model.building import build_model as build_model
+from .rows.collator import ViewCollator as ViewCollator
+from .rows.views import build_views as build_views
 from .run import train as train
 from .runs.folder import CONFIG_FILE as CONFIG_FILE
 from .runs.folder import HISTORY_FILE as HISTORY_FILE
@@ -18,4 +19,9 @@ from .settings.config import build_config as build_config
 from .settings.recipe_files import recipe_names as recipe_names
 from .settings.recipe_files import recipe_text as recipe_text
 from .trainer import ContrastiveTrainer as ContrastiveTrainer
-from .trainer import ViewCollator as ViewCollator
+from .trials.folder import PAGE as PAGE
+from .trials.plan import Drop as Drop
+from .trials.result import Measured as Measured
+from .trials.result import RecipeResult as RecipeResult
+from .trials.result import TrialResult as TrialResult
+from .trials.trial import train_trial as train_trial

@@ -129,9 +129,47 @@ def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
 _EXTRA = {"labelled": "labels", "scored": "scores"}
 
 
-def check_kind(rows: Rows) -> None:
-    """Raise InputError for rows that do not train contrastively."""
-    if rows.kind in ("text", "pairs"):
+#: What an objective may need of the rows, and the kind of rows that has it.
+_KINDS = {"labels": "labelled", "scores": "scored"}
+_HOW = {
+    "labels": "give rows with the columns text and label",
+    "scores": "give pairs with the columns sentence1, sentence2 and score",
+}
+
+
+def check_kind(rows: Rows, config: TrainConfig) -> None:
+    """Raise InputError for rows that the objectives cannot be computed on."""
+    specs = [config.objective, *config.auxiliaries]
+    for spec in specs:
+        needs: frozenset[str] = getattr(spec.part, "NEEDS", frozenset())
+        for need, kind in _KINDS.items():
+            if need in needs and rows.kind != kind:
+                raise InputError(
+                    f"{rows.source}: objective {spec.name} learns from {need}, and {rows.kind} "
+                    f"rows have none; {_HOW[need]}"
+                )
+        if "teachers" in needs and not config.teachers:
+            raise InputError(
+                f"objective {spec.name} learns from a teacher, and there is none; name an encoder "
+                "or a file of vectors, for instance --set teachers=[FOLDER]"
+            )
+    wanted = {need for spec in specs for need in getattr(spec.part, "NEEDS", ())}
+    if config.teachers and "teachers" not in wanted:
+        raise InputError(
+            "teachers are named, and no objective learns from them; set one that does, for "
+            "instance auxiliaries=[{name: similarity_kl}]"
+        )
+    if config.pairing is not None and rows.kind != "text":
+        raise InputError(
+            f"{rows.source}: pairing chooses the positives of plain texts, and {rows.kind} rows "
+            "have their own; leave it out"
+        )
+    if config.batch_sampler == "group_by_label" and rows.labels is None:
+        raise InputError(
+            f"{rows.source}: batch_sampler 'group_by_label' needs labels, and {rows.kind} rows "
+            f"have none; {_HOW['labels']}"
+        )
+    if rows.kind in ("text", "pairs") or rows.kind in {_KINDS[n] for n in wanted if n in _KINDS}:
         return
     wrong = f"{rows.source}: {rows.kind} rows do not train an encoder contrastively"
     if not rows.names:
@@ -172,13 +210,16 @@ def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> 
             f"torch_compile: {family} models run padded, in shapes that change with every batch; "
             "leave torch_compile out"
         )
-    if not any(encoder.dropout_rates()):
+    changed = (config.anchor_view, config.positive_view, config.pairing, config.positive_dropout)
+    if not any(encoder.dropout_rates()) and changed == (None, None, None, None):
         _check_views_differ(encoder, rows)
 
 
 def _check_views_differ(encoder: SentenceEncoder, rows: Rows) -> None:
     """What is asked without dropout: that a row's texts differ."""
-    if rows.kind == "text":
+    if rows.kind == "scored":
+        return
+    if len(rows.columns) == 1:
         raise InputError(
             f"every dropout rate of {encoder.name!r} is 0, so the two views of a text would be "
             "the same and teach nothing; set dropout, for instance --set dropout=0.1"

@@ -7,49 +7,47 @@ import math
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from transformers import TrainingArguments, set_seed
 
 from simcse_kit.compute import keep_buffers
-from simcse_kit.data import Rows, Source, TokenStore, at_home, check_can_make, read_rows
-from simcse_kit.encoder import SentenceEncoder, position_limit
+from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
+from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.parts import Context
 from simcse_kit.training.checks import (
     check_apart,
     check_batch,
     check_dev,
     check_encoder,
     check_kind,
-    tokens_folder,
 )
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
 from simcse_kit.training.distributed import (
     is_main,
     launched_together,
-    one_a_machine_first,
     wait_for_all,
     world_size,
 )
 from simcse_kit.training.loading import load_to_train
+from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.collapse import CollapseAlarm
-from simcse_kit.training.model.contrastive import (
-    ContrastiveModel,
-    build_model,
-    build_views,
-    link_rows,
-)
+from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.model.in_step import StepsOfParts, embed_rows
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
+from simcse_kit.training.rows.batches import build_collator
+from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.held_out import hold_out
-from simcse_kit.training.rows.learnable import check_negatives, tell_cut
+from simcse_kit.training.rows.learnable import check_negatives
 from simcse_kit.training.rows.linked_rows import NoDuplicates
-from simcse_kit.training.rows.prompts import prompted
-from simcse_kit.training.rows.sampling import ByEpoch, WindowedByLength
+from simcse_kit.training.rows.sampling import ByEpoch, TellEpoch, WindowedByLength
 from simcse_kit.training.runs.checkpoints import step_of
 from simcse_kit.training.runs.folder import (
     Ended,
@@ -79,7 +77,6 @@ from simcse_kit.training.trainer import (
     ContrastiveTrainer,
     OwnDropout,
     RowNumbers,
-    ViewCollator,
 )
 
 logger = logging.getLogger(__name__)
@@ -132,7 +129,7 @@ def train(
         check_folder(folder, overwrite=overwrite)
     check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
-    check_kind(rows)
+    check_kind(rows, config)
     all_rows = rows
     rows, dev = _judged_on(rows, eval_data, config)
     check_negatives(rows, config)  # those that are left
@@ -158,27 +155,11 @@ def train(
     if begun is not None:
         begun.check_model(began, model)
     check_encoder(encoder, rows, config)
-    contrastive = build_model(encoder, config)
+    context = _context(rows, config, steps)
+    contrastive = build_model(encoder, config, context)
     arguments = _arguments(config, folder, encoder, dev, checkpoint)
     rehearse(arguments, contrastive, steps)
-    views, text_ids = build_views(rows, config)
-    link_rows(contrastive, rows, text_ids)
-    texts = prompted(rows, encoder, config)
-    with one_a_machine_first():
-        store = TokenStore.build(
-            texts,
-            encoder.tokenizer,
-            config.max_length,
-            cache_dir=tokens_folder(config),
-            show_progress=is_main(),
-        )
-    encoder.vocabulary.check(store)
-    if is_main():
-        limit = position_limit(encoder.backbone)
-        tell_cut(texts, store, encoder.tokenizer, config.max_length, limit)
-    # a GPU wants batches of few shapes
-    pad_id = encoder.pad_id if encoder.device.type == "cuda" else None
-    collator = ViewCollator(store, views, text_ids, pad_id, narrow=world_size() == 1)
+    collator = build_collator(contrastive, rows, config, context)
     if ready is not None:
         ready()
     if is_main():
@@ -187,7 +168,7 @@ def train(
             begun.say(changed, began, config, step_of(checkpoint))
     told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
-    keeper = Keeper(folder, encoder, config, dev, told)
+    keeper = Keeper(folder, contrastive.kept, config, dev, told)
     with prepared(folder, config, began, resume=resume, overwrite=overwrite):
         if is_main():
             keeper.settle()
@@ -200,6 +181,17 @@ def train(
         else:
             _run(trainer, checkpoint, folder, config.profile)
         return _finish(trainer, keeper, steps)
+
+
+def _context(rows: Rows, config: TrainConfig, steps: int) -> Context:
+    """What the parts may know of the run."""
+    return Context(
+        rows=len(rows),
+        steps=steps,
+        batch_size=joint_batch(config),
+        classes=0 if rows.labels is None else len(set(rows.labels)),
+        seed=config.seed,
+    )
 
 
 def steps_in_all(rows: int, config: TrainConfig) -> int:
@@ -263,7 +255,7 @@ def _trainer(
         model.compile_step(backend=backend, **mode)
         if not (config.fp16 or launched_together()):  # a scaler and DDP have ways of their own
             update = CompiledUpdate(backend=backend, **mode)
-    return ContrastiveTrainer(
+    trainer = ContrastiveTrainer(
         model=model,
         args=arguments,
         data_collator=collator,
@@ -279,11 +271,19 @@ def _trainer(
         update=update,
         best=None if dev is None or checkpoint is None else read_best(keeper.folder),
     )
+    trainer.add_callback(TellEpoch(collator))
+    trainer.add_callback(StepsOfParts(model, partial(embed_rows, model, collator), rows))
+    return trainer
 
 
 def _order(
     config: TrainConfig, collator: ViewCollator, rows: int
 ) -> Callable[[int, int], ByEpoch] | None:
+    if config.batch_sampler == "group_by_label":
+        from simcse_kit.training.rows.by_label import ByLabel
+
+        labels, each = collator.columns["labels"], config.samples_per_label
+        return lambda batch, seed: ByLabel(labels, batch * world_size(), each, seed)
     if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:
         texts = collator.text_ids[collator.views(np.arange(rows))]
         return lambda batch, seed: NoDuplicates(texts, batch * world_size(), seed)

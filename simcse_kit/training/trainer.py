@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,6 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from simcse_kit.compute import PackedBatch
-from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.distributed import from_main, mean_over_ranks
@@ -60,44 +57,6 @@ class RowNumbers(Dataset[int]):
 
     def __getitem__(self, row: int) -> int:
         return row
-
-
-@dataclass(frozen=True)
-class ViewCollator:
-    """Row numbers to the packed views of those rows.
-
-    Attributes:
-        store: every text's tokens.
-        views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views.given`).
-        text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
-        pad_id: lay the batches out (`compute.layout`), filled up with this token; None: not.
-        narrow: leave out hard negatives that no row of the batch has. Ranks that join their rows
-            would have to agree on the width.
-    """
-
-    store: TokenStore
-    views: Callable[[np.ndarray], np.ndarray]
-    text_ids: np.ndarray | None
-    pad_id: int | None = None
-    narrow: bool = False
-
-    def lengths(self, rows: int) -> np.ndarray:
-        """Tokens of all views of each row, int64 ``(rows,)``."""
-        return self.store.lengths[self.views(np.arange(rows))].sum(axis=1)
-
-    def __call__(self, rows: list[int]) -> dict[str, Any]:
-        texts = self.views(np.asarray(rows, dtype=np.int64))
-        if self.narrow and self.text_ids is not None:
-            there = (self.text_ids[texts] >= 0).any(axis=0)
-            there[:2] = True
-            texts = texts[:, there]
-        packed = PackedBatch.from_flat(*self.store.gather(texts.reshape(-1)))
-        batch: dict[str, Any] = {
-            "batch": packed if self.pad_id is None else packed.laid_out(self.pad_id)
-        }
-        if self.text_ids is not None:
-            batch["text_ids"] = torch.from_numpy(self.text_ids[texts])
-        return batch
 
 
 class ContrastiveTrainer(Trainer):
@@ -283,6 +242,9 @@ class ContrastiveTrainer(Trainer):
         self._say_left_out()
         if "learning_rate" in logs:
             logs["learning_rate"] = float(logs["learning_rate"])
+        told = getattr(self.accelerator.unwrap_model(self.model), "told", None)
+        if "loss" in logs and told is not None:
+            logs |= told()
         if "loss" in logs and self._told:
             _, *means = torch.cat(self._told).mean(0).tolist()
             logs |= dict(zip(BATCH_FIGURES, means, strict=True))

@@ -1,69 +1,124 @@
-"""The model that is trained: encoder, projection head and objective, and what they are fed."""
+"""The model that is trained: encoder, projection head and objective, joined as the papers do."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from simcse_kit.compute import PackedBatch, use_fast_dropout
-from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
-from simcse_kit.encoder import Head, SentenceEncoder
-from simcse_kit.objectives import InfoNCE, equal_text_mask, linked_text_mask
-from simcse_kit.training.distributed import is_main, join_rows, launched_together
+from simcse_kit.compute import PackedBatch, set_dropout
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.objectives import Embedded, Objective, equal_text_mask, linked_text_mask
+from simcse_kit.training.distributed import join_rows, launched_together
+from simcse_kit.training.keys.source import Keys
 from simcse_kit.training.model.collapse import batch_geometry
 from simcse_kit.training.model.grad_cache import encode_in_chunks
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
-from simcse_kit.training.settings.config import TrainConfig
-from simcse_kit.views import dropout_twins, given_columns
+from simcse_kit.training.model.moving_average import MovingAverage
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Sides:
+    """Which columns of a row the encoder embeds, together and with which dropout.
+
+    Attributes:
+        passes: columns (0 the anchor, 1 the positive, 2… hard negatives) that are encoded at once;
+            the last pass takes every column from its first on.
+        dropout: of each pass; None: the encoder's own.
+        keys: whether the positives go to the keys' encoder.
+        keys_give_positives: and to it alone.
+    """
+
+    passes: tuple[tuple[int, ...], ...] = ((0,),)
+    dropout: tuple[float | None, ...] = (None,)
+    keys: bool = False
+    keys_give_positives: bool = False
 
 
 class ContrastiveModel(nn.Module):
     """What is trained: encoder, train-only projection and objective.
 
-    The objective's own parameters and the projection live here, so that the Trainer's
-    checkpoints carry them; only the encoder is saved as the model.
+    The parts' own parameters and state (learned temperature, projection, queue, momentum encoder,
+    averaged weights) live here, so that the Trainer's checkpoints carry them; only the encoder, or
+    its average, is saved as the model.
 
     Args:
         encoder: gives ``(sequences, D)`` for a packed batch.
-        objective: gives a scalar for anchors, positives, hard negatives and a mask.
+        objective: gives a scalar for what a batch has become (`simcse_kit.objectives.Embedded`).
+        auxiliaries: further objectives and their weights in the sum.
         projection: between the two in training only, or None.
+        keys: further keys, or None.
+        average: the moving average of the encoder that is kept as the model, or None.
+        matryoshka: leading numbers of the embeddings that the objective is taken on too, and the
+            weight of each; empty: on all of them alone (Kusupati et al., NeurIPS 2022, eq. 1).
         masked_lm: auxiliary loss, added `masked_lm_weight` times, or None.
         mini_batch_size: rows (each with all its views) that are encoded at a time, with the
             gradient of the whole batch (`simcse_kit.training.model.grad_cache`); None: all.
         gather_negatives: on several ranks, compute the objective on the joined batch
             (`simcse_kit.training.distributed`).
+        positive_dropout: of the positives' and hard negatives' pass, where it is a pass of its own.
     """
 
     def __init__(
         self,
         encoder: SentenceEncoder,
-        objective: InfoNCE,
+        objective: Objective,
         *,
+        auxiliaries: Sequence[tuple[Objective, float]] = (),
         projection: nn.Module | None = None,
+        keys: Keys | None = None,
+        average: MovingAverage | None = None,
+        matryoshka: Sequence[tuple[int, float]] = (),
         masked_lm: MaskedLanguageModel | None = None,
         masked_lm_weight: float = 0.0,
         mini_batch_size: int | None = None,
         gather_negatives: bool = True,
+        positive_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objective = objective
+        self.auxiliaries = nn.ModuleList([each for each, _ in auxiliaries])
+        self.weights = [weight for _, weight in auxiliaries]
         self.projection = projection
+        self.keys = keys
+        self.average = average
+        self.matryoshka = tuple(matryoshka)
         self.masked_lm = masked_lm
         self.masked_lm_weight = masked_lm_weight
         self.mini_batch_size = mini_batch_size
         self.gather_negatives = gather_negatives
+        self.positive_dropout = positive_dropout
         self.links = torch.empty(0, dtype=torch.int64)
         self.texts = 0
         self._is_compiled = False
+
+    @property
+    def kept(self) -> SentenceEncoder:
+        """The encoder that is judged and saved."""
+        return self.encoder if self.average is None else cast(SentenceEncoder, self.average.copy)
+
+    @property
+    def sides(self) -> Sides:
+        """What the collator packs together."""
+        keys = self.keys is not None
+        if self.keys is not None and self.keys.gives_positives:
+            return Sides(keys=keys, keys_give_positives=True)
+        if self.positive_dropout is not None:
+            return Sides(((0,), (1,)), (None, self.positive_dropout), keys)
+        return Sides(keys=keys)
+
+    def objectives(self) -> Iterator[Objective]:
+        """The objective and what is added to it."""
+        yield self.objective
+        yield from self.auxiliaries  # type: ignore[misc]
 
     def link(self, links: np.ndarray, texts: int) -> None:
         """Take no candidate for a negative that the data pair with the anchor in another row.
@@ -101,49 +156,146 @@ class ContrastiveModel(nn.Module):
 
     gradient_checkpointing_enable = activation_checkpointing_enable  # its name in older versions
 
-    def forward(self, batch: PackedBatch, text_ids: Tensor | None = None) -> dict[str, Any]:
+    def begin_step(self, step: int, steps: int) -> None:
+        """Tell the parts that optimizer step `step` (from 0) of `steps` begins."""
+        for objective in self.objectives():
+            objective.begin_step(step, steps)
+
+    def after_step(self, step: int) -> None:
+        """Let what follows the weights do so, after optimizer step `step` (from 1)."""
+        if self.keys is not None:
+            self.keys.after_step(self.encoder, self.projection, step)
+        if self.average is not None:
+            self.average.follow(self.encoder, step)
+
+    def told(self) -> dict[str, float]:
+        """What the parts have for the log."""
+        return {key: value for each in self.objectives() for key, value in each.told().items()}
+
+    def forward(
+        self,
+        batch: PackedBatch | Sequence[PackedBatch],
+        text_ids: Tensor | None = None,
+        key_batch: PackedBatch | None = None,
+        **given: Any,
+    ) -> dict[str, Any]:
         """One step's loss.
 
         Args:
             batch: ``B·V`` sequences, the ``V`` views of a row side by side: anchor, positive,
-                hard negatives.
+                hard negatives; or one such batch for each of `sides.passes`.
             text_ids: int ``(B, V)``, equal for equal texts, below 0 where a row lacks a hard
                 negative, to mask false negatives; or None.
+            key_batch: the ``B`` positives for the keys' encoder, or None.
+            given: what the data tell of the rows, by the names of `Embedded`'s fields.
 
         Returns:
             ``loss`` scalar, ``figures`` as in `batch_geometry`, both of the joined batch where
             ranks gather; ``rows`` B.
         """
-        views = 2 if text_ids is None else text_ids.shape[1]
-        rows = len(batch) // views
+        batches = [batch] if isinstance(batch, PackedBatch) else list(batch)
+        rows = len(batches[0]) // self._views(batches[0], text_ids, len(batches))
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
         if self._is_compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        loss, figures = self._contrast(batch, text_ids, rows, views, chunks)
+        loss, figures = self._contrast(batches, text_ids, key_batch, given, rows, chunks)
         if self.masked_lm is not None:
-            auxiliary = self.masked_lm(self.encoder.backbone, batch, chunks)
+            auxiliary = self.masked_lm(self.encoder.backbone, batches[0], chunks)
             loss = loss + self.masked_lm_weight * auxiliary
         return {"loss": loss, "figures": figures, "rows": rows}
+
+    def _views(self, first: PackedBatch, text_ids: Tensor | None, passes: int) -> int:
+        """Sequences a row of the first pass."""
+        if passes > 1:
+            return 1
+        views = 2 if text_ids is None else text_ids.shape[1]
+        return views - (self.keys is not None and self.keys.gives_positives)
 
     def _encode(self, batch: PackedBatch) -> Tensor:
         embeddings: Tensor = self.encoder(batch)
         return embeddings
 
     def _contrast(
-        self, batch: PackedBatch, text_ids: Tensor | None, rows: int, views: int, chunks: int
+        self,
+        batches: list[PackedBatch],
+        text_ids: Tensor | None,
+        key_batch: PackedBatch | None,
+        given: dict[str, Any],
+        rows: int,
+        chunks: int,
     ) -> tuple[Tensor, Tensor]:
         """The objective of a batch, and its figures."""
-        # (B·V, D), each copy with its own dropout mask: one forward, or one a chunk
-        h = encode_in_chunks(self._encode, batch, chunks, padded=not self.encoder.packed)
-        z = h if self.projection is None else self.projection(h)
-        z = z.unflatten(0, (rows, views))  # (B, V, D)
-        if self.gather_negatives:
-            z = join_rows(z)
-            text_ids = None if text_ids is None else join_rows(text_ids)
-        anchors, positives = z[:, 0], z[:, 1]
-        negatives = z[:, 2:] if views > 2 else None
-        loss = self.objective(anchors, positives, negatives, self._false_negatives(text_ids))
-        return loss, batch_geometry(anchors, positives)
+        padded = not self.encoder.packed
+        # (B·V, D) a pass, each copy with its own dropout mask: one forward, or one a chunk
+        h = [
+            encode_in_chunks(encode, batch, chunks, padded=padded).unflatten(0, (rows, -1))
+            for encode, batch in zip(self._encoders(), batches, strict=True)
+        ]
+        z = h[0] if len(h) == 1 else torch.cat(h, dim=1)  # (B, V, D)
+        joins = join_rows if self.gather_negatives else _itself
+        if self.projection is not None and not _normed(self.projection):
+            z = self.projection(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        z = joins(z)
+        if self.projection is not None and _normed(self.projection):  # by the joined batch
+            z = self.projection(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        text_ids = None if text_ids is None else joins(text_ids)
+        keys = (
+            None if key_batch is None or self.keys is None else joins(self.keys.encode(key_batch))
+        )
+        embedded = self._embedded(z, keys, text_ids, _joined(given, joins))
+        loss = self._loss(embedded)
+        if keys is not None and self.keys is not None and text_ids is not None:
+            self.keys.remember(keys, text_ids[:, 1])
+        return loss, batch_geometry(embedded.anchors, embedded.positives)
+
+    def _encoders(self) -> list[Callable[[PackedBatch], Tensor]]:
+        """How each pass is encoded."""
+        rates = self.sides.dropout
+        return [
+            self._encode if rate is None else partial(self._encode_with_dropout, rate)
+            for rate in rates
+        ]
+
+    def _encode_with_dropout(self, rate: float, batch: PackedBatch) -> Tensor:
+        # here, and not around the pass: a chunk is encoded once more in the backward pass
+        with _dropout(self.encoder, rate):
+            return self._encode(batch)
+
+    def _embedded(
+        self, z: Tensor, keys: Tensor | None, text_ids: Tensor | None, given: dict[str, Any]
+    ) -> Embedded:
+        """What a batch has become, from the embeddings ``(B, V, D)`` of all its passes."""
+        anchors, positives, first = z[:, 0], z[:, 1:2], 2
+        if self.keys is not None:
+            anchors = self.keys.query(anchors)
+            if self.keys.gives_positives and keys is not None:
+                positives, first = keys.unsqueeze(1).to(z.dtype), 1
+        negatives = z[:, first:]
+        earlier = None if self.keys is None else self.keys.earlier()
+        return Embedded(
+            anchors,
+            positives[:, 0],
+            negatives if negatives.shape[1] else None,
+            self._false_negatives(text_ids),
+            None if text_ids is None else self._between_anchors(text_ids),
+            None if earlier is None else earlier[0],
+            None if earlier is None or text_ids is None else self._of_own(text_ids, earlier[1]),
+            **given,
+        )
+
+    def _loss(self, embedded: Embedded) -> Tensor:
+        """The objective on all dimensions asked for, and what is added to it."""
+        if self.matryoshka:
+            parts = [
+                weight * self.objective(embedded.map_embeddings(partial(_leading, width)))
+                for width, weight in self.matryoshka
+            ]
+            loss = torch.stack(parts).sum()
+        else:
+            loss = self.objective(embedded)
+        for auxiliary, weight in zip(self.auxiliaries, self.weights, strict=True):
+            loss = loss + weight * auxiliary(embedded)
+        return loss
 
     def _false_negatives(self, text_ids: Tensor | None) -> Tensor | None:
         """Candidates that the data do not mean as negatives: equal texts, and linked ones."""
@@ -154,81 +306,50 @@ class ContrastiveModel(nn.Module):
             mask |= linked_text_mask(text_ids, self.links, self.texts)
         return mask
 
+    def _between_anchors(self, text_ids: Tensor) -> Tensor | None:
+        """The same of other rows' anchors as candidates, where an objective asks for it."""
+        if not any(each.wants_between_anchors for each in self.objectives()):
+            return None
+        return self._of_own(text_ids, text_ids[:, 0])
 
-def build_model(encoder: SentenceEncoder, config: TrainConfig) -> ContrastiveModel:
-    """Add what is trained beside the backbone, freshly initialised as Hugging Face does.
-
-    All of it is fp32, whatever it was stored or given in: in half precision most of an optimizer's
-    small steps would be rounded away. What computes in half precision casts as it goes.
-    """
-    for dtype in {each.dtype for each in encoder.parameters()} - {torch.float32}:
-        given = str(dtype).removeprefix("torch.")
-        logger.info("%s is given in %s; it is trained in fp32", encoder.name, given)
-    use_fast_dropout(encoder.backbone)
-    width = encoder.dimension
-    projection = None
-    if config.head == "keep" and encoder.head is None:
-        width = encoder.width  # `truncate_dim` cuts what comes out of it
-    if config.head == "train_only" or (config.head == "keep" and encoder.head is None):
-        head = Head(width, width)
-        spread = getattr(encoder.backbone.config, "initializer_range", 0.02)
-        nn.init.normal_(head.linear.weight, std=spread)
-        nn.init.zeros_(head.linear.bias)
-        head.to(encoder.device)
-        if config.head == "keep":
-            encoder.head = head
-        else:
-            projection = head
-    masked_lm = None
-    if config.mlm_weight > 0:
-        masked_lm = MaskedLanguageModel(encoder, config.mlm_probability).to(encoder.device)
-    model = ContrastiveModel(
-        encoder,
-        InfoNCE(config.temperature, config.hard_negative_weight),
-        projection=projection,
-        masked_lm=masked_lm,
-        masked_lm_weight=config.mlm_weight,
-        mini_batch_size=config.mini_batch_size,
-        gather_negatives=config.gather_negatives,
-    )
-    return model.float()
+    def _of_own(self, text_ids: Tensor, candidates: Tensor) -> Tensor:
+        """Which candidates ``(N,)`` are a row's own texts or linked with its anchor, ``(B, N)``."""
+        own = (text_ids[:, :2, None] == candidates).any(1)
+        if not len(self.links):
+            return own
+        keys = text_ids[:, :1] * self.texts + candidates
+        places = torch.searchsorted(self.links, keys).clamp_(max=len(self.links) - 1)
+        return own | (self.links[places] == keys)
 
 
-def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) -> None:
-    """Tell the model which texts several rows pair, and say how many there are.
-
-    Args:
-        text_ids: of `build_views`; None where no text stands in two places.
-    """
-    if rows.kind == "text" or text_ids is None:
-        return
-    anchors, positives = text_ids[: len(rows)], text_ids[len(rows) : 2 * len(rows)]
-    texts = int(text_ids.max()) + 1
-    links = linked_texts(anchors, positives, texts)
-    if len(links):
-        model.link(links, texts)
-        if is_main():
-            logger.info(
-                "%s: %s; none of them counts as a negative",
-                *(rows.source, told_links(links, texts)),
-            )
+def _itself(rows: Tensor) -> Tensor:
+    return rows
 
 
-def build_views(
-    rows: Rows, config: TrainConfig
-) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | None]:
-    """The view function of these rows, and the numbers of their texts.
+def _joined(given: dict[str, Any], joins: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """What is told of the rows, of all ranks'."""
+    return {
+        name: tuple(map(joins, value)) if isinstance(value, list | tuple) else joins(value)
+        for name, value in given.items()
+    }
 
-    Numbers are equal for equal texts, and -1 for a hard negative that a row lacks.
-    """
-    if rows.kind == "text":
-        columns, views = 2, dropout_twins
-    else:
-        columns = len(rows.columns)
-        views = partial(given_columns, columns=columns, total=len(rows))
-    text_ids = text_numbers(rows.texts())
-    if not config.mask_equal_texts:
-        text_ids = np.where(text_ids < 0, -1, np.arange(len(text_ids)))
-    all_differ = int(text_ids.max()) + 1 == len(text_ids)
-    # with two views the numbers serve the mask alone; with more they also tell how many there are
-    return views, None if all_differ and columns == 2 else text_ids
+
+def _normed(module: nn.Module) -> bool:
+    """Whether it computes with figures of the batch, which must be the joined one."""
+    return any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in module.modules())
+
+
+def _leading(width: int, embeddings: Tensor) -> Tensor:
+    """The first numbers of ``(…, D)``, of unit length as a cut embedding is compared."""
+    return F.normalize(embeddings[..., :width], dim=-1)
+
+
+@contextmanager
+def _dropout(encoder: SentenceEncoder, rate: float) -> Iterator[None]:
+    """All dropout rates of the backbone at one value for a while."""
+    (own,) = encoder.dropout_rates()
+    set_dropout(encoder.backbone, rate)
+    try:
+        yield
+    finally:
+        set_dropout(encoder.backbone, own)

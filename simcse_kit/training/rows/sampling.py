@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -29,20 +29,27 @@ class ByEpoch(Sampler[int]):
         return np.random.default_rng((self.seed, self.epoch))
 
 
+class ToldEpoch(Protocol):
+    """A sampler, or what makes the batches."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that comes next."""
+
+
 class TellEpoch(TrainerCallback):
-    """Tells a sampler each epoch as it begins.
+    """Tells a sampler, or a collator, each epoch as it begins.
 
     The Trainer and accelerate do so through what they wrap a sampler in, and do not reach through
     all of it: on several ranks a run resumed within an epoch would have the first epoch's rows.
     """
 
-    def __init__(self, sampler: ByEpoch) -> None:
-        self.sampler = sampler
+    def __init__(self, told: ToldEpoch) -> None:
+        self.told = told
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.sampler.set_epoch(int(state.epoch or 0))
+        self.told.set_epoch(int(state.epoch or 0))
 
 
 class WindowedByLength(ByEpoch):

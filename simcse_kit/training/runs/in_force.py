@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -13,15 +13,17 @@ from simcse_kit.training.dev import DevSet
 from simcse_kit.training.distributed import world_size
 from simcse_kit.training.settings.arguments import Further
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.dotted import flat, root, short_name
 
 # What is said in any case, by line; the rest only where it was set.
 _LINES: Mapping[str, tuple[str, ...]] = {
     "model": ("pooling", "head", "normalize", "max_length", "dropout"),
     "objective": (
-        "temperature",
+        "objective",
+        "objective.temperature",
         "per_device_train_batch_size",
         "mini_batch_size",
-        "hard_negative_weight",
+        "objective.hard_negative_weight",
         "mask_equal_texts",
         "mlm_weight",
     ),
@@ -82,18 +84,21 @@ def in_force(
     values = effective(config, encoder)
 
     def shown(key: str) -> str:
-        return f"{key} {_text(values[key])}{'*' if given.origin(key) is None else ''}"
+        return f"{short_name(key)} {_text(values[key])}{'*' if given.origin(key) is None else ''}"
 
-    lines = {name: ", ".join(map(shown, keys)) for name, keys in _LINES.items()}
+    def line(keys: Iterable[str]) -> str:
+        return ", ".join(shown(key) for key in keys if key in values)
+
+    lines = {name: line(keys) for name, keys in _LINES.items()}
     lines["model"] = f"{encoder.name}: {lines['model']}"
     lines["run"] = f"{steps:,} steps on {encoder.device.type}, {lines['run']}"
     columns = ", ".join(rows.columns)
     lines["data"] = f"{rows.source}: {len(rows):,} rows ({columns}), {_views(rows, config)}"
     lines["dev"] = "none: the last step is kept" if dev is None else _judged(dev, config, steps)
     spoken = {key for keys in _LINES.values() for key in keys}
-    further = [key for key in given.model_fields_set if key not in spoken]
+    further = [key for key in values if given.origin(key) is not None and key not in spoken]
     if further:
-        lines["also"] = ", ".join(shown(key) for key in values if key in further)
+        lines["also"] = line(further)
     order = ("model", "data", "dev", "objective", "optimizer", "run", "also")
     said = [f"  {name:<10} {lines[name]}" for name in order if name in lines]
     fitting = _fitting_recipe(given, rows)
@@ -151,11 +156,11 @@ def _judged(dev: DevSet, config: TrainConfig, steps: int) -> str:
 def _origins(given: TrainConfig) -> list[str]:
     """Which settings a recipe made, and which were set on top."""
     by: dict[str, list[str]] = {}
-    for key in type(given).model_fields:
+    for key in flat(given.model_dump(mode="json")):
         origin = given.origin(key)
         if origin:
             kind = origin if origin.startswith("recipe ") else origin.split()[0]
-            by.setdefault(kind, []).append(key)
+            by.setdefault(kind, []).append(short_name(key))
     if len(by) < 2:
         return []  # one origin: whatever bears no star
     return [f"  {kind}: {', '.join(keys)}" for kind, keys in by.items()]
@@ -163,7 +168,7 @@ def _origins(given: TrainConfig) -> list[str]:
 
 def effective(config: TrainConfig, encoder: SentenceEncoder) -> dict[str, Any]:
     """Every setting's value, those too that were left to the model or to the machine."""
-    values = config.model_dump(mode="json")
+    values = flat(config.model_dump(mode="json"))
     values["pooling"] = encoder.pooling
     if values["dropout"] is None:
         values["dropout"] = "/".join(f"{rate:g}" for rate in sorted(encoder.dropout_rates()))
@@ -179,9 +184,11 @@ def on_the_card(
     values = effective(config, encoder)
     rare = set(Further.model_fields) - config.model_fields_set
     shaped = {
-        key: _text(value)
+        short_name(key): _text(value)
         for key, value in values.items()
-        if key not in _NOT_ON_THE_CARD and key not in rare
+        if key not in _NOT_ON_THE_CARD
+        and key not in rare
+        and (root(key) == key or short_name(key) != key or config.origin(key) is not None)
     }
     return {key: str(value).replace("|", "\\|") for key, value in {**told, **shaped}.items()}
 

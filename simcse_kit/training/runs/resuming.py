@@ -26,9 +26,11 @@ from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
+from simcse_kit.parts import find_part
 from simcse_kit.training.distributed import world_size
 from simcse_kit.training.runs.folder import CONFIG_FILE, hint_at_kept, read_run
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.dotted import PARTS, flat, short_name
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +229,10 @@ class Begun:
                 *(self.told["computed"], now["computed"]),
             )
         if changed:
-            said = (f"{key} {_text(now)} (had {_text(had)})" for key, (had, now) in changed.items())
+            said = (
+                f"{short_name(key)} {_text(now)} (had {_text(had)})"
+                for key, (had, now) in changed.items()
+            )
             logger.info("the run goes on with %s", ", ".join(said))
         had = self.told.get("steps", steps)
         if steps == had:
@@ -259,10 +264,11 @@ def differences(
         free: those too that change nothing learnt.
     """
     found = {}
+    had, now = flat(had), flat(now)
     for key in dict.fromkeys([*now, *had]):
         if key == "cache_dir" or (_is_free(key) and not free):
             continue
-        before, after = (each[key] if key in each else _default(key) for each in (had, now))
+        before, after = (each[key] if key in each else _default(key, each) for each in (had, now))
         if before != after:
             found[key] = (before, after)
     return found
@@ -272,13 +278,22 @@ def _is_free(key: str) -> bool:
     return key in _FREE or key.startswith(_FREE_KINDS)
 
 
-def _default(key: str) -> Any:
+def _default(key: str, settings: Mapping[str, Any]) -> Any:
+    """What a setting is that is not among some others."""
+    parts = TrainConfig.default_parts()
+    if key in PARTS:
+        return parts.get(key)
+    outer, dot, name = key.partition(".")
+    if dot and outer in PARTS:
+        part = settings.get(outer, parts.get(outer))
+        fields = {} if part is None else find_part(PARTS[outer], part).Settings.model_fields
+        return fields[name].default if name in fields else None
     if key in TrainConfig.model_fields:
-        return TrainConfig.model_fields[key].default
+        return TrainConfig.model_fields[key].get_default(call_default_factory=True)
     from transformers import TrainingArguments
 
-    fields = {field.name: field for field in dataclasses.fields(TrainingArguments)}
-    return fields[key].default if key in fields else None
+    theirs = {field.name: field for field in dataclasses.fields(TrainingArguments)}
+    return theirs[key].default if key in theirs else None
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
@@ -289,7 +304,8 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
 
 def _listed(found: Mapping[str, tuple[Any, ...]]) -> str:
     return ", ".join(
-        f"{key} {_text(before)} (now {_text(now)})" for key, (before, now) in found.items()
+        f"{short_name(key)} {_text(before)} (now {_text(now)})"
+        for key, (before, now) in found.items()
     )
 
 

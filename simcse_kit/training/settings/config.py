@@ -21,7 +21,17 @@ from pydantic import (
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, explain_settings, key_error
+from simcse_kit.parts import Spec
 from simcse_kit.training.settings.arguments import Further
+from simcse_kit.training.settings.dotted import (
+    PARTS,
+    SHORT,
+    flat,
+    full_name,
+    nested,
+    root,
+    short_name,
+)
 from simcse_kit.training.settings.fields import Settings
 from simcse_kit.training.settings.hugging_face import (
     check_choice,
@@ -30,6 +40,7 @@ from simcse_kit.training.settings.hugging_face import (
     refusal,
     training_arguments,
 )
+from simcse_kit.training.settings.methods import check_method
 from simcse_kit.training.settings.recipe_files import SettingsLoader, load_recipe
 
 if TYPE_CHECKING:
@@ -54,11 +65,24 @@ class TrainConfig(Further, Settings):
     @model_validator(mode="before")
     @classmethod
     def _know_every_name(cls, settings: Any) -> Any:
-        if isinstance(settings, Mapping):
-            for key in settings:
-                if key not in cls.model_fields:
-                    raise refusal(str(key), cls.model_fields)
-        return settings
+        if not isinstance(settings, Mapping):
+            return settings
+        for key in settings:
+            if root(str(key)) not in cls.model_fields and key not in SHORT:
+                raise refusal(str(key), [*cls.model_fields, *SHORT])
+        twice = {full_name(key) for key in settings if key in SHORT} & {
+            *flat({key: value for key, value in settings.items() if key not in SHORT})
+        }
+        if twice:
+            key = min(twice)
+            raise key_error(key, f"{key} and its short form {short_name(key)} are both set")
+        return nested(settings, cls.default_parts())
+
+    @classmethod
+    def default_parts(cls) -> dict[str, str]:
+        """Names of the parts that a run has where none is named."""
+        defaults = {key: cls.model_fields[key].default for key in PARTS}
+        return {key: part.name for key, part in defaults.items() if isinstance(part, Spec)}
 
     @field_validator("report_to", mode="before")
     @classmethod
@@ -163,6 +187,7 @@ class TrainConfig(Further, Settings):
                 "says to overlook; leave one out",
             )
         check_needs(self)
+        check_method(self)
         return self
 
     def to_training_arguments(
@@ -187,9 +212,21 @@ class TrainConfig(Further, Settings):
 
     def origin(self, key: str) -> str | None:
         """Where a setting was given ("--set …", "recipe …"); "" in Python, None for a default."""
-        if key not in self.model_fields_set:
+        key = full_name(key)
+        outer, dot, name = key.partition(".")
+        if dot and outer in PARTS:
+            part = getattr(self, outer)
+            return self._origin.get(key, "") if part is not None and name in part.given else None
+        if key not in self.model_fields_set or (key in PARTS and not self._is_named(key)):
             return None
         return self._origin.get(key, "")
+
+    def _is_named(self, key: str) -> bool:
+        """Whether a part is another than the default's, or was named."""
+        default = type(self).model_fields[key].default
+        part = getattr(self, key)
+        same = None not in (part, default) and part.name == default.name
+        return not same or key in self._origin
 
 
 def build_config(
@@ -208,20 +245,25 @@ def build_config(
     settings: dict[str, object] = {}
     origin: dict[str, str] = {}
     if recipe is not None:
-        settings = load_recipe(recipe)
+        settings = flat(load_recipe(recipe))
         origin = dict.fromkeys(settings, f"recipe {recipe}")
-    for text in overrides:
-        key, value = _parse_override(text)
-        if origin.get(key, "").startswith("--set"):
-            raise InputError(f"{origin[key]} and --set {text} both set {key}; give one of them")
-        settings[key], origin[key] = value, f"--set {text}"
-    for key, value in (options or {}).items():
-        if value is None:
-            continue
-        option = f"--{key.replace('_', '-')} {value}"
-        if origin.get(key, "").startswith("--set"):
-            raise InputError(f"{option} and {origin[key]} both set {key}; give one of them")
-        settings[key], origin[key] = value, option
+    on_top = [(*_parse_override(text), f"--set {text}") for text in overrides]
+    on_top += [
+        (key, value, f"--{key.replace('_', '-')} {value}")
+        for key, value in (options or {}).items()
+        if value is not None
+    ]
+    named = TrainConfig.default_parts()
+    for name, given, said in on_top:
+        for key, value in flat({name: given}).items():
+            if origin.get(key, "").startswith("--set"):
+                raise InputError(f"{origin[key]} and {said} both set {key}; give one of them")
+            if key in PARTS and settings.get(key, named.get(key)) != value:
+                # another part, to which the settings of the recipe's do not belong
+                for old in [each for each in settings if each.startswith(f"{key}.")]:
+                    if origin[old].startswith("recipe "):
+                        del settings[old], origin[old]
+            settings[key], origin[key] = value, said
     try:
         config = TrainConfig.model_validate(settings)
     except ValidationError as error:

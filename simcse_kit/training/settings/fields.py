@@ -9,15 +9,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
-from simcse_kit.parts import Float, Int, Seed
+from simcse_kit.parts import Float, Int, Seed, Spec, spec_of
+from simcse_kit.training.settings.dotted import PARTS
 
 Head = Literal["none", "train_only", "keep"]
 ModelHead = Literal["none", "keep"]
-BatchSampler = Literal["random", "no_duplicates"]
+BatchSampler = Literal["random", "no_duplicates", "group_by_label"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -47,6 +55,21 @@ def _profile(value: object) -> Profile | None:
         ) from None
 
 
+def _part(value: object, info: ValidationInfo) -> Spec | None:
+    """A part by its name, or by a mapping of its name and settings."""
+    key = str(info.field_name)
+    return None if value is None else spec_of(PARTS[key], value, key)
+
+
+def _parts(value: object, info: ValidationInfo) -> object:
+    """Several objectives, a list of them or one alone."""
+    given = value if isinstance(value, list | tuple) else [value]
+    return [spec_of("objective", each, str(info.field_name)) for each in given]
+
+
+PartSpec = Annotated[Spec, BeforeValidator(_part)]
+
+
 class Settings(BaseModel):
     """The settings alone; a description says what one does and when to change it."""
 
@@ -67,11 +90,69 @@ class Settings(BaseModel):
         description="The saved model gives vectors of unit length, so a dot product is a cosine. "
         "Training compares by cosine either way. false: raw lengths.",
     )
-    temperature: Float = Field(
-        0.05,
+    objective: PartSpec = Field(
+        Spec(kind="objective", name="info_nce"),
+        description="What is minimised: info_nce, or another by its name or as package.module:Name;"
+        " its settings by dotted keys, as objective.temperature (temperature and "
+        "hard_negative_weight are short for two of them).",
+    )
+    auxiliaries: Annotated[list[Spec], BeforeValidator(_parts)] = Field(
+        [],
+        description="Objectives that are added, each with its weight: "
+        "[{name: decorrelation, weight: 0.1}].",
+    )
+    projection: PartSpec = Field(
+        Spec(kind="projection", name="tanh"),
+        description="The layers of the head: tanh is SimCSE's linear + tanh; mlp SimCLR's two "
+        "with ReLU.",
+    )
+    anchor_view: PartSpec | None = Field(
+        None,
+        description="What is changed in the text of an anchor, in training alone: deletion, "
+        "repetition, crop…; settings as anchor_view.rate. None: nothing.",
+    )
+    positive_view: PartSpec | None = Field(
+        None, description="The same of a positive, which for plain texts is the text once more."
+    )
+    pairing: PartSpec | None = Field(
+        None,
+        description="Of plain texts, which one is the positive: neighbour takes a sentence beside "
+        "it in its document. None: the text itself.",
+    )
+    keys: PartSpec | None = Field(
+        None,
+        description="Where further negatives, or the positives, come from: momentum keeps a slow "
+        "copy of the encoder and a queue of what it gave. None: the batch alone.",
+    )
+    teachers: list[str] = Field(
+        [],
+        description="Encoders (folder or hub id) or files of vectors (.npy, a row for each text) "
+        "that objectives of distillation learn from.",
+    )
+    guide: str | None = Field(
+        None,
+        description="An encoder that says which candidates are no negatives: "
+        "objective.guide_margin.",
+    )
+    matryoshka_dims: list[Int] = Field(
+        [],
+        description="The objective is also taken on so many leading numbers of the embeddings, so "
+        "that they can be cut to them: [384, 128, 32].",
+    )
+    matryoshka_weights: list[Float] = Field(
+        [], description="Of each of matryoshka_dims in the sum. Empty: 1 each."
+    )
+    ema_decay: Float | None = Field(
+        None,
         gt=0,
-        description="Cosines are divided by it. Lower weighs the nearest negatives more; higher "
-        "forgives negatives that are none.",
+        lt=1,
+        description="The model that is judged and saved is the moving average of the trained "
+        "weights, as 0.99: an average of about the last 100 steps. None: the weights themselves.",
+    )
+    student_layers: list[Int] = Field(
+        [],
+        description="Train with these layers of the model alone, from 0: [0, 2, 5] makes a "
+        "student of three. Empty: all.",
     )
     max_length: Int = Field(
         32,
@@ -119,11 +200,12 @@ class Settings(BaseModel):
         description="Every dropout rate of the backbone. Makes the two views of a text differ. "
         "None: the model's own.",
     )
-    hard_negative_weight: Float = Field(
-        1.0,
-        gt=0,
-        description="Weight alpha of a row's own hard negative: adds ln alpha to its logit. "
-        "1: as any other negative.",
+    positive_dropout: Float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Dropout of the positives' side where it is to differ from the anchors'. "
+        "None: the same.",
     )
     mask_equal_texts: bool = Field(
         True,
@@ -133,7 +215,11 @@ class Settings(BaseModel):
     batch_sampler: BatchSampler = Field(
         "random",
         description="no_duplicates keeps rows that share or link a text out of one batch, so that "
-        "every anchor keeps all its negatives; for data with many positives a text.",
+        "every anchor keeps all its negatives; for data with many positives a text. "
+        "group_by_label makes batches of samples_per_label rows a label.",
+    )
+    samples_per_label: Int = Field(
+        4, ge=2, description="Of batch_sampler group_by_label: rows of each label in a batch."
     )
     mini_batch_size: Int | None = Field(
         None,

@@ -1,0 +1,48 @@
+"""What a source of keys is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from simcse_kit.compute import PackedBatch
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.parts import Part
+
+
+class Keys(Part, nn.Module):
+    """Gives keys for the positives' texts, and the keys of earlier batches.
+
+    Parameters and buffers are in checkpoints. Whatever it gives has no gradient, but what
+    `query` adds on the anchors' side.
+    """
+
+    IS_BASE: ClassVar[bool] = True
+
+    #: Whether a row's positive is its key; else the trained encoder's own embedding is.
+    gives_positives: bool = False
+
+    def start(self, encoder: SentenceEncoder, projection: nn.Module | None) -> None:
+        """Take over what it needs of the model, whose weights are loaded."""
+        raise NotImplementedError
+
+    def query(self, anchors: Tensor) -> Tensor:
+        """The anchors ``(B, D)`` as they are compared with keys."""
+        return anchors
+
+    def encode(self, batch: PackedBatch) -> Tensor:
+        """Keys ``(B, D)`` of texts."""
+        raise NotImplementedError
+
+    def earlier(self) -> tuple[Tensor, Tensor] | None:
+        """Keys of earlier batches ``(Q, D)`` and the numbers of their texts ``(Q,)``, or None."""
+        raise NotImplementedError
+
+    def remember(self, keys: Tensor, texts: Tensor) -> None:
+        """Take in a batch's keys ``(B, D)``, of all ranks, with the numbers of their texts."""
+        raise NotImplementedError
+
+    def after_step(self, encoder: SentenceEncoder, projection: nn.Module | None, step: int) -> None:
+        """Follow the weights after optimizer step `step` (from 1)."""
+        raise NotImplementedError

@@ -1,0 +1,130 @@
+"""From numbers of rows to the batch that is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from simcse_kit.compute import PackedBatch
+from simcse_kit.data import TokenStore
+from simcse_kit.training.model.contrastive import Sides
+from simcse_kit.views import Draws, Pairing, View
+
+#: Draws of a row that belong to no column.
+_PAIRING = 1 << 16
+
+
+class Vectors(Protocol):
+    """Vectors of the data's texts, of one teacher or several."""
+
+    def gather(self, texts: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Text numbers ``(…)`` to float32 ``(…, T)`` of each teacher."""
+
+
+@dataclass
+class ViewCollator:
+    """Row numbers to the packed views of those rows, and what the data tell of them.
+
+    Attributes:
+        store: every text's tokens.
+        views: row numbers ``(B,)`` to text numbers ``(B, V)`` (see `simcse_kit.views.given`).
+        text_ids: int64 ``(texts,)``, equal for equal texts; None where all differ.
+        pad_id: lay the batches out (`compute.layout`), filled up with this token; None: not.
+        narrow: leave out hard negatives that no row of the batch has. Ranks that join their rows
+            would have to agree on the width.
+        sides: which columns are packed together.
+        pairing: chooses positives anew in every epoch, in place of `views`; or None.
+        edits: what changes the tokens of a column's texts, by column.
+        seed: of pairing and edits.
+        columns: of the rows, by the names of `simcse_kit.objectives.Embedded`'s fields.
+        teachers, guide: vectors of the texts, or None.
+        epoch: whose draws are drawn; told by `TellEpoch`.
+    """
+
+    store: TokenStore
+    views: Callable[[np.ndarray], np.ndarray]
+    text_ids: np.ndarray | None
+    pad_id: int | None = None
+    narrow: bool = False
+    sides: Sides = field(default_factory=Sides)
+    pairing: Pairing | None = None
+    edits: Mapping[int, View] = field(default_factory=dict)
+    seed: int = 0
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    teachers: Vectors | None = None
+    guide: Vectors | None = None
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose views come next."""
+        self.epoch = epoch
+
+    def lengths(self, rows: int) -> np.ndarray:
+        """Tokens of all views of each row before they are changed, int64 ``(rows,)``."""
+        return self.store.lengths[self.views(np.arange(rows))].sum(axis=1)
+
+    def __call__(self, rows: list[int]) -> dict[str, Any]:
+        numbers = np.asarray(rows, dtype=np.int64)
+        texts = self._texts(numbers)
+        made: dict[str, Any] = self._batches(numbers, texts)
+        if self.text_ids is not None:
+            made["text_ids"] = torch.from_numpy(self.text_ids[texts])
+        for name, values in self.columns.items():
+            made[name] = torch.from_numpy(values[numbers])
+        if self.teachers is not None:
+            made["teachers"] = [torch.from_numpy(each) for each in self.teachers.gather(texts)]
+        if self.guide is not None:
+            made["guide"] = torch.from_numpy(self.guide.gather(texts)[0])
+        return made
+
+    def _texts(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the texts ``(B, V)`` that stand side by side."""
+        if self.pairing is not None:
+            return self.pairing(rows, Draws(self.seed, self.epoch, rows, _PAIRING))
+        texts = self.views(rows)
+        if self.narrow and self.text_ids is not None:
+            there = (self.text_ids[texts] >= 0).any(axis=0)
+            there[:2] = True
+            texts = texts[:, there]
+        return texts
+
+    def _batches(self, rows: np.ndarray, texts: np.ndarray) -> dict[str, Any]:
+        """The texts packed as the model wants them."""
+        passes = []
+        for begin in range(len(self.sides.passes)):
+            chosen = [*self.sides.passes[begin]]
+            if begin + 1 == len(self.sides.passes):  # all that are left
+                left = range(chosen[-1] + 1, texts.shape[1])
+                chosen += [each for each in left if each != 1 or not self.sides.keys_give_positives]
+            passes.append(self._packed(rows, texts, chosen))
+        made: dict[str, Any] = {"batch": passes[0] if len(passes) == 1 else passes}
+        if self.sides.keys:
+            made["key_batch"] = self._packed(rows, texts, [1])
+        return made
+
+    def _packed(self, rows: np.ndarray, texts: np.ndarray, columns: list[int]) -> PackedBatch:
+        """The views in some columns of the rows, side by side."""
+        if not self.edits:
+            given = self.store.gather(texts[:, columns].reshape(-1))
+            packed = PackedBatch.from_flat(*given)
+        else:
+            sides = [self._side(rows, texts[:, column], column) for column in columns]
+            ids, lengths = (np.concatenate(each) for each in zip(*sides, strict=True))
+            packed = PackedBatch.from_flat(ids, lengths)  # a column after the other
+            beside = packed.order.view(len(columns), -1).T.reshape(-1)
+            packed = replace(packed, order=beside)
+        return packed if self.pad_id is None else packed.laid_out(self.pad_id)
+
+    def _side(
+        self, rows: np.ndarray, texts: np.ndarray, column: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One column's tokens, as its view makes them."""
+        ids, lengths = self.store.gather(texts)
+        view = self.edits.get(column)
+        if view is None:
+            return ids, lengths
+        return view(ids, lengths, Draws(self.seed, self.epoch, rows, column))

@@ -1,0 +1,58 @@
+"""What a batch's rows become: numbers of texts side by side, and what is known of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
+from simcse_kit.training.distributed import is_main
+from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.views import dropout_twins, given_columns
+
+logger = logging.getLogger(__name__)
+
+
+def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) -> None:
+    """Tell the model which texts several rows pair, and say how many there are.
+
+    Args:
+        text_ids: of `build_views`; None where no text stands in two places.
+    """
+    if rows.kind != "pairs" or text_ids is None:
+        return
+    anchors, positives = text_ids[: len(rows)], text_ids[len(rows) : 2 * len(rows)]
+    texts = int(text_ids.max()) + 1
+    links = linked_texts(anchors, positives, texts)
+    if len(links):
+        model.link(links, texts)
+        if is_main():
+            logger.info(
+                "%s: %s; none of them counts as a negative",
+                *(rows.source, told_links(links, texts)),
+            )
+
+
+def build_views(
+    rows: Rows, config: TrainConfig
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | None]:
+    """The view function of these rows, and the numbers of their texts.
+
+    Numbers are equal for equal texts, and -1 for a hard negative that a row lacks.
+    """
+    if len(rows.columns) == 1:
+        columns, views = 2, dropout_twins
+    else:
+        columns = len(rows.columns)
+        views = partial(given_columns, columns=columns, total=len(rows))
+    text_ids = text_numbers(rows.texts())
+    if not config.mask_equal_texts:
+        text_ids = np.where(text_ids < 0, -1, np.arange(len(text_ids)))
+    all_differ = int(text_ids.max()) + 1 == len(text_ids)
+    # with two views the numbers serve the mask alone; with more they also tell how many there are
+    needless = all_differ and columns == 2 and config.keys is None and config.pairing is None
+    return views, None if needless else text_ids
