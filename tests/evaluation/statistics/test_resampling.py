@@ -15,7 +15,7 @@ from simcse_kit.evaluation.statistics.resampling import (
     resampled_spearman,
     spearman,
 )
-from simcse_kit.evaluation.statistics.sharing import sharing_covariance
+from simcse_kit.evaluation.statistics.sharing import centring, shared_covariance, sharing_covariance
 
 
 def scored(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +119,40 @@ def test_without_shared_sentences_the_covariance_is_that_of_independent_pairs() 
     shares = np.random.default_rng(0).normal(size=(3, 50))
     found = sharing_covariance(shares, np.arange(100).reshape(50, 2))
     np.testing.assert_allclose(found, shares @ shares.T)
+
+
+def random_pairs(rng: np.random.Generator, pairs: int, sentences: int) -> np.ndarray:
+    found = rng.integers(0, sentences, size=(pairs, 2))
+    found[:4] = [[1, 2], [2, 1], [1, 2], [3, 3]]  # repeated, turned round, one sentence twice
+    return found
+
+
+@pytest.mark.parametrize(("pairs", "sentences"), [(30, 40), (60, 25), (90, 30)])
+def test_what_centring_leaves_is_the_trace_of_the_definition(pairs: int, sentences: int) -> None:
+    numbers = random_pairs(np.random.default_rng(pairs), pairs, sentences)
+    of = np.zeros((pairs, sentences))
+    for row, both in enumerate(numbers):
+        of[row, both] = 1
+    shared = (of @ of.T > 0).astype(float)
+    centre = np.eye(pairs) - 1 / pairs
+    expected = np.trace(of.T @ centre @ shared @ centre @ of) / (of.sum(axis=0) ** 2).sum()
+    assert 0 < expected < 1
+    assert centring(numbers + 7) == pytest.approx(expected)
+
+
+def test_the_covariance_of_pairs_that_share_is_unbiased_for_a_mean() -> None:
+    """Pairs whose errors are their two sentences': the mean's variance, on average over draws."""
+    rng = np.random.default_rng(0)
+    hub = np.stack([np.where(np.arange(80) < 20, 0, np.arange(80)), np.arange(80, 160)], axis=1)
+    for numbers in (random_pairs(rng, 90, 30), hub):
+        effects = rng.normal(size=(1_500, 160))
+        errors = effects[:, numbers].sum(axis=2)
+        shares = (errors - errors.mean(axis=1, keepdims=True)) / len(numbers)
+        raw = np.mean([sharing_covariance(one[None], numbers)[0, 0] for one in shares])
+        truth = errors.mean(axis=1).var()
+        assert raw < 0.92 * truth
+        assert raw / centring(numbers) == pytest.approx(truth, rel=0.1)
+        one = shares[:1]
+        assert shared_covariance(one, numbers, "x") > sharing_covariance(one, numbers) / centring(
+            numbers
+        )
