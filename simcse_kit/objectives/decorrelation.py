@@ -1,11 +1,15 @@
-"""Contrast of dimensions: each varies with its like in the other view, and with no other."""
+"""Decorrelation: each dimension varies with its like in the other view, and with no other."""
 
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from simcse_kit.objectives.cosines import full_precision
+from simcse_kit.objectives.dimensions import standard_columns
+from simcse_kit.objectives.objective import Embedded, Objective
+from simcse_kit.parts import Float, PartSettings
 
 
 @full_precision
@@ -28,15 +32,20 @@ def decorrelation(
     Returns:
         Scalar, at least 0; constant embeddings give 1.
     """
-    correlation = _standard(anchors).T @ _standard(positives) / len(anchors)  # (D, D)
+    correlation = standard_columns(anchors).T @ standard_columns(positives) / len(anchors)
     own = torch.diagonal(correlation)
     others = correlation.pow(2).sum() - own.pow(2).sum()
     return ((1 - own).pow(2).sum() + off_diagonal_weight * others) / len(own)
 
 
-def _standard(side: Tensor) -> Tensor:
-    """Columns with mean 0 and standard deviation 1; constant ones 0."""
-    centred = side - side.mean(0)
-    variance = centred.pow(2).mean(0)
-    least = torch.finfo(side.dtype).eps ** 2 * side.pow(2).mean(0)
-    return centred / torch.where(variance > least, variance, torch.inf).sqrt()
+class Decorrelation(Objective):
+    """`decorrelation` of anchors and positives."""
+
+    class Settings(PartSettings):
+        off_diagonal_weight: Float = Field(
+            0.005, ge=0, description="λ, of the correlations between different dimensions."
+        )
+
+    def forward(self, batch: Embedded) -> Tensor:
+        weight = self.settings.off_diagonal_weight
+        return decorrelation(batch.anchors, batch.positives, off_diagonal_weight=weight)

@@ -1,0 +1,186 @@
+"""The order of labelled rows in which every batch has several rows of each of its labels."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from simcse_kit.data import Rows, text_numbers
+from simcse_kit.errors import InputError
+from simcse_kit.training.distributed import is_main
+from simcse_kit.training.rows.sampling import ByEpoch
+
+#: Groups looked at for the gap that is left in a batch.
+_LOOK = 50
+#: Share of the rows that may be alone with their label without a word.
+_FEW = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class ByLabel(ByEpoch):
+    """Rows in random order, in batches of ``batch_size / samples_per_label`` labels.
+
+    Each label of a batch has `samples_per_label` rows in it, side by side, but:
+
+    - what a label has fewer rows, or has left of them at last, is a smaller group, taken whole
+      beside others; only the group that fills a batch may be cut.
+    - where a label has more groups than there are batches, or labels are fewer than a batch has
+      room for, groups of one label share a batch, spread evenly over all batches.
+
+    Every epoch has every row once; what is no full batch comes last.
+
+    Args:
+        labels: int ``(rows,)``, equal for equal labels.
+        batch_size: rows a batch, of all ranks together; a multiple of `samples_per_label`.
+        samples_per_label: K.
+        seed: of all epochs.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, batch_size: int, samples_per_label: int, seed: int
+    ) -> None:
+        super().__init__(seed)
+        if batch_size % samples_per_label:
+            raise ValueError(f"batches of {batch_size} do not hold groups of {samples_per_label}")
+        self.labels = labels
+        self.batch_size = batch_size
+        self.samples_per_label = samples_per_label
+        order = np.argsort(labels, kind="stable")
+        self._classes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = self.draw()
+        full, small = self._groups(generator)
+        batches = self._dealt(full)
+        self._fill(batches, small)
+        last = [batches.pop()] if len(self.labels) % self.batch_size else []
+        for place in generator.permutation(len(batches)).tolist():
+            yield from batches[place]
+        for batch in last:
+            yield from batch
+
+    def _groups(self, generator: np.random.Generator) -> tuple[list[list[int]], deque[list[int]]]:
+        """Groups of K rows of a label, those of one behind each other; and smaller ones."""
+        k = self.samples_per_label
+        full: list[list[int]] = []
+        small: list[list[int]] = []
+        for place in generator.permutation(len(self._classes)).tolist():
+            rows = generator.permutation(self._classes[place]).tolist()
+            groups = [rows[at : at + k] for at in range(0, len(rows), k)]
+            small += [groups.pop()] if len(groups[-1]) < k else []
+            full += groups
+        return full, deque(small[place] for place in generator.permutation(len(small)))
+
+    def _sizes(self) -> list[int]:
+        """Rows of each batch, the incomplete one last."""
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return [self.batch_size] * whole + [rest] * (rest > 0)
+
+    def _dealt(self, groups: list[list[int]]) -> list[list[int]]:
+        """Batches with the groups dealt round: those of one label come to different ones."""
+        room = [size // self.samples_per_label for size in self._sizes()]
+        batches: list[list[int]] = [[] for _ in room]
+        coming = iter(groups)
+        for turn in range(max(room)):
+            takers = [batch for batch, most in zip(batches, room, strict=True) if turn < most]
+            for batch, group in zip(takers, coming, strict=False):
+                batch += group
+        return batches
+
+    def _fill(self, batches: list[list[int]], small: deque[list[int]]) -> None:
+        """Fill batches up with smaller groups, of labels that they have not, where that can be."""
+        for batch, size in zip(batches, self._sizes(), strict=True):
+            labels = set(self.labels[batch].tolist())
+            while room := size - len(batch):
+                place = self._fitting(small, room, labels)
+                group = small[place]
+                del small[place]
+                if group[room:]:  # it is cut
+                    small.appendleft(group[room:])
+                batch += group[:room]
+                labels.add(int(self.labels[group[0]]))
+
+    def _fitting(self, small: deque[list[int]], room: int, labels: set[int]) -> int:
+        """Which group comes next: one that leaves room for groups of K, or else the largest."""
+        gap = room % self.samples_per_label or self.samples_per_label
+        best, fits = 0, 0
+        for place, group in enumerate(islice(small, _LOOK)):
+            if len(group) > room or int(self.labels[group[0]]) in labels:
+                continue
+            if len(group) == gap or room > gap == self.samples_per_label:
+                return place
+            fit = 2 * len(group) if len(group) < gap else 1
+            if fit > fits:
+                best, fits = place, fit
+        return best
+
+
+def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = None) -> np.ndarray:
+    """See that the rows have labels to learn from, and number them.
+
+    Warns where many rows are alone with their label.
+
+    Args:
+        batch_size: rows a batch, of all ranks together.
+        samples_per_label: K where batches are made of groups of K rows a label (`ByLabel`); None:
+            they are made in another way.
+
+    Returns:
+        int64 ``(rows,)``: numbers from 0 by first appearance, equal for equal labels.
+
+    Raises:
+        InputError: the rows have no labels, all one, or no two labels with two rows each; or
+            batches do not hold two labels of K rows each.
+    """
+    if rows.labels is None:
+        raise InputError(
+            f"{rows.source}: labels are asked for, and {rows.kind} rows have none; give the "
+            "columns text and label"
+        )
+    numbers = text_numbers(rows.labels)
+    counts = np.bincount(numbers)
+    if len(counts) == 1:
+        raise InputError(
+            f"{rows.where(0)}: {rows.labels[0]!r:.60} is the label of all {len(rows)} rows, so "
+            "there is nothing to tell apart; give rows of several labels"
+        )
+    if np.count_nonzero(counts > 1) < 2:
+        raise InputError(
+            f"{rows.source}: of {len(counts)} labels {np.count_nonzero(counts > 1)} have two rows "
+            "or more, and what labels teach is that texts of one are alike; check the label column"
+        )
+    if samples_per_label is not None:
+        _check_groups(batch_size, samples_per_label)
+    _tell_alone(rows, counts)
+    return numbers
+
+
+def _check_groups(batch_size: int, samples_per_label: int) -> None:
+    if batch_size % samples_per_label:
+        raise InputError(
+            f"a batch of {batch_size} rows is no multiple of samples_per_label "
+            f"{samples_per_label}, of which batch_sampler group_by_label makes it; change one"
+        )
+    if batch_size < 2 * samples_per_label:
+        raise InputError(
+            f"samples_per_label {samples_per_label} fills a batch of {batch_size} rows with one "
+            f"label, and there is nothing to tell it from; give {batch_size // 2} or fewer"
+        )
+
+
+def _tell_alone(rows: Rows, counts: np.ndarray) -> None:
+    alone = int(np.count_nonzero(counts == 1))
+    if alone > _FEW * len(rows) and is_main():
+        logger.warning(
+            "%s: %d of %d rows are the only one of their label, so that labels give them no "
+            "positive; check the label column",
+            *(rows.source, alone, len(rows)),
+        )
