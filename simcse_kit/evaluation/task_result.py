@@ -12,6 +12,7 @@ from simcse_kit.data import for_markdown, one_line
 from simcse_kit.evaluation import statistics
 from simcse_kit.evaluation.statistics import (
     Interval,
+    alike,
     are_shared,
     resample_together,
     shared_covariance,
@@ -43,12 +44,14 @@ class Tested(Protocol):
 class Items:
     """N items, and a model's figures ×100 where each is drawn a number of times.
 
-    `sentences` (N, 2) are those of pairs, of which some may be in several; by how much each pair
-    moves each figure are then the `shares` {figure: (N,)}.
+    `over` {figure: n} is how many independent items a figure is over, as a share of so many would
+    be: by default all. `sentences` (N, 2) are those of pairs, of which some may be in several; by
+    how much each pair moves each figure are then the `shares` {figure: (N,)}.
     """
 
     count: int
     figures: statistics.Resampled
+    over: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, np.ndarray] = field(default_factory=dict)
     sentences: np.ndarray | None = None
 
@@ -56,13 +59,20 @@ class Items:
         self, models: Sequence[Items], *, draws: int, seed: int
     ) -> Mapping[str, statistics.Figure]:
         figures = [model.figures for model in models]
-        found = resample_together(figures, self.count, draws=draws, seed=seed)
+        resampled = resample_together(figures, self.count, draws=draws, seed=seed)
+        found = {
+            name: replace(figure, items=min(m.over.get(name, m.count) for m in models))
+            for name, figure in resampled.items()
+        }
         if self.sentences is None or not are_shared(self.sentences):
             return found
+        together = alike(self.sentences)
         for name, figure in found.items():
             shares = np.stack([model.shares[name] for model in models])
             sharing = shared_covariance(shares, self.sentences, "the pairs")
-            found[name] = replace(figure, independent=shares @ shares.T, sharing=sharing)
+            found[name] = replace(
+                figure, independent=shares @ shares.T, sharing=sharing, alike=together
+            )
         return found
 
 

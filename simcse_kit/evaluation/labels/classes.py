@@ -54,15 +54,26 @@ def accuracy(
     each is its own.
     """
     right = 100 * float((labels == predicted).mean())
-    items = len(labels) / _alike(labels, groups)
-    return Figure(right, bounded_interval(right, 0.0, items, level=level))
+    return Figure(right, bounded_interval(right, 0.0, apart(labels, groups), level=level))
 
 
-def _alike(labels: np.ndarray, groups: np.ndarray | None) -> float:
-    """How many examples tell as much as one, at least 1: the mean size of an example's group."""
+def apart(labels: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """How many independent examples the labels (N,) are as good as, `groups` as for `accuracy`.
+
+    N over the mean size of an example's group.
+    """
     if groups is None:
-        return 1.0
-    return float((np.bincount(groups).astype(float) ** 2).sum() / len(labels))
+        return float(len(labels))
+    return float(len(labels) ** 2 / (np.bincount(groups).astype(float) ** 2).sum())
+
+
+def macro_apart(labels: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """The same for a mean over the classes of `labels`, each of its own examples: fewer if uneven.
+
+    As a mean of K shares of n_k examples each varies at most: K² / Σ 1 / n_k, N of even classes.
+    """
+    sizes = np.unique(labels, return_counts=True)[1]
+    return float(len(sizes) ** 2 / (1 / sizes).sum() * apart(labels, groups) / len(labels))
 
 
 def f1(
@@ -95,7 +106,7 @@ def f1(
     # Where all is right: as uncertain as a share of so many. An error is two classes' at once.
     errors = 2 if of_class is None else 1
     items = float(1 / (weight**2 @ (errors / among))) if weight.any() else 1.0
-    items /= _alike(labels, groups)
+    items *= apart(labels, groups) / len(labels)
     # A ratio of counts is too low, to second order by F1 (1 − F1) / (labelled + predicted): little,
     # but where there are many classes of few examples. The interval makes up for it.
     low_by = 100 * float(weight @ (each * (1 - each) / among))

@@ -12,7 +12,14 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import Encoder, distinct, embed, model_name, model_settings
-from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1, macro_f1
+from simcse_kit.evaluation.labels.classes import (
+    accuracy,
+    apart,
+    class_numbers,
+    f1,
+    macro_apart,
+    macro_f1,
+)
 from simcse_kit.evaluation.labels.clustering import LabelledTask
 from simcse_kit.evaluation.labels.few_shot import Classifier, few_shot, large_classes, mean_accuracy
 from simcse_kit.evaluation.labels.logistic import stratified_folds
@@ -207,7 +214,11 @@ def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray], groups: n
             found[f"{kind} macro-F1"] = macro_f1(labels, predicted, counts)
         return found
 
-    return Items(int(groups.max()) + 1, figures)
+    over = {}
+    for kind in predictions:
+        over[f"{kind} accuracy"] = apart(labels, groups)
+        over[f"{kind} macro-F1"] = macro_apart(labels, groups)
+    return Items(int(groups.max()) + 1, figures, over)
 
 
 def _examples(

@@ -26,7 +26,13 @@ from simcse_kit.evaluation.embedding import (
     pair_cosines,
     say_by_cosine,
 )
-from simcse_kit.evaluation.statistics import are_shared, bounded_interval, design_effect
+from simcse_kit.evaluation.statistics import (
+    alike,
+    are_shared,
+    bounded_interval,
+    design_effect,
+    shared_covariance,
+)
 from simcse_kit.evaluation.sts import PairTask, numbered_sentences, task_name
 from simcse_kit.evaluation.task_result import Figure, Items, TaskResult
 
@@ -246,13 +252,15 @@ def pair_items(
     """The pairs (N,); of resamples without both labels there are no figures."""
     order, ends = _descending(cosines)
     calls = _crossed(cosines, labels, seed)
-    shares = {name: one for name, (one, _) in _shares(cosines, labels, calls).items()}
+    moved = _shares(cosines, labels, calls)
+    shares = {name: one for name, (one, _) in moved.items()}
+    over = {name: items for name, (_, items) in moved.items()}
 
     def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
         found = {"ap": _average_precision(counts[:, order], labels[order], ends)}
         return found | ({} if calls is None else _called_figures(calls, labels, counts))
 
-    return Items(len(labels), figures, shares, sentences)
+    return Items(len(labels), figures, over, shares, sentences)
 
 
 def evaluate_duplicates(
@@ -336,10 +344,14 @@ def figures_of_pairs(
         found = _called_figures(calls, labels, one)
         values |= {figure: float(each[0]) for figure, each in found.items()}
     shares = _shares(cosines, labels, calls)
-    figures = {}
+    figures, shared = {}, are_shared(sentences)
+    together = alike(sentences) if shared else 1.0
     for figure, value in values.items():
         each, items = shares[figure]
-        effect = design_effect(each, sentences, name)
-        variance = effect * float(each @ each)
+        effect, variance = 1.0, float(each @ each)
+        if shared:
+            sharing = float(shared_covariance(each[None], sentences, name)[0, 0])
+            effect = design_effect(variance, sharing, items, together)
+        variance *= effect
         figures[figure] = Figure(value, bounded_interval(value, variance, items / effect))
     return figures

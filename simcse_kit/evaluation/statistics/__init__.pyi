@@ -4,7 +4,6 @@ from .bootstrap import PairScores as PairScores
 from .bootstrap import bootstrap as bootstrap
 from .bounded import bounded_interval as bounded_interval
 from .bounded import bounded_mean as bounded_mean
-from .bounded import design_effect as design_effect
 from .bounded import near_a_bound as near_a_bound
 from .intervals import Comparison as Comparison
 from .intervals import Interval as Interval
@@ -19,5 +18,7 @@ from .paired import Resampled as Resampled
 from .paired import resample_together as resample_together
 from .seeds import compare_recipes as compare_recipes
 from .seeds import summarise_seeds as summarise_seeds
+from .sharing import alike as alike
 from .sharing import are_shared as are_shared
+from .sharing import design_effect as design_effect
 from .sharing import shared_covariance as shared_covariance

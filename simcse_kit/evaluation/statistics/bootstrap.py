@@ -16,7 +16,7 @@ import numpy as np
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics.influence import influence
 from simcse_kit.evaluation.statistics.resampling import resampled_spearman, spearman
-from simcse_kit.evaluation.statistics.sharing import are_shared, shared_covariance
+from simcse_kit.evaluation.statistics.sharing import are_shared, design_effect, shared_covariance
 
 _THREADS = 4
 _ALMOST = 1 - 1e-12  # Fisher's z of 1 is infinite
@@ -76,13 +76,16 @@ class Figure:
 
     Spearman ×100 of a task, or the mean over several. `independent` and `sharing` (M, M) are its
     linearised covariances where pairs are independent, and where those that share a sentence are
-    not; None where that is not asked for.
+    not; None where that is not asked for. Of figures from 0 to 100, as shares are, `items` is how
+    many items they are over, of which `alike` at most tell as much as one.
     """
 
     observed: np.ndarray
     draws: np.ndarray
     independent: np.ndarray | None = None
     sharing: np.ndarray | None = None
+    items: float | None = None
+    alike: float = 1.0
 
     @property
     def clustered(self) -> bool:
@@ -100,18 +103,19 @@ class Figure:
         """The weighted sum over models, `weights` (M,): observed, and its draws (B,).
 
         For pairs that share a sentence the draws are spread about the observed value by the root
-        of the design effect, the ratio of the two variances of this very sum, at least 1: of one
-        model by Fisher's z, so that they stay between −100 and 100.
+        of the design effect of this very sum (`sharing.design_effect`), as far as such a sum can
+        be; of one model by Fisher's z, so that they stay between −100 and 100.
         """
         observed, draws = float(self.observed @ weights), self.draws @ weights
         if self.independent is None or self.sharing is None:
             return observed, draws
         independent = float(weights @ self.independent @ weights)
         sharing = float(weights @ self.sharing @ weights)
-        effect = max(1.0, sharing / independent) if independent > 0 else 1.0
+        effect = design_effect(independent, sharing, self.items, self.alike)
         reach, most = effect**0.5, 100 * float(np.abs(weights).sum())
         if np.count_nonzero(weights) > 1:
-            return observed, np.clip(observed + reach * (draws - observed), -most, most)
+            apart = most / 2 if self.items is not None else most  # 100 and 0, or 100 and −100
+            return observed, np.clip(observed + reach * (draws - observed), -apart, apart)
         middle, z = (np.arctanh(np.clip(x / most, -_ALMOST, _ALMOST)) for x in (observed, draws))
         return observed, most * np.tanh(middle + reach * (z - middle))
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics.intervals import Interval
-from simcse_kit.evaluation.statistics.sharing import are_shared, shared_covariance
 
 # Values between the bounds that tell as much of the spread of a mean as that of a share is known.
 _TELLING = 5
@@ -49,19 +48,6 @@ def bounded_interval(
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     # At the bounds the ends are exact but for rounding.
     return Interval(100 * low if p > 0 else 0.0, 100 * high if p < 1 else 100.0, level)
-
-
-def design_effect(shares: np.ndarray, sentences: np.ndarray, name: str) -> float:
-    """How many times the variance of a figure grows where pairs that share a sentence are taken
-    together, at least 1; the figure's error is the sum of the pairs' `shares` (N,).
-
-    `sentences` (N, 2) are those of the pairs, called `name`.
-    """
-    independent = float(shares @ shares)
-    if not are_shared(sentences):
-        return 1.0
-    shared = float(shared_covariance(shares[None], sentences, name)[0, 0])
-    return max(1.0, shared / independent) if independent > 0 else 1.0
 
 
 def bounded_mean(values: np.ndarray, *, items_each: float = 1.0, level: float = 0.95) -> Interval:

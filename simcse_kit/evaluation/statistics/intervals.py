@@ -25,6 +25,9 @@ from simcse_kit.evaluation.statistics.bootstrap import Figure
 
 logger = logging.getLogger(__name__)
 
+# Points of a figure ×100 that are rounding.
+_SAME = 1e-9
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -68,11 +71,16 @@ def compare(figure: Figure, model: int, baseline: int, *, level: float = 0.95) -
 
     The difference is taken resample by resample. The two-sided p-value inverts its percentile
     interval: 2 (1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, hence never below 2 / (B + 1).
+    Where no resample differs from another, as where both models are right everywhere, the interval
+    of a figure over `items` is `no_other_interval`.
     """
     observed, differences = figure.combine(figure.row(model) - figure.row(baseline))
     fewest = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (1 + int(fewest)) / (1 + len(differences)))
-    return Comparison(observed, percentile_interval(differences, level), p_value, p_value)
+    interval = percentile_interval(differences, level)
+    if figure.items is not None and np.ptp(differences) < _SAME:
+        interval = no_other_interval(observed, figure.items / figure.alike, level)
+    return Comparison(observed, interval, p_value, p_value)
 
 
 def compare_many(
@@ -121,6 +129,23 @@ def enough_draws(draws: int, comparisons: int, level: float = 0.95) -> int:
             *(draws, comparisons, least),
         )
     return max(draws, least)
+
+
+def no_other_interval(difference: float, items: float, level: float = 0.95) -> Interval:
+    """Of a difference of shares ×100 that is the same at each of `items`: both right, say.
+
+    None of them is another; of items like these a share of up to z² / (n + z²) may be, Wilson's
+    bound, and each of those would take the difference to −100 or 100 at most. For models that are
+    alike everywhere, and for one that is right where the other is wrong, this is the score interval
+    of Tango (1998, Statistics in Medicine 17:891–908).
+    """
+    from scipy.stats import norm
+
+    square = float(norm.ppf((1 + level) / 2)) ** 2
+    other = square / (items + square)
+    return Interval(
+        difference - other * (100 + difference), difference + other * (100 - difference), level
+    )
 
 
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> Interval:

@@ -51,8 +51,7 @@ def summarise_seeds(
     shared = _shared(figure.covariance(), rows, rows)
     mean, sd = float(scores.mean()), float(scores.std(ddof=1))
     half, _ = _student(0.0, [scores], shared, level)
-    low, high = max(-100.0, mean - half), min(100.0, mean + half)  # no Spearman lies beyond
-    return SeedSummary(mean, sd, len(rows), Interval(low, high, level))
+    return SeedSummary(mean, sd, len(rows), _within(100.0, mean, half, level))
 
 
 def compare_recipes(
@@ -74,8 +73,13 @@ def compare_recipes(
     )
     difference = float(first.mean() - second.mean())
     half, p_value = _student(difference, [first, second], shared, level)
-    interval = Interval(difference - half, difference + half, level)
+    interval = _within(200.0, difference, half, level)
     return Comparison(difference, interval, p_value, p_value)
+
+
+def _within(most: float, middle: float, half: float, level: float) -> Interval:
+    """Middle ± half, no further than `most`: no Spearman ×100 or difference of two lies beyond."""
+    return Interval(max(-most, middle - half), min(most, middle + half), level)
 
 
 def _scores(figure: Figure, rows: Sequence[int]) -> np.ndarray:

@@ -111,6 +111,30 @@ def centring(sentences: np.ndarray) -> float:
     return 1 - 2 * crossed / (pairs * whole) + every / pairs**2
 
 
+def design_effect(
+    independent: float, sharing: float, items: float | None = None, alike: float = 1.0
+) -> float:
+    """How many times a variance grows where pairs that share a sentence are taken together: ≥ 1.
+
+    `independent` and `sharing` are the variances apart and together. Those of a share ×100 of so
+    many `items` do not tell how alike such pairs are where few of them are wrong, and nothing where
+    none is: one error more counts that all pairs with a sentence in common, `alike` of them, make.
+    """
+    unseen = 0.0 if items is None else 1e4 / items**2
+    if independent + unseen <= 0:
+        return 1.0
+    return max(1.0, (sharing + unseen * alike) / (independent + unseen))
+
+
+def alike(sentences: np.ndarray) -> float:
+    """With how many of the pairs (N, 2) a pair has a sentence in common on average, itself too.
+
+    As many pairs tell as much as one where all that share a sentence come out the same: the most
+    that sharing can do to a variance.
+    """
+    return float(sharing_covariance(np.ones((1, len(sentences))), sentences)[0, 0]) / len(sentences)
+
+
 def _sums(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Sums of the columns of `values` (M, N) by their label (N,): (M, K)."""
     numbers, places = np.unique(labels, return_inverse=True)

@@ -352,3 +352,6 @@ def test_no_interval_of_pairs_that_share_sentences_passes_100() -> None:
     assert -200 <= difference.interval.low <= difference.interval.high <= 200
     seeds = Figure(np.array([99.0, 70.0]), np.empty((0, 2)))
     assert summarise_seeds(seeds).interval.high == 100
+    recipes = Figure(np.array([99.0, -60.0, 10.0, -95.0]), np.empty((0, 4)))
+    found = compare_recipes(recipes, [0, 1], [2, 3]).interval
+    assert (found.low, found.high) == (-200, 200)  # no two Spearmans are further apart
