@@ -20,13 +20,14 @@ def full_precision(loss: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
     def computed(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
         with torch.autocast(given[0].device.type, enabled=False):
-            wide = {key: _wide(value) for key, value in kwargs.items()}
-            return loss(*map(_wide, args), **wide)
+            wide = {key: widened(value) for key, value in kwargs.items()}
+            return loss(*map(widened, args), **wide)
 
     return computed
 
 
-def _wide(value: Any) -> Any:
+def widened(value: Any) -> Any:
+    """A floating-point tensor in fp32 (float64 stays); anything else as it is."""
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(torch.promote_types(value.dtype, torch.float32))
     return value

@@ -1,4 +1,4 @@
-"""Which candidates of a batch are no negatives of an anchor, by their texts.
+"""Which candidates of a batch are no negatives of an anchor, by their texts or a guide's vectors.
 
 By texts, not by embeddings: dropout makes the embeddings of equal texts differ. Candidates stand in
 the column order of `simcse_kit.objectives.info_nce`: the positives of all rows, then the hard
@@ -7,8 +7,12 @@ negatives of row 0, of row 1, ….
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from simcse_kit.objectives.cosines import cosines, paired_cosines
 
 #: Pairs of anchor and candidate looked up at a time: bounds memory for batches of thousands.
 _AT_A_TIME = 1 << 20
@@ -57,4 +61,51 @@ def linked_text_mask(text_ids: Tensor, links: Tensor, texts: int) -> Tensor:
         keys = anchors[:, None] * texts + candidates  # (b, B·(1 + K))
         places = torch.searchsorted(links, keys).clamp_(max=len(links) - 1)
         masks.append(links[places] == keys)
+    return torch.cat(masks)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """What a guide model's cosines g say is no negative: any of
+
+        g_ij > g_ii⁺ − margin             closer than the positive, less a margin (GISTEmbed)
+        g_ij > g_ii⁺ − margin · |g_ii⁺|   the same, `relative`
+        g_ij ≥ at_least                   simply close (DCLR)
+
+    Sources: Solatorio, GISTEmbed (2024, arXiv:2402.16829), the relative margin as in
+    sentence-transformers' GISTEmbedLoss; Zhou et al., DCLR (ACL 2022).
+
+    Attributes:
+        margin: None asks for no comparison with the positive.
+        at_least: None asks for no bound.
+    """
+
+    margin: float | None = None
+    relative: bool = False
+    at_least: float | None = None
+
+
+@torch.no_grad()
+def guided_mask(anchors: Tensor, positives: Tensor, candidates: Tensor, guided: Guided) -> Tensor:
+    """Candidates that the guide does not take for negatives.
+
+    Args:
+        anchors: the guide's vectors ``(B, T)``, any scale; `positives` ``(B, T)`` of the anchors'
+            own, `candidates` ``(C, T)``.
+
+    Returns:
+        bool ``(B, C)``; a candidate that is the own positive may be True.
+    """
+    at_once = max(1, _AT_A_TIME // max(1, len(candidates)))
+    masks = []
+    for some, own in zip(anchors.split(at_once), positives.split(at_once), strict=True):
+        close = cosines(some, candidates)  # (b, C)
+        mask = torch.zeros_like(close, dtype=torch.bool)
+        if guided.at_least is not None:
+            mask |= close >= guided.at_least
+        if guided.margin is not None:
+            positive = paired_cosines(some, own)[:, None]
+            margin = guided.margin * (positive.abs() if guided.relative else 1)
+            mask |= close > positive - margin
+        masks.append(mask)
     return torch.cat(masks)

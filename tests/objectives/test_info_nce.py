@@ -9,6 +9,7 @@ import torch
 
 from simcse_kit.objectives.false_negatives import equal_text_mask
 from simcse_kit.objectives.info_nce import InfoNCE, info_nce
+from simcse_kit.objectives.objective import Embedded
 
 
 def by_the_paper(anchors, positives, negatives=None, *, tau, alpha=1.0, masked=None):
@@ -153,10 +154,47 @@ def test_masked_duplicates_do_not_push_apart():
     assert got.item() == pytest.approx(sum(rows) / 3, rel=1e-12)
 
 
-def test_module_binds_its_settings():
-    a, p, n = embeddings(4, 6, seed=1), embeddings(4, 6, seed=2), embeddings(4, 6, seed=3)
-    module = InfoNCE(temperature=0.1, hard_negative_weight=3.0)
-    assert (
-        module(a, p, n).item()
-        == info_nce(a, p, n, temperature=0.1, hard_negative_weight=3.0).item()
+@pytest.mark.parametrize("negatives", [0, 2])
+def test_a_queue_is_further_negatives(negatives):
+    rows, earlier = 4, 3
+    a, p, queue = embeddings(rows, 6, seed=1), embeddings(rows, 6, seed=2), embeddings(3, 6, seed=4)
+    n = embeddings(rows, negatives, 6, seed=3) if negatives else None
+    columns = rows * (1 + negatives)
+    mask = torch.rand(rows, columns + earlier, generator=torch.Generator().manual_seed(5)) < 0.3
+    # the reference has no queue, so each key is one more row, of whose negatives no one has any
+    more_a, more_p = torch.cat([a, queue]), torch.cat([p, queue])
+    more_n = None if n is None else torch.cat([n, torch.ones(earlier, negatives, 6).double()])
+    wide = torch.ones(rows + earlier, (rows + earlier) * (1 + negatives), dtype=torch.bool)
+    wide[:rows, :rows] = mask[:, :rows]
+    wide[:rows, rows : rows + earlier] = mask[:, columns:]
+    start = rows + earlier
+    wide[:rows, start : start + rows * negatives] = mask[:, rows:columns]
+    expected = by_the_paper(more_a, more_p, more_n, tau=0.1, alpha=2.0, masked=wide)
+    got = info_nce(
+        *(a, p, n),
+        temperature=0.1,
+        hard_negative_weight=2.0,
+        false_negatives=mask[:, :columns],
+        queue=queue,
+        queue_false_negatives=mask[:, columns:],
     )
+    # whose own losses are 0, for they have no negative
+    assert got.item() == pytest.approx(expected.item() * (rows + earlier) / rows, rel=1e-10)
+
+
+def test_module_binds_its_settings():
+    a, p, n = embeddings(4, 6, seed=1), embeddings(4, 6, seed=2), embeddings(4, 2, 6, seed=3)
+    mask = torch.rand(4, 12, generator=torch.Generator().manual_seed(5)) < 0.3
+    queue, of_queue = embeddings(3, 6, seed=4), mask[:, :3]
+    module = InfoNCE(temperature=0.1, hard_negative_weight=3.0)
+    batch = Embedded(a, p, n, mask, queue=queue, queue_false_negatives=of_queue)
+    expected = info_nce(
+        *(a, p, n),
+        temperature=0.1,
+        hard_negative_weight=3.0,
+        false_negatives=mask,
+        queue=queue,
+        queue_false_negatives=of_queue,
+    )
+    assert module(batch) == expected
+    assert not list(module.parameters())
