@@ -43,6 +43,7 @@ from simcse_kit.training.model.in_step import StepsOfParts, embed_rows
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
 from simcse_kit.training.rows.batches import build_collator
+from simcse_kit.training.rows.by_label import ByLabel
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.rows.learnable import check_negatives
@@ -280,8 +281,6 @@ def _order(
     config: TrainConfig, collator: ViewCollator, rows: int
 ) -> Callable[[int, int], ByEpoch] | None:
     if config.batch_sampler == "group_by_label":
-        from simcse_kit.training.rows.by_label import ByLabel
-
         labels, each = collator.columns["labels"], config.samples_per_label
         return lambda batch, seed: ByLabel(labels, batch * world_size(), each, seed)
     if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:

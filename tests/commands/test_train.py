@@ -11,7 +11,7 @@ import yaml
 
 from invoking import run, settings, succeed
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
-from simcse_kit.training import keeper
+from simcse_kit.training.runs import keeper
 
 Tiny = Callable[[str], Path]
 ROWS = [f"what is number {i},it is the man number {i}" for i in range(40)]

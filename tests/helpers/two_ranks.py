@@ -86,24 +86,6 @@ class EveryThird(MaskedLanguageModel):
         return torch.where(chosen, self.mask_id, input_ids), chosen
 
 
-class Scaled(InfoNCE):
-    """InfoNCE of a learnt scale: an objective with a parameter of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(1.0, hard_negative_weight=2.0)
-        self.log_scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(
-        self,
-        anchors: Tensor,
-        positives: Tensor,
-        negatives: Tensor | None = None,
-        false_negatives: Tensor | None = None,
-    ) -> Tensor:
-        self.temperature = (-self.log_scale).exp()  # type: ignore[assignment]
-        return super().forward(anchors, positives, negatives, false_negatives)
-
-
 def joint_model(encoder_folder: str) -> ContrastiveModel:
     encoder = SentenceEncoder.from_pretrained(
         encoder_folder, pooling="mean", device="cpu", precision="fp32", dropout=0.0
@@ -115,7 +97,8 @@ def joint_model(encoder_folder: str) -> ContrastiveModel:
             module.p = 0.0
     model = ContrastiveModel(
         encoder,
-        Scaled(),
+        # an objective with a parameter of its own
+        InfoNCE(temperature=0.135, learn_temperature=True, hard_negative_weight=2.0),
         projection=Head(32, 16),
         masked_lm=lm,
         masked_lm_weight=0.5,

@@ -107,8 +107,8 @@ def test_a_point_has_a_finite_gradient_and_is_told_once(point, caplog):
             loss = built(Embedded(x, x[:, :].clone()))
     loss.backward()
     assert torch.isfinite(x.grad).all() and torch.isfinite(built.prototypes.grad).all()
-    assert built.told()["largest_cluster"] == pytest.approx(1, abs=1e-5)
-    assert built.told()["cluster_evenness"] == pytest.approx(0, abs=1e-5)
+    assert built.told()["largest_prototype"] == pytest.approx(1, abs=1e-5)
+    assert built.told()["prototype_evenness"] == pytest.approx(0, abs=1e-5)
     [record] = caplog.records
     assert "one of 5 clusters has 100 %" in record.getMessage()
 
@@ -118,6 +118,6 @@ def test_texts_that_spread_raise_no_alarm(caplog):
     for step in (*range(10), 100):
         built.begin_step(step, 300)
         built(Embedded(texts(40, seed=step).bfloat16(), texts(40, seed=step).bfloat16()))
-    assert not caplog.records and built.told()["cluster_evenness"] > 0.7
-    assert part().told()["cluster_evenness"] == pytest.approx(1)
+    assert not caplog.records and built.told()["prototype_evenness"] > 0.7
+    assert part().told()["prototype_evenness"] == pytest.approx(1)
     assert torch.isfinite(built(Embedded(texts().float()[:, :2], texts().float()[:, :2])))

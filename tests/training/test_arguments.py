@@ -18,9 +18,11 @@ from transformers.training_args import OptimizerNames
 import simcse_kit.training.run as running
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training import build_config, hugging_face
+from simcse_kit.training import build_config
 from simcse_kit.training.dev import ScoredPairs
+from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.runs.keeper import Keeper
+from simcse_kit.training.settings import hugging_face
 from simcse_kit.training.settings.arguments import (
     OPTIMIZERS,
     REFUSED,
@@ -30,7 +32,7 @@ from simcse_kit.training.settings.arguments import (
     fates,
 )
 from simcse_kit.training.settings.config import TrainConfig
-from simcse_kit.training.trainer import ContrastiveTrainer, ViewCollator
+from simcse_kit.training.trainer import ContrastiveTrainer
 from training_rows import assert_same, config, dev_task, text_rows, weights
 
 ROWS = 24

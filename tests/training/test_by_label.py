@@ -130,10 +130,6 @@ def rows(labels, kind="labelled"):
     return Rows(kind, {"text": texts}, labels, None, "rows.tsv", 0, 0)
 
 
-def test_labels_are_numbered():
-    assert check_labels(rows(["b", "a", "b", "c", "a"]), 4).tolist() == [0, 1, 0, 2, 1]
-
-
 @pytest.mark.parametrize(
     ("given", "batch", "k", "said"),
     [

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from simcse_kit.errors import InputError
-from simcse_kit.training import checkpoints, trainer
+from simcse_kit.training import trainer
 from simcse_kit.training.compiled_update import clip, compile_update
 from simcse_kit.training.finite import leave_out_unless_finite
 from simcse_kit.training.run import train
+from simcse_kit.training.runs import checkpoints
 from simcse_kit.training.runs.checkpoints import MANIFEST, checkpoint_aside, newest_whole
 from simcse_kit.training.runs.keeper import Keeper
 from training_rows import assert_same, config, dev_task, text_rows, weights

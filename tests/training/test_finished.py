@@ -15,10 +15,10 @@ import simcse_kit.training.run as running
 from simcse_kit.commands.train import _training_summary
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training import folder as run_folder
 from simcse_kit.training import trainer
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.run import steps_in_all, train
+from simcse_kit.training.runs import folder as run_folder
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.seeds import train_seeds
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights

@@ -15,9 +15,11 @@ from simcse_kit.data.rows import Rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.objectives.info_nce import InfoNCE, info_nce
-from simcse_kit.training import collapse, grad_cache
+from simcse_kit.objectives.objective import Embedded, Objective
+from simcse_kit.training.model import collapse, grad_cache
+from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.collapse import batch_geometry
-from simcse_kit.training.model.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.grad_cache import chunk_sizes, encode_in_chunks
 from simcse_kit.training.run import train
 from simcse_kit.training.settings.config import TrainConfig, build_config
@@ -43,14 +45,16 @@ def sequences(rows: int, views: int, seed: int = 0) -> PackedBatch:
     return PackedBatch.from_flat(generator.integers(5, 90, lengths.sum()), lengths)
 
 
-class LearntTemperature(nn.Module):
+class LearntTemperature(Objective):
     """An objective with a parameter of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(3.0))
 
-    def forward(self, anchors, positives, negatives=None, false_negatives=None) -> Tensor:
+    def forward(self, batch: Embedded) -> Tensor:
+        anchors, positives = batch.anchors, batch.positives
+        negatives, false_negatives = batch.negatives, batch.false_negatives
         cosines = nn.functional.normalize(anchors) @ nn.functional.normalize(positives).T
         if negatives is not None:
             cosines = cosines - nn.functional.cosine_similarity(anchors, negatives[:, 0])[:, None]
@@ -101,9 +105,9 @@ def keep_graph(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CASES = {
-    "twins": (2, False, InfoNCE(0.05)),
-    "equal texts": (2, True, InfoNCE(0.05)),
-    "hard negatives": (4, True, InfoNCE(0.05, hard_negative_weight=2.0)),
+    "twins": (2, False, InfoNCE(temperature=0.05)),
+    "equal texts": (2, True, InfoNCE(temperature=0.05)),
+    "hard negatives": (4, True, InfoNCE(temperature=0.05, hard_negative_weight=2.0)),
     "own parameters": (3, True, LearntTemperature()),
 }
 

@@ -14,8 +14,9 @@ from simcse_kit.errors import InputError
 from simcse_kit.objectives import equal_text_mask, linked_text_mask
 from simcse_kit.training import TrainConfig
 from simcse_kit.training.loading import load_to_train
-from simcse_kit.training.model.contrastive import build_model, build_views, link_rows
+from simcse_kit.training.model.building import build_model
 from simcse_kit.training.rows.learnable import check_negatives, taken_out, tell_cut
+from simcse_kit.training.rows.views import build_views, link_rows
 from simcse_kit.training.run import train
 from training_rows import config, sentences
 

@@ -14,10 +14,11 @@ from simcse_kit.data import TokenStore
 from simcse_kit.data.rows import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training.model.contrastive import build_model, build_views, link_rows
+from simcse_kit.training.model.building import build_model
+from simcse_kit.training.rows.collator import ViewCollator
+from simcse_kit.training.rows.views import build_views, link_rows
 from simcse_kit.training.run import train
 from simcse_kit.training.settings.config import TrainConfig, build_config
-from simcse_kit.training.trainer import ViewCollator
 from training_rows import config, sentences
 
 
@@ -43,7 +44,7 @@ def loss_of(tiny_encoder, tmp_path, rows: Rows, batch_rows: list[int], **own):
     batch = PackedBatch.from_sequences([encoder.tokenizer(text)["input_ids"] for text in texts])
     output = model(batch, torch.from_numpy(text_ids[numbers]))
     z = torch.from_numpy(encoder.encode(texts, normalize=True)).double()
-    return output["loss"].item(), z.unflatten(0, numbers.shape), settings.temperature
+    return output["loss"].item(), z.unflatten(0, numbers.shape), settings.objective.temperature
 
 
 @pytest.mark.parametrize("mini_batch_size", [None, 2])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from simcse_kit.errors import InputError
-from simcse_kit.training import overwriting, trainer
+from simcse_kit.training import trainer
 from simcse_kit.training.run import train
+from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.seeds import train_seeds
 from training_rows import config, dev_task, pair_rows, text_rows

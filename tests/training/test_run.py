@@ -16,8 +16,9 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.geometry import alignment, uniformity
 from simcse_kit.training.dev import ScoredPairs
+from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.collapse import batch_geometry
-from simcse_kit.training.model.contrastive import ContrastiveModel, build_model
+from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import train
 from training_rows import (
@@ -305,7 +306,7 @@ def test_early_stopping(tiny_encoder, tmp_path, monkeypatch):
 def test_ctrl_c_saves_and_can_be_resumed(tiny_encoder, tmp_path):
     import signal
 
-    from simcse_kit.training import interrupting
+    from simcse_kit.training.runs import interrupting
 
     settings = config(tmp_path, max_steps=6, save_steps=100)
     data = text_rows(64)

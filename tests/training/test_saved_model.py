@@ -10,8 +10,8 @@ import pytest
 
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.evaluation import plots
-from simcse_kit.training import folder as run_folder
 from simcse_kit.training.run import train
+from simcse_kit.training.runs import folder as run_folder
 from simcse_kit.training.runs.keeper import Keeper
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 
