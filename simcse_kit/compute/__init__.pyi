@@ -1,3 +1,4 @@
+from .cutoff import use_cutoff as use_cutoff
 from .dropout import dropout_rates as dropout_rates
 from .dropout import set_dropout as set_dropout
 from .dropout import use_fast_dropout as use_fast_dropout
@@ -6,6 +7,7 @@ from .fast_layers import use_fast_layers as use_fast_layers
 from .last_layer import first_token_states as first_token_states
 from .last_layer import use_early_end as use_early_end
 from .memory import keep_buffers as keep_buffers
+from .memory import peak_memory as peak_memory
 from .memory import release_buffers as release_buffers
 from .packing import PackedBatch as PackedBatch
 from .packing import enable_packing as enable_packing
@@ -16,6 +18,7 @@ from .precision import Precision as Precision
 from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
 from .taught import Taught as Taught
+from .taught import original_class as original_class
 from .taught import teach as teach
 from .unaltered import forget_recorders as forget_recorders
 from .unaltered import make_recordable as make_recordable

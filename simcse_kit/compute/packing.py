@@ -11,7 +11,7 @@ run padded instead; `runs_packed` tells which, and both give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from simcse_kit.compute.attention import block_attention, grouped_attention, window_mask
+from simcse_kit.compute.cutoff import Kept, cutting
 from simcse_kit.compute.layout import RowLayout
 from simcse_kit.compute.unaltered import attends_as_known
 from simcse_kit.compute.unpacked import TokenTypes, unpacked_states
@@ -57,31 +58,50 @@ class PackedBatch:
         groups: ``(count, length)`` of every run of equally long sequences, in that order.
         order: int64 ``(sequences,)``: the caller's sequence ``i`` lies at place ``order[i]``.
         layout: the places of the sequences as tensors, once `laid_out`.
+        kept: what is left of the embeddings, in the row's order; None: all.
     """
 
     input_ids: Tensor
     groups: tuple[tuple[int, int], ...]
     order: Tensor
     layout: RowLayout | None = None
+    kept: Kept | None = None
 
     @classmethod
-    def from_flat(cls, ids: np.ndarray, lengths: np.ndarray) -> PackedBatch:
+    def from_flat(
+        cls,
+        ids: np.ndarray,
+        lengths: np.ndarray,
+        *,
+        kept_tokens: np.ndarray | None = None,
+        kept_features: np.ndarray | None = None,
+    ) -> PackedBatch:
         """Pack sequences given end to end.
 
         Args:
             ids: token ids ``(sum(lengths),)``.
             lengths: tokens of each sequence ``(sequences,)``, all at least 1.
+            kept_tokens: bool ``(sum(lengths),)``, False for those whose embedding becomes zero.
+            kept_features: bool ``(sequences, E)``, False for the dimensions of a sequence's
+                embeddings that become zero.
         """
         places = np.argsort(lengths, kind="stable")
         ordered = lengths[places]
         starts = np.cumsum(lengths) - lengths
         # token k of the packed row comes from: start of its sequence + its place inside it
         inside = np.arange(len(ids)) - np.repeat(np.cumsum(ordered) - ordered, ordered)
-        packed = ids[np.repeat(starts[places], ordered) + inside]
+        taken = np.repeat(starts[places], ordered) + inside
         order = np.empty_like(places)
         order[places] = np.arange(len(places))
         groups = tuple((len(list(run)), int(length)) for length, run in groupby(ordered))
-        return cls(torch.from_numpy(packed.astype(np.int64)), groups, torch.from_numpy(order))
+        kept = None
+        if kept_tokens is not None or kept_features is not None:
+            kept = Kept(
+                None if kept_tokens is None else torch.from_numpy(kept_tokens[taken]),
+                None if kept_features is None else torch.from_numpy(kept_features[places]),
+            )
+        packed = torch.from_numpy(ids[taken].astype(np.int64))
+        return cls(packed, groups, torch.from_numpy(order), kept=kept)
 
     @classmethod
     def from_sequences(cls, sequences: Sequence[Sequence[int]]) -> PackedBatch:
@@ -101,6 +121,7 @@ class PackedBatch:
             self,
             input_ids=nn.functional.pad(self.input_ids, (0, fill), value=pad_id),
             layout=layout,
+            kept=None if self.kept is None else self.kept.filled(fill),
         )
 
     @property
@@ -124,6 +145,22 @@ class PackedBatch:
             begin += count * length
         return torch.cat(firsts).to(self.input_ids.device)
 
+    def kept_of_tokens(self) -> Tensor | None:
+        """Bool ``(tokens, E)`` or ``(tokens, 1)``: what is left of each embedding; None: all."""
+        if self.kept is None:
+            return None
+        device = self.input_ids.device
+        if self.layout is not None:
+            inner = self.layout.bounds[1:-1]  # what fills the row goes with the last sequence
+            owners = torch.bucketize(
+                torch.arange(self.layout.row, device=device), inner, right=True
+            )
+        else:
+            lengths = [length for count, length in self.groups for _ in range(count)]
+            numbers = np.repeat(np.arange(len(lengths)), lengths)
+            owners = torch.from_numpy(numbers).to(device)
+        return self.kept.of_tokens(owners)
+
     def by_length(self, states: Tensor) -> list[Tensor]:
         """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
         sizes = [count * length for count, length in self.groups]
@@ -138,7 +175,12 @@ class PackedBatch:
             part = lengths[first : first + count]
             ids = self.input_ids[tokens : tokens + sum(part)]
             groups = tuple((len(list(run)), length) for length, run in groupby(part))
-            batch = PackedBatch(ids, groups, torch.arange(count, device=self.order.device))
+            kept = None
+            if self.kept is not None:
+                places = slice(tokens, tokens + sum(part)), slice(first, first + count)
+                kept = self.kept.part(*places)
+            order = torch.arange(count, device=self.order.device)
+            batch = PackedBatch(ids, groups, order, kept=kept)
             parts.append(batch if self.layout is None else batch.laid_out(self.layout.pad_id))
             first, tokens = first + count, tokens + len(ids)
         return parts
@@ -150,14 +192,19 @@ class PackedBatch:
             self.groups,
             self.order.to(device, non_blocking=non_blocking),
             None if self.layout is None else self.layout.to(device, non_blocking),
+            self._kept_as(lambda each: each.to(device, non_blocking=non_blocking)),
         )
 
     def pin_memory(self) -> PackedBatch:
         """The same batch in page-locked memory, for asynchronous copies."""
         layout = None if self.layout is None else self.layout.pin_memory()
+        kept = self._kept_as(Tensor.pin_memory)
         return PackedBatch(
-            self.input_ids.pin_memory(), self.groups, self.order.pin_memory(), layout
+            self.input_ids.pin_memory(), self.groups, self.order.pin_memory(), layout, kept
         )
+
+    def _kept_as(self, change: Callable[[Tensor], Tensor]) -> Kept | None:
+        return None if self.kept is None else self.kept.each(change)
 
     def padded(self, pad_id: int) -> tuple[Tensor, Tensor]:
         """``input_ids`` and boolean ``attention_mask``, both ``(sequences, longest)``."""
@@ -293,13 +340,17 @@ def hidden_states(
             flat = types.packed(batch.groups, batch.input_ids.device)
             row = len(batch.input_ids) + fill
             given["token_type_ids"] = nn.functional.pad(flat, (0, row - len(flat))).unsqueeze(0)
-        output = backbone(
-            input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
-            position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
-            packed_batch=batch,
-            output_hidden_states=all_layers,
-            **given,
-        )
+        kept = batch.kept_of_tokens()
+        if kept is not None:
+            kept = nn.functional.pad(kept, (0, 0, 0, fill), value=True)
+        with cutting(backbone, kept):
+            output = backbone(
+                input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
+                position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
+                packed_batch=batch,
+                output_hidden_states=all_layers,
+                **given,
+            )
         states = output.hidden_states if all_layers else (output.last_hidden_state,)
         tokens = len(batch.input_ids if kept_tokens is None else kept_tokens)
         return tuple(layer.squeeze(0)[:tokens] for layer in states)

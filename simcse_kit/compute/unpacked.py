@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from simcse_kit.compute.cutoff import cutting
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -88,15 +90,22 @@ def unpacked_states(
     if by_length is None:
         by_length = getattr(backbone, "sees_padding", False)
     types = getattr(backbone, "token_types", None)
-    runs = []
+    runs, kept, done = [], batch.kept_of_tokens(), 0
     for input_ids, mask in _blocks(batch, pad_id, by_length):
+        block = None
+        if kept is not None:
+            block = torch.ones(*mask.shape, kept.shape[1], dtype=torch.bool, device=mask.device)
+            inside = int(mask.sum())
+            block[mask] = kept[done : done + inside]
+            done += inside
         given = {} if types is None else {"token_type_ids": types.of(mask.sum(1), mask.shape[1])}
-        output = backbone(
-            input_ids=input_ids,
-            attention_mask=mask.long(),
-            output_hidden_states=all_layers,
-            **given,
-        )
+        with cutting(backbone, block):
+            output = backbone(
+                input_ids=input_ids,
+                attention_mask=mask.long(),
+                output_hidden_states=all_layers,
+                **given,
+            )
         states = output.hidden_states if all_layers else (output.last_hidden_state,)
         runs.append([layer[mask] for layer in states])
     return tuple(torch.cat(layers) for layers in zip(*runs, strict=True))
@@ -113,7 +122,7 @@ def _blocks(batch: PackedBatch, pad_id: int, by_length: bool) -> Iterator[tuple[
 
 def watch_padding(backbone: PreTrainedModel) -> bool:
     """Try whether padding changes what a backbone computes; from then on it gets none if so."""
-    batch, pad_id = _few_tokens(backbone), backbone.config.pad_token_id or 0
+    batch, pad_id = few_tokens(backbone), backbone.config.pad_token_id or 0
     training = backbone.training
     backbone.eval()
     try:
@@ -131,7 +140,7 @@ def watch_padding(backbone: PreTrainedModel) -> bool:
 
 def bf16_fails(backbone: PreTrainedModel) -> str | None:
     """Why a backbone cannot compute in bf16 under autocast; None where it can."""
-    batch, pad_id = _few_tokens(backbone), backbone.config.pad_token_id or 0
+    batch, pad_id = few_tokens(backbone), backbone.config.pad_token_id or 0
     device = backbone.device
     try:
         with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
@@ -141,7 +150,7 @@ def bf16_fails(backbone: PreTrainedModel) -> str | None:
     return None
 
 
-def _few_tokens(backbone: PreTrainedModel) -> PackedBatch:
+def few_tokens(backbone: PreTrainedModel) -> PackedBatch:
     """Two sequences of different lengths that any vocabulary has, without the padding token."""
     from simcse_kit.compute.packing import PackedBatch
 
