@@ -156,6 +156,6 @@ class Swapped(Objective):
         """Of about the last 100 batches: the most used prototype's share, and how evenly."""
         shares = self._shares()
         return {
-            "largest_cluster": float(shares.max()),
-            "cluster_evenness": even_share(shares),
+            "largest_prototype": float(shares.max()),
+            "prototype_evenness": even_share(shares),
         }

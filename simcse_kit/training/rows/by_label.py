@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 
-from simcse_kit.data import Rows, text_numbers
+from simcse_kit.data import Rows
 from simcse_kit.errors import InputError
 from simcse_kit.training.distributed import is_main
 from simcse_kit.training.rows.sampling import ByEpoch
@@ -123,18 +123,13 @@ class ByLabel(ByEpoch):
         return best
 
 
-def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = None) -> np.ndarray:
-    """See that the rows have labels to learn from, and number them.
-
-    Warns where many rows are alone with their label.
+def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = None) -> None:
+    """See that the rows have labels to learn from; warn where many are alone with theirs.
 
     Args:
         batch_size: rows a batch, of all ranks together.
         samples_per_label: K where batches are made of groups of K rows a label (`ByLabel`); None:
             they are made in another way.
-
-    Returns:
-        int64 ``(rows,)``: numbers from 0 by first appearance, equal for equal labels.
 
     Raises:
         InputError: the rows have no labels, all one, or no two labels with two rows each; or
@@ -145,8 +140,7 @@ def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = No
             f"{rows.source}: labels are asked for, and {rows.kind} rows have none; give the "
             "columns text and label"
         )
-    numbers = text_numbers(rows.labels)
-    counts = np.bincount(numbers)
+    counts = np.array(list(Counter(rows.labels).values()))
     if len(counts) == 1:
         raise InputError(
             f"{rows.where(0)}: {rows.labels[0]!r:.60} is the label of all {len(rows)} rows, so "
@@ -160,7 +154,6 @@ def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = No
     if samples_per_label is not None:
         _check_groups(batch_size, samples_per_label)
     _tell_alone(rows, counts)
-    return numbers
 
 
 def _check_groups(batch_size: int, samples_per_label: int) -> None:
