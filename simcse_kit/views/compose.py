@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from simcse_kit.errors import key_error
 from simcse_kit.parts import Context, PartSettings, Spec, spec_of
+from simcse_kit.views.cutoff import all_kept
 from simcse_kit.views.view import Draws, View
 
 
@@ -43,3 +44,20 @@ class Compose(View):
         for place, view in enumerate(self._views):
             ids, lengths = view(ids, lengths, draws.nth(place))
         return ids, lengths
+
+    @property
+    def cuts(self) -> bool:
+        return any(view.cuts for view in self._views)
+
+    def kept_tokens(self, ids: np.ndarray, lengths: np.ndarray, draws: Draws) -> np.ndarray | None:
+        """What all of them keep, of the texts as the last one left them."""
+        return all_kept(
+            view.kept_tokens(ids, lengths, draws.nth(place))
+            for place, view in enumerate(self._views)
+        )
+
+    def kept_features(self, draws: Draws) -> np.ndarray | None:
+        """What all of them keep."""
+        return all_kept(
+            view.kept_features(draws.nth(place)) for place, view in enumerate(self._views)
+        )

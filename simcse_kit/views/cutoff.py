@@ -6,7 +6,7 @@ the pass over the batch carries it out (`simcse_kit.compute.packing`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ class Side(NamedTuple):
 
 
 class Cutoff(View):
-    """Part of the embeddings becomes zero: rows of them, columns, or both.
+    """Part of the embeddings becomes zero: `kept_tokens` are rows, `kept_features` columns.
 
     `context.width` is E, the width of the embedding layer's output
     (`simcse_kit.compute.use_cutoff`).
@@ -38,17 +38,19 @@ class Cutoff(View):
         """The texts as they are."""
         return ids, lengths
 
-    def kept_tokens(self, ids: np.ndarray, lengths: np.ndarray, draws: Draws) -> np.ndarray | None:
-        """Bool ``(sum(lengths),)``: tokens whose embedding is kept; None: all."""
-        return None
+    @property
+    def cuts(self) -> bool:
+        return True
 
-    def kept_features(self, draws: Draws) -> np.ndarray | None:
-        """Bool ``(B, E)``: dimensions that are kept in all of a text's tokens; None: all."""
-        return None
+
+def all_kept(parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    """What several cut-offs keep of the same; None where none cuts any."""
+    cut = [part for part in parts if part is not None]
+    return np.logical_and.reduce(cut) if cut else None
 
 
 def cut_off(sides: Sequence[Side]) -> dict[str, np.ndarray | None]:
-    """What the cut-offs among the sides' views keep of all texts, one side after the other.
+    """What the sides' views keep of the embeddings of all texts, one side after the other.
 
     Returns:
         keywords of `simcse_kit.compute.PackedBatch.from_flat` for those texts: ``kept_tokens``
@@ -58,9 +60,8 @@ def cut_off(sides: Sequence[Side]) -> dict[str, np.ndarray | None]:
     tokens: list[np.ndarray | None] = []
     features: list[np.ndarray | None] = []
     for view, ids, lengths, draws in sides:
-        cutoff = view if isinstance(view, Cutoff) else None
-        tokens.append(cutoff and cutoff.kept_tokens(ids, lengths, draws))
-        features.append(cutoff and cutoff.kept_features(draws))
+        tokens.append(view and view.kept_tokens(ids, lengths, draws))
+        features.append(view and view.kept_features(draws))
     return {
         "kept_tokens": _joined(tokens, [(len(side.ids),) for side in sides]),
         "kept_features": _joined(features, [(len(side.lengths),) for side in sides]),

@@ -100,3 +100,16 @@ class View(Part):
             stay where they stand, first and last.
         """
         raise NotImplementedError
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it says what is kept of the embeddings (see `simcse_kit.views.cutoff`)."""
+        return False
+
+    def kept_tokens(self, ids: np.ndarray, lengths: np.ndarray, draws: Draws) -> np.ndarray | None:
+        """Bool ``(sum(lengths),)``: tokens of the new texts whose embedding is kept; None: all."""
+        return None
+
+    def kept_features(self, draws: Draws) -> np.ndarray | None:
+        """Bool ``(B, E)``: dimensions that are kept in all of a text's tokens; None: all."""
+        return None

@@ -113,6 +113,20 @@ def test_sides_stand_one_after_the_other():
     assert cut_off([bare, first])["kept_features"] is None
 
 
+def test_several_in_turn_keep_what_each_keeps_of_the_last_texts():
+    some = [{"name": "token_cutoff", "rate": 0.5}, "feature_cutoff", "token_cutoff"]
+    together = spec_of("view", {"name": "compose", "views": some}).build(Context(width=WIDTH))
+    ids, lengths = texts(LENGTHS[::-1]), LENGTHS[::-1]
+    first = view(TokenCutoff, rate=0.5).kept_tokens(ids, lengths, draws().nth(0))
+    third = view(TokenCutoff).kept_tokens(ids, lengths, draws().nth(2))
+    assert (together.kept_tokens(ids, lengths, draws()) == (first & third)).all()
+    features = view(FeatureCutoff).kept_features(draws().nth(1))
+    assert (together.kept_features(draws()) == features).all()
+    none = spec_of("view", {"name": "compose", "views": ["token_cutoff"]}).build()
+    assert none.cuts and none.kept_features(draws()) is None
+    assert not spec_of("view", {"name": "compose", "views": []}).build().cuts
+
+
 def test_the_smallest_of_runs_with_ties_and_none():
     values = np.array([0.5, 0.5, 0.1, 0.9, 0.3])
     chosen = smallest(values, np.array([2, 0, 1]), np.array([3, 1, 1]))
