@@ -130,22 +130,19 @@ class Units:
         known, text = self.vocabulary, self.text[order]
         is_word = np.zeros(len(self.starts), dtype=bool)
         is_word[self.words] = True
-        is_word = is_word[order]
-        before = np.append(-1, order[:-1])
-        same_text = np.append(False, text[1:] == text[:-1])
-        moved = is_word & ((before != order - 1) | self.given[order])
-        # words already seen in the text; 0 for its first
-        seen = np.cumsum(is_word) - is_word
-        seen -= np.repeat(seen[~same_text], np.diff(np.flatnonzero(~same_text), append=len(order)))
+        words = np.flatnonzero(is_word[order])  # where in the order words stand
+        units, begins = order[words], begins[words]
+        moved = self.given[units] | (np.diff(order, prepend=-2)[words] != 1)
         was_first = np.zeros(len(self.starts), dtype=bool)
         was_first[self.words[self.places == 0]] = True
-        as_first = moved & (seen == 0) & ~(was_first & ~self.given)[order]
-        first = begins[as_first]
-        ids[first] = known.first[ids[first]]
+        now_first = np.diff(text[words], prepend=-1) != 0
+        new_first = begins[now_first & (self.given | ~was_first)[units]]
+        ids[new_first] = known.first[ids[new_first]]
         left = ids[np.maximum(begins, 1) - 1]
-        open_left = same_text & ~known.special[left] & ~known.ends[left]
-        glued = begins[moved & open_left & known.continues[ids[begins]]]
-        ids[glued] = known.within[ids[glued]]
+        beside = np.diff(text, prepend=-1)[words] == 0  # another unit of the text, on the left
+        glued = moved & beside & ~known.special[left] & ~known.ends[left]
+        glued &= known.continues[ids[begins]]
+        ids[begins[glued]] = known.within[ids[begins[glued]]]
 
 
 def _places(counts: np.ndarray) -> np.ndarray:
