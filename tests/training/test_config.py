@@ -97,7 +97,7 @@ def test_a_recipe_can_be_a_file_and_is_changed_by_overrides(tmp_path: Path) -> N
     path.write_text("learning_rate: 1e-4\npooling: mean\n")  # YAML 1.1 reads 1e-4 as a string
     config = build_config(str(path), ["max_steps=7", "pooling=top2_mean"])
     assert (config.learning_rate, config.pooling, config.max_steps) == (1e-4, "top2_mean", 7)
-    assert load_recipe(str(path))["pooling"] == "mean"
+    assert load_recipe(str(path), {})["pooling"] == "mean"
 
 
 def test_without_a_recipe_the_checkpoint_chooses_pooling_and_dropout() -> None:

@@ -29,6 +29,7 @@ from simcse_kit.training.settings.dotted import (
     flat,
     full_name,
     nested,
+    overlaid,
     root,
     short_name,
 )
@@ -242,33 +243,27 @@ def build_config(
 
     Raises InputError in one sentence that names the place and the key.
     """
-    settings: dict[str, object] = {}
-    origin: dict[str, str] = {}
-    if recipe is not None:
-        settings = flat(load_recipe(recipe))
-        origin = dict.fromkeys(settings, f"recipe {recipe}")
-    on_top = [(*_parse_override(text), f"--set {text}") for text in overrides]
-    on_top += [
+    defaults = TrainConfig.default_parts()
+    below = {} if recipe is None else flat(load_recipe(recipe, defaults))
+    above: dict[str, object] = {}
+    origin = dict.fromkeys(below, f"recipe {recipe}")
+    given = [(*_parse_override(text), f"--set {text}") for text in overrides]
+    given += [
         (key, value, f"--{key.replace('_', '-')} {value}")
         for key, value in (options or {}).items()
         if value is not None
     ]
-    named = TrainConfig.default_parts()
-    for name, given, said in on_top:
-        for key, value in flat({name: given}).items():
-            if origin.get(key, "").startswith("--set"):
+    for name, value, said in given:
+        for key, each in flat({name: value}).items():
+            if key in above:
                 raise InputError(f"{origin[key]} and {said} both set {key}; give one of them")
-            if key in PARTS and settings.get(key, named.get(key)) != value:
-                # another part, to which the settings of the recipe's do not belong
-                for old in [each for each in settings if each.startswith(f"{key}.")]:
-                    if origin[old].startswith("recipe "):
-                        del settings[old], origin[old]
-            settings[key], origin[key] = value, said
+            above[key], origin[key] = each, said
+    settings = overlaid(below, above, defaults)
     try:
         config = TrainConfig.model_validate(settings)
     except ValidationError as error:
         raise InputError(explain_settings(error, origin)) from None
-    config._origin.update(origin)
+    config._origin.update({key: origin[key] for key in settings})
     return config
 
 

@@ -55,6 +55,24 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     yield from ((f"{key}.{name}", each) for name, each in value.items() if name != "name")
 
 
+def overlaid(
+    below: Mapping[str, Any], above: Mapping[str, Any], defaults: Mapping[str, str]
+) -> dict[str, Any]:
+    """Settings, flat, with others in their place where both have them.
+
+    Another part takes the settings of the one in its place with it: a margin of InfoNCE says
+    nothing of CoSENT.
+
+    Args:
+        defaults: as of `nested`.
+    """
+    made, over = flat(below), flat(above)
+    for key in PARTS:
+        if key in over and over[key] != made.get(key, defaults.get(key)):
+            made = {name: each for name, each in made.items() if not name.startswith(f"{key}.")}
+    return made | over
+
+
 def nested(settings: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
     """The reverse of `flat`: each part a mapping with its name.
 

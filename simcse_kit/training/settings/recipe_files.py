@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
+from simcse_kit.training.settings.dotted import overlaid
 
 
 def recipe_names() -> list[str]:
@@ -80,11 +82,37 @@ for _kind, _words, _first in (
     SettingsLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_words), _first)
 
 
-def load_recipe(name_or_path: str) -> dict[str, object]:
+def load_recipe(name_or_path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings of a recipe, by name or from a YAML file.
 
-    Raises InputError when the recipe is missing or is no mapping of names to values.
+    ``base: NAME`` takes another recipe's settings (by its name, or a file beside this one) where
+    this one has none.
+
+    Args:
+        defaults: names of the parts that there are where none is named.
+
+    Raises InputError when the recipe is missing or is no mapping of names to values, or rests on
+    itself.
     """
+    settings: dict[str, Any] = {}
+    read: list[str] = []
+    base: object = name_or_path
+    while base is not None:
+        if not isinstance(base, str):
+            raise InputError(f"recipe {read[-1]}: base must be a recipe's name, not {base!r}")
+        if base in read:
+            raise InputError(f"recipe {read[-1]}: base {base} rests on {read[-1]} itself")
+        own = _loaded(base)
+        read.append(base)
+        below, base = own, own.pop("base", None)
+        settings = overlaid(below, settings, defaults)
+        if isinstance(base, str) and base not in recipe_names():
+            base = str(at_home(read[-1]).parent / base)
+    return settings
+
+
+def _loaded(name_or_path: str) -> dict[str, Any]:
+    """The settings as one file has them."""
     text = recipe_text(name_or_path)
     try:
         settings = yaml.load(text, SettingsLoader)
