@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from simcse_kit.errors import InputError
 
-KNOWN = "text; text,label; anchor,positive[,negative…]; sentence1,sentence2[,score]"
+KNOWN = "text[,document]; text,label; anchor,positive[,negative…]; sentence1,sentence2[,score]"
 
 # what a name in a file, lower-case and without punctuation, means to us
 MEANINGS = {
@@ -24,6 +24,8 @@ MEANINGS = {
     "sentence2": "sentence2",
     "score": "score",
 }
+#: Tells which document a text is of. Where there is no column text it may be a text itself.
+DOCUMENT = "document"
 # what others call these, and read by none of them alone: what is unsure is asked about
 _JUDGED = {
     "similarity": "score",
@@ -78,6 +80,11 @@ def ours(name: str) -> str | None:
     if match := _NEGATIVE.fullmatch(bare):
         return negative(int(match[1] or 1))
     return MEANINGS.get(bare)
+
+
+def beside_text(name: str) -> str | None:
+    """Our name for a column called `name` that only goes beside a text."""
+    return DOCUMENT if _bare(name) == DOCUMENT else None
 
 
 def close(name: str) -> str | None:

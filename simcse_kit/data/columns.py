@@ -5,7 +5,7 @@ The columns decide what the rows are for:
 ====================================  ===========  ===============================================
 columns                               kind         also called
 ====================================  ===========  ===============================================
-text                                  "text"       sentence
+text[, document]                      "text"       sentence
 anchor, positive[, negative…]         "pairs"      sent0, sent1, hard_neg; negative_2, negative_3…
 text, label                           "labelled"
 sentence1, sentence2, score           "scored"     without score: "pairs"
@@ -27,7 +27,16 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from simcse_kit.data.advice import PAIRS, caution, likely, makes_rows, ways
-from simcse_kit.data.column_names import KNOWN, MEANINGS, close, guess, map_them, negative
+from simcse_kit.data.column_names import (
+    DOCUMENT,
+    KNOWN,
+    MEANINGS,
+    beside_text,
+    close,
+    guess,
+    map_them,
+    negative,
+)
 from simcse_kit.data.column_names import ours as meant_by
 from simcse_kit.data.header import by_position, check_plain, settle_header
 from simcse_kit.data.readers import Table
@@ -95,7 +104,7 @@ def _by_name(table: Table) -> dict[str, int]:
     names = table.names or []
     found: dict[str, int] = {}
     for index, name in enumerate(names):
-        ours = meant_by(name)
+        ours = meant_by(name) or beside_text(name)
         if ours in found:
             raise map_them(
                 f"{table.source}: the columns '{names[found[ours]]}' and '{name}' both mean "
@@ -104,6 +113,8 @@ def _by_name(table: Table) -> dict[str, int]:
             )
         if ours is not None:
             found[ours] = index
+    if "text" not in found:
+        found.pop(DOCUMENT, None)
     return found
 
 
@@ -111,7 +122,7 @@ def _by_mapping(table: Table, columns: Mapping[str, str], wanted: Sequence[str])
     names = table.names or []
     found: dict[str, int] = {}
     for ours, theirs in columns.items():
-        if meant_by(ours) != ours:
+        if ours not in (meant_by(ours), beside_text(ours)):
             raise _unknown(table, ours, theirs)
         found[ours] = _place(table, ours, theirs, columns)
     # What they lack goes by its name, where the file has it.
@@ -186,7 +197,8 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
             places = {name: found[name] for name in ("sentence1", "sentence2", "score")}
     elif "text" in found:
         kind = "labelled" if "label" in found else "text"
-        places = {name: found[name] for name in ("text", "label") if name in found}
+        beside = "label" if kind == "labelled" else DOCUMENT
+        places = {name: found[name] for name in ("text", beside) if name in found}
     else:
         raise _no_kind(table, found)
     return kind, places

@@ -25,7 +25,9 @@ import numpy as np
 
 from simcse_kit.data.advice import is_number
 from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.column_names import DOCUMENT
 from simcse_kit.data.columns import Kind, meaning
+from simcse_kit.data.documents import by_blank_lines, by_ids, document_id
 from simcse_kit.data.home import at_home
 from simcse_kit.data.lines import is_stream
 from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
@@ -69,6 +71,8 @@ class Rows:
     names: dict[str, str] = field(default_factory=dict)  # what the file calls each; {}: no header
     numbers: np.ndarray | None = None  # int64 (N,): which row of the source, from 0; None: all
     lines: np.ndarray | None = None  # int64 (N,): the line each starts on, where there are lines
+    # int64 (N,), "text" only: which document each is of, from 0; None where nothing tells
+    documents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -237,6 +241,7 @@ def _rows(
         numbers = np.array(kept, dtype=np.int64)
         lines = None if lines is None else lines[numbers]
     blank = table.blank + (0 if keeps else len(empty))
+    ids = found.pop(DOCUMENT, None)
     parts = list(found.values())
     # hashes of rows, not rows: a million tuples would cost more memory than the answer is worth
     distinct = (
@@ -244,6 +249,9 @@ def _rows(
     )
     names = {ours: table.names[place] for ours, place in places.items()} if table.names else {}
     labels, scores = found.pop("label", None), found.pop("score", None)
+    documents = None if ids is None else by_ids(ids)
+    if ids is None and table.is_plain:
+        documents = by_blank_lines(numbers)
     rows = Rows(
         kind,
         found,
@@ -255,6 +263,7 @@ def _rows(
         names=names,
         numbers=numbers,
         lines=lines,
+        documents=documents,
     )
     if not len(rows):
         raise _no_rows(table.source, blank)
@@ -316,6 +325,10 @@ def _label(cell: object) -> str | None:
     return str(cell).strip() if good else None
 
 
+def _document(cell: object) -> str | None:
+    return None if cell is BROKEN else document_id(cell)
+
+
 def _score(cell: object) -> float | None:
     return float(cell) if is_number(cell) else None
 
@@ -324,6 +337,7 @@ def _score(cell: object) -> float | None:
 _VALUES: dict[str, tuple[Callable[[object], Any], str]] = {
     "label": (_label, "a label, as text or a number"),
     "score": (_score, "a finite number; correct it or remove the row"),
+    DOCUMENT: (_document, "an id"),
 }
 
 

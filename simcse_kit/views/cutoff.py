@@ -60,8 +60,8 @@ def cut_off(sides: Sequence[Side]) -> dict[str, np.ndarray | None]:
     tokens: list[np.ndarray | None] = []
     features: list[np.ndarray | None] = []
     for view, ids, lengths, draws in sides:
-        tokens.append(view and view.kept_tokens(ids, lengths, draws))
-        features.append(view and view.kept_features(draws))
+        tokens.append(None if view is None else view.kept_tokens(ids, lengths, draws))
+        features.append(None if view is None else view.kept_features(draws))
     return {
         "kept_tokens": _joined(tokens, [(len(side.ids),) for side in sides]),
         "kept_features": _joined(features, [(len(side.lengths),) for side in sides]),

@@ -20,3 +20,11 @@ class Pairing(Part):
     def __call__(self, rows: np.ndarray, draws: Draws) -> np.ndarray:
         """Row numbers ``(B,)`` to text numbers ``(B, 2)``: anchor, positive."""
         raise NotImplementedError
+
+    def groups(self) -> np.ndarray | None:
+        """int64 ``(rows,)``: texts of one group are no negatives of each other; None: all are."""
+        return None
+
+    def told(self) -> str | None:
+        """What becomes of the rows, in a sentence for the log."""
+        return None
