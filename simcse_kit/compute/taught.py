@@ -27,6 +27,14 @@ def teach(module: nn.Module, way: type[Taught]) -> None:
     module.__class__ = _joint(way, type(module))
 
 
+def original_class(module: nn.Module) -> type[nn.Module]:
+    """A module's own class, before which any may have been put."""
+    kind = type(module)
+    while issubclass(kind, Taught):
+        kind = kind.__bases__[1]
+    return kind
+
+
 def _joint(way: type[Taught], kind: type[nn.Module]) -> type[nn.Module]:
     if (way, kind) not in _joints:
         _joints[way, kind] = type(kind.__name__, (way, kind), {"__module__": way.__module__})

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from simcse_kit.compute.taught import Taught
+from simcse_kit.compute.taught import original_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -83,7 +83,5 @@ def make_recordable(backbone: PreTrainedModel) -> None:
     transformers learns what a class can record when one is built, which in the process that
     unpickles may be never: it would then give none. So one is built, without memory.
     """
-    kind = type(backbone)
-    original = kind.__bases__[1] if issubclass(kind, Taught) else kind
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        original(backbone.config)
+        original_class(backbone)(backbone.config)

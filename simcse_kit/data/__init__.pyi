@@ -8,9 +8,12 @@ from .atomic import take_room as take_room
 from .bad_rows import BadRows as BadRows
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them
+from .column_names import negative as negative
+from .digests import add_texts as add_texts
 from .home import at_home as at_home
 from .hub import ask_hub as ask_hub
 from .hub import load_dataset as load_dataset
+from .kept_matrix import KeptMatrix as KeptMatrix
 from .lines import is_input as is_input
 from .lines import text_blocks as text_blocks
 from .links import linked_texts as linked_texts

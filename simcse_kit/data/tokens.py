@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from simcse_kit.data.digests import add_texts
 from simcse_kit.data.home import at_home
 from simcse_kit.errors import InputError
 
@@ -273,22 +274,10 @@ def _gathered(chunks: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarr
 
 
 def _key(texts: Sequence[str], tokenizer: Any, max_length: int) -> str:
-    """What the ids depend on, as 32 hex digits of SHA-256.
-
-    Texts enter in chunks, their lengths before their characters, so that no two lists of texts
-    give the same bytes.
-    """
+    """What the ids depend on, as 32 hex digits of SHA-256."""
     digest = hashlib.sha256(f"{_LAYOUT} {max_length} {len(texts)}\n".encode())
     digest.update(_serialised(tokenizer))
-    for start in range(0, len(texts), _CHUNK):
-        chunk = texts[start : start + _CHUNK]
-        try:
-            data = "".join(chunk).encode()
-        except UnicodeEncodeError:
-            _name_unencodable(list(chunk), start)
-            raise
-        digest.update(np.fromiter(map(len, chunk), np.int64, len(chunk)).tobytes())
-        digest.update(data)
+    add_texts(digest, texts)
     return digest.hexdigest()[:32]
 
 

@@ -14,6 +14,7 @@ from .persistence import quietly as quietly
 from .pooling import Pooling as Pooling
 from .prompts import prompt_text as prompt_text
 from .sentence_encoder import SentenceEncoder as SentenceEncoder
+from .student import keep_layers as keep_layers
 from .teachers import Teacher as Teacher
 from .teachers import TeacherVectors as TeacherVectors
 from .teachers import teacher_of as teacher_of

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from transformers import get_scheduler
 
-from simcse_kit.data import Rows, at_home
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.data import Rows, add_texts, at_home
+from simcse_kit.encoder import SentenceEncoder, architecture_of, weights_of
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.parts import find_part
@@ -43,8 +42,6 @@ _FREE_KINDS = ("logging_", "log_", "hub_", "trackio_")
 # How long it goes on: more steps, or no longer stopped where it was.
 _LENGTH = {"max_steps", "num_train_epochs", "early_stopping_patience", "collapse"}
 
-_AT_A_TIME = 8192  # texts
-
 Differences = dict[str, tuple[Any, Any]]
 
 
@@ -62,8 +59,8 @@ def began_as(
     """
     told = {
         "model": encoder.name,
-        "architecture": _architecture(encoder),
-        "weights": None if isinstance(given, SentenceEncoder) else _weights(encoder),
+        "architecture": architecture_of(encoder),
+        "weights": None if isinstance(given, SentenceEncoder) else weights_of(encoder),
         "data": short(rows.source),
         "rows": len(rows),
         "content": content_of(rows),
@@ -78,31 +75,7 @@ def content_of(rows: Rows) -> str:
     """Equal for equal texts in equal columns and order, whatever file they came from."""
     digest = hashlib.sha256(json.dumps([rows.kind, *rows.columns]).encode())
     for column in rows.columns.values():
-        for start in range(0, len(column), _AT_A_TIME):
-            texts = column[start : start + _AT_A_TIME]
-            # lengths before characters: no two lists of texts give the same bytes
-            digest.update(np.fromiter(map(len, texts), np.int64, len(texts)).tobytes())
-            digest.update("".join(texts).encode(errors="surrogatepass"))
-    return digest.hexdigest()[:32]
-
-
-def _architecture(encoder: SentenceEncoder) -> str:
-    """Of the network and the tokenizer."""
-    backend: Any = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    tokens = json.loads(backend.to_str()) if hasattr(backend, "to_str") else {}
-    tokens |= {"truncation": None, "padding": None}  # the last call's
-    shapes = {name: list(each.shape) for name, each in encoder.named_parameters()}
-    parts = [encoder.backbone.config.model_type, shapes, tokens]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _weights(encoder: SentenceEncoder) -> str:
-    """Of some numbers of every weight, for other weights differ in nearly all."""
-    digest = hashlib.sha256()
-    for _, weight in sorted(encoder.named_parameters()):
-        flat = weight.detach().reshape(-1)
-        some = flat[:: max(1, len(flat) // 64)]
-        digest.update(some.to("cpu", torch.float32).numpy().tobytes())
+        add_texts(digest, column)
     return digest.hexdigest()[:32]
 
 

@@ -1,0 +1,264 @@
+"""Teachers: what other encoders make of the texts that are trained on, computed once and kept."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError
+from tqdm.auto import tqdm
+
+from simcse_kit.compute import Precision
+from simcse_kit.data import KeptMatrix, add_texts, at_home, text_numbers
+from simcse_kit.encoder.identity import embeddings_of
+from simcse_kit.encoder.pooling import Pooling
+from simcse_kit.encoder.prompts import prompt_text
+from simcse_kit.encoder.sentence_encoder import SentenceEncoder
+from simcse_kit.errors import InputError, explain_settings, key_error
+from simcse_kit.parts import Int, PartSettings
+
+logger = logging.getLogger(__name__)
+
+_LAYOUT = 1  # raise when what is kept changes
+_AT_A_TIME = 65_536  # rows of a file that are looked through
+
+
+class Teacher(PartSettings):
+    """An encoder, or a file of vectors, that a student is to follow."""
+
+    model: str = Field(
+        "",
+        description="A folder, a hub id, or a file of vectors FILE.npy, a row for each text of the "
+        "data (of several columns one column under the other).",
+    )
+    pooling: Pooling | None = Field(None, description="As of the model that is trained.")
+    prompt: str | None = Field(None, description="Put before every text that it reads.")
+    prompt_name: str | None = Field(None, description="The same, by its name in the folder.")
+    normalize: bool | None = Field(
+        None, description="Vectors of unit length. None: as its folder says."
+    )
+    max_length: Annotated[Int, Field(ge=3)] | None = Field(
+        None, description="Tokens of a text that it reads. None: as its folder says."
+    )
+    precision: Precision = Field("auto", description="auto, bf16 or fp32, as of encode.")
+    storage: Literal["fp16", "fp32"] = Field(
+        "fp16",
+        description="How its vectors are kept. fp16 moves cosines far less than computing in bf16 "
+        "does, in half the room.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    trust_remote_code: bool = Field(False, description="Run the code that its folder brings.")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of vectors."""
+        return self.model.endswith(".npy")
+
+
+def teacher_of(value: Any, key: str = "teachers") -> Teacher:
+    """Read a teacher: its name, or a mapping of ``model`` and settings.
+
+    Raises:
+        pydantic_core.PydanticCustomError: what there is cannot be one.
+    """
+    if isinstance(value, Teacher):
+        return value
+    if isinstance(value, str | Path):
+        value = {"model": str(value)}
+    if not isinstance(value, Mapping) or not isinstance(value.get("model"), str):
+        raise key_error(
+            key, f"{key} must be names, or {{model: NAME, SETTING: VALUE}}, not {value!r}"
+        )
+    try:
+        teacher = Teacher(**value)
+    except ValidationError as error:
+        raise key_error(key, f"{key}: {explain_settings(error)}") from None
+    if not teacher.model:
+        raise key_error(key, f"{key}: a name is empty; give a folder, a hub id or FILE.npy")
+    if teacher.is_file and (others := sorted(teacher.model_fields_set - {"model"})):
+        raise key_error(
+            key, f"{key}: {teacher.model} holds vectors, of which {others[0]} can say nothing"
+        )
+    return teacher
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one teacher says: row ``places[n]`` (None: row ``n``) is its vector of text ``n``."""
+
+    matrix: np.ndarray
+    places: np.ndarray | None
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        rows = np.maximum(numbers, 0)
+        found = self.matrix[rows if self.places is None else self.places[rows]].astype(np.float32)
+        found[numbers < 0] = 0
+        return found
+
+
+class TeacherVectors:
+    """The vectors of every teacher for the texts of some data.
+
+    Attributes:
+        numbers: int64 ``(N,)``, of each text that was given: equal for equal texts, -1 for none
+            (`simcse_kit.data.text_numbers`).
+        widths: T of each teacher.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[Teacher],
+        texts: Sequence[str],
+        *,
+        cache_dir: Path | None = None,
+        device: str | torch.device | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        """Load the teachers one after another, have them embed what is not kept, let them go.
+
+        Args:
+            teachers: of whom each is held in memory only while it embeds.
+            texts: N, without prompts; equal ones are embedded once.
+            cache_dir: where vectors are kept, by texts and model; None: in memory.
+            device: default CUDA where there is one, else CPU.
+            show_progress: a bar on stderr, when that is a terminal.
+
+        Raises:
+            InputError: a teacher cannot be read, a file is not of these texts, a vector is not
+                finite, the folder cannot be written.
+        """
+        self.numbers = text_numbers(texts)
+        firsts = _firsts(self.numbers)
+        self._said = []
+        for teacher in teachers:
+            if teacher.is_file:
+                self._said.append(_from_file(teacher, len(texts), firsts))
+                continue
+            distinct = [texts[each] for each in firsts]
+            vectors = _embedded(teacher, distinct, cache_dir, device, show_progress)
+            self._said.append(_Said(vectors, None))
+            _free()
+        self.widths = tuple(each.matrix.shape[1] for each in self._said)
+
+    def gather(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of each teacher float32 ``(…, T)`` for text numbers ``(…)``; zeros for those below 0."""
+        return tuple(each.of(np.asarray(numbers)) for each in self._said)
+
+
+def _firsts(numbers: np.ndarray) -> np.ndarray:
+    """Where each text number stands first, int64 ``(M,)``."""
+    found, places = np.unique(numbers, return_index=True)
+    return places[found >= 0]
+
+
+def _from_file(teacher: Teacher, texts: int, firsts: np.ndarray) -> _Said:
+    path = at_home(teacher.model)
+    try:
+        matrix = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise InputError(f"teacher {teacher.model}: no such file; check the path") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"teacher {teacher.model}: cannot be read as an array of numbers ({error}); write it "
+            "with numpy.save, or simcse-kit embed"
+        ) from error
+    shape, kind = matrix.shape, matrix.dtype
+    if matrix.ndim != 2 or 0 in shape[1:] or kind.kind != "f":
+        raise InputError(
+            f"teacher {teacher.model}: holds {kind} of shape {shape}; it must hold vectors, "
+            f"floating-point numbers of shape ({texts}, width)"
+        )
+    if len(matrix) != texts:
+        raise InputError(
+            f"teacher {teacher.model}: holds {len(matrix):,} vectors, and the data {texts:,} "
+            "texts; it must hold one for each, of several columns one column under the other"
+        )
+    for start in range(0, texts, _AT_A_TIME):
+        finite = np.isfinite(matrix[start : start + _AT_A_TIME]).all(1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise InputError(
+                f"teacher {teacher.model}: vector {row} is not finite; embed that text again"
+            )
+    return _Said(np.asarray(matrix), firsts)
+
+
+def _embedded(
+    teacher: Teacher,
+    texts: list[str],
+    cache_dir: Path | None,
+    device: str | torch.device | None,
+    show_progress: bool,
+) -> np.ndarray:
+    """Its vectors of distinct texts, read-only ``(M, T)``."""
+    encoder = SentenceEncoder.from_pretrained(
+        teacher.model,
+        pooling=teacher.pooling,
+        max_length=teacher.max_length,
+        device=device,
+        precision=teacher.precision,
+        revision=teacher.revision,
+        trust_remote_code=teacher.trust_remote_code,
+    )
+    prompt = prompt_text(
+        encoder.prompts, encoder.default_prompt, teacher.prompt, teacher.prompt_name
+    )
+    normalize = encoder.normalize if teacher.normalize is None else teacher.normalize
+    dtype = np.float16 if teacher.storage == "fp16" else np.float32
+    with tqdm(
+        total=len(texts),
+        unit=" texts",
+        desc=f"teacher {encoder.name}",
+        disable=None if show_progress else True,
+    ) as bar:
+
+        def rows(start: int, end: int) -> np.ndarray:
+            bar.update(start - bar.n)
+            found = encoder.encode(texts[start:end], prompt=prompt, normalize=normalize)
+            bar.update(end - start)
+            return _narrowed(found, dtype, teacher)
+
+        return _kept(encoder, prompt, normalize, dtype, texts, cache_dir, rows)
+
+
+def _kept(
+    encoder: SentenceEncoder,
+    prompt: str,
+    normalize: bool,
+    dtype: Any,
+    texts: list[str],
+    cache_dir: Path | None,
+    rows: Callable[[int, int], np.ndarray],
+) -> np.ndarray:
+    if cache_dir is None:
+        return rows(0, len(texts))
+    digest = hashlib.sha256(f"{_LAYOUT} {np.dtype(dtype)} ".encode())
+    digest.update(embeddings_of(encoder, prompt, normalize).encode())
+    add_texts(digest, texts)
+    folder = at_home(cache_dir) / f"teacher-{digest.hexdigest()[:32]}"
+    return KeptMatrix(folder, (len(texts), encoder.dimension), dtype).get(rows)
+
+
+def _narrowed(vectors: np.ndarray, dtype: Any, teacher: Teacher) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        narrow = vectors.astype(dtype)
+    if not np.isfinite(narrow).all():
+        raise InputError(
+            f"teacher {teacher.model}: its vectors are too long for fp16; set storage: fp32, or "
+            "normalize: true"
+        )
+    return narrow
+
+
+def _free() -> None:
+    """Give the memory of a teacher that is done back."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
