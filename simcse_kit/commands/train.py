@@ -6,28 +6,27 @@ import contextlib
 import os
 import shlex
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.commands.column_mapping import FileOptions, column_called, column_mapping
+from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.models import split_model
-from simcse_kit.commands.options import (
-    Plots,
-    PoolingOption,
-    Prompt,
-    PromptName,
-    TrustRemoteCode,
-    known_models,
-)
+from simcse_kit.commands.options import Plots
 from simcse_kit.commands.showing import draw_cosines
+from simcse_kit.commands.training_options import (
+    StartModel,
+    TrainData,
+    TrainingOptions,
+    rows_of,
+    typed_again,
+)
 from simcse_kit.data import check_can_make
 from simcse_kit.errors import InputError
-from simcse_kit.training import TrainConfig, build_config
+from simcse_kit.training import TrainConfig
 
 if TYPE_CHECKING:
     from simcse_kit.evaluation.sts import PairTask
@@ -44,18 +43,8 @@ SETTINGS = (
 
 @grouped
 def train(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="The encoder to start from: a hub id or a local folder. MODEL@head=keep takes "
-            "the pooler of a SimCSE checkpoint as its head.",
-            callback=known_models,
-        ),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(help="Texts or pairs: .txt .csv .tsv .jsonl .parquet (.gz too), or a hub id."),
-    ],
+    model: StartModel,
+    data: TrainData,
     output_dir: Annotated[Path, typer.Option(help="The run's folder; itself the trained model.")],
     recipe: Annotated[
         str | None,
@@ -63,33 +52,9 @@ def train(
             help="Settings by name (simcse-kit recipes lists them), or your own YAML file."
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
-    ] = None,
     *,
     reading: FileOptions,
-    eval_data: Annotated[
-        Path | None,
-        typer.Option(help="Dev set to choose the best step on: an STS folder or scored pairs."),
-    ] = None,
-    eval_columns: Annotated[
-        list[str] | None,
-        typer.Option("--eval-column", metavar="OURS=THEIRS", help="The same of the dev set."),
-    ] = None,
-    eval_split: Annotated[
-        float | None,
-        typer.Option(
-            help="Hold out this share (or number) of the pairs as dev set: recall@1 chooses."
-        ),
-    ] = None,
-    pooling: PoolingOption = None,
-    prompt: Prompt = None,
-    prompt_name: PromptName = None,
-    document_prompt: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Of pairs, put before positives and negatives instead."),
-    ] = None,
-    trust_remote_code: TrustRemoteCode = False,
+    training: TrainingOptions,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -113,30 +78,19 @@ def train(
         raise InputError("--resume goes on with a run and --overwrite deletes it; give one of them")
     if seeds is not None and plots is not None:
         raise InputError("--plots draws one run; of --seeds each folder holds its own pictures")
-    options = {
-        "pooling": pooling,
-        "prompt": prompt,
-        "prompt_name": prompt_name,
-        "document_prompt": document_prompt,
-        "trust_remote_code": trust_remote_code or None,
-        "eval_split": eval_split,
-    }
-    model, own = _own_settings(model)
-    options |= own
-    config = build_config(recipe, settings or [], options)
+    config = training.config(recipe, model)
+    model, _ = split_model(model)
+    eval_data = training.eval_data
     check_outputs(None, plots)
     check_can_make(output_dir)
     replaces = _begun(output_dir) if overwrite else None
     with chatter_on_stderr(), contextlib.ExitStack() as ending:
         try:
-            from simcse_kit.data import read_rows
             from simcse_kit.training import is_main, leave, raising
 
             ending.enter_context(raising())
-            dev = None if eval_data is None else _dev_set(eval_data, eval_columns, reading)
-            rows: Any = data
-            if reading.given_of_files():
-                rows = read_rows(data, columns=reading.mapping(), **reading.keywords())
+            dev = training.dev_set(reading)
+            rows = rows_of(data, reading)
             how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}
             if seeds is not None:
                 from simcse_kit.training import train_seeds
@@ -160,28 +114,6 @@ def train(
     leave()
 
 
-def _own_settings(model: str) -> tuple[str, dict[str, str]]:
-    """The name of a model, and the settings of the training that were written behind it."""
-    name, own = split_model(model)
-    for key in ("max_length", "precision"):
-        if key in own:
-            setting = "max_length=64" if key == "max_length" else "bf16=false"
-            raise InputError(f"{model}: of a training, {key} is a setting, as in --set {setting}")
-    if "head" in own:  # `head` is another thing in training
-        own["model_head"] = own.pop("head")
-    return name, own
-
-
-def _dev_set(path: Path, columns: list[str] | None, reading: FileOptions) -> PairTask:
-    from simcse_kit.evaluation.sts import load_stsb, load_tasks
-
-    if path.is_dir() or not path.exists():
-        return load_stsb(path, "dev")
-    mapping = column_mapping(columns, ours=("sentence1", "sentence2", "score"))
-    with column_called("--eval-column"):
-        return load_tasks(None, [str(path)], columns=mapping, header=reading.header)[0]
-
-
 def _begun(output_dir: Path) -> int | None:
     """When what tells of the run in a folder was written; None without one."""
     files = (output_dir / "seeds.json", output_dir / "run.json")
@@ -190,10 +122,7 @@ def _begun(output_dir: Path) -> int | None:
 
 def _how_to_go_on(output_dir: Path, replaces: int | None) -> str:
     """What is said at an interruption; `replaces`: `_begun` of the run that was to be replaced."""
-    words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    launcher = [] if ranks == "1" else ["torchrun", "--nproc_per_node", ranks, "--no-python"]
-    again = shlex.join([*launcher, "simcse-kit", *words])
+    again = typed_again()
     if replaces is not None and _begun(output_dir) == replaces:
         return f"interrupted; the old run is still there; to replace it: {again} --overwrite"
     if (output_dir / "seeds.json").is_file():

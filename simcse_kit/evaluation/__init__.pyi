@@ -29,6 +29,7 @@ from .spaces import space_markdown as space_markdown
 from .spaces import space_notes as space_notes
 from .spaces import space_rows as space_rows
 from .tables import Cell as Cell
+from .tables import Cells as Cells
 from .tables import draw as draw
 from .tables import draw_markdown as draw_markdown
 from .task_comparison import TaskComparison as TaskComparison

@@ -51,20 +51,33 @@ def verdict(report: Report) -> Verdict:
 
 def _better(name: str, report: Report, found: Comparison) -> str:
     assert report.comparison is not None
-    baseline, level = report.comparison.baseline, f"{100 * found.interval.level:g} %"
-    p = found.p_adjusted
     where = f"{over(report.comparison.average_over)} ({report.pairs:,} pairs)"
-    interval = f"{level} interval {signed(found.interval.low)} to {signed(found.interval.high)}"
+    points = f"points of Spearman ×100 {where}"
+    return against(name, report.comparison.baseline, found, points, seen="these pairs")
+
+
+def against(name: str, baseline: str, found: Comparison, points: str, *, seen: str) -> str:
+    """Whether the one scores higher or lower than the other, or that it cannot be told.
+
+    Args:
+        points: what the difference is counted in, and over what.
+        seen: what it was to be told from.
+    """
+    interval = (
+        f"{100 * found.interval.level:g} % interval {signed(found.interval.low)} to"
+        f" {signed(found.interval.high)}"
+    )
+    p = shown_p(found.p_adjusted)
     if not told(found):
         return (
-            f"Whether {name} scores higher than {baseline} cannot be told from these pairs: the"
-            f" difference of {signed(found.difference, 2)} points of Spearman ×100 {where} may be"
-            f" chance ({interval}, {shown_p(p)})."
+            f"Whether {name} scores higher than {baseline} cannot be told from {seen}: the"
+            f" difference of {signed(found.difference, 2)} {points} may be chance"
+            f" ({interval}, {p})."
         )
     word = "higher" if found.difference > 0 else "lower"
     return (
-        f"{name} scores {word} than {baseline}: by {abs(found.difference):.2f} points of Spearman"
-        f" ×100 {where}, {interval}, {shown_p(p)}."
+        f"{name} scores {word} than {baseline}: by {abs(found.difference):.2f} {points},"
+        f" {interval}, {p}."
     )
 
 

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,21 @@ from simcse_kit.data import Rows, for_markdown
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import distinct, embed, plots
 from simcse_kit.evaluation.search import Relevance, by_query
-from simcse_kit.evaluation.statistics import mean_estimates
-from simcse_kit.evaluation.sts import PairTask, STSResult, evaluate, intervals, markdown_table
+from simcse_kit.evaluation.statistics import (
+    Figure,
+    PairScores,
+    bootstrap,
+    mean_estimates,
+    resample_together,
+)
+from simcse_kit.evaluation.sts import (
+    PairTask,
+    STSResult,
+    evaluate,
+    intervals,
+    markdown_table,
+    numbered_sentences,
+)
 from simcse_kit.geometry import alignment, uniformity
 
 _DRAWS = 2_000  # for the interval on a card, which is written with every new best step
@@ -45,8 +59,19 @@ class DevSet(Protocol):
     def __len__(self) -> int:
         """Pairs."""
 
+    @property
+    def texts(self) -> Collection[str]:
+        """The different texts of the pairs."""
+
+    @property
+    def items(self) -> np.ndarray:
+        """What the last score makes of each pair, float64 (N,)."""
+
     def score(self, encoder: SentenceEncoder) -> dict[str, float]:
         """Figures of the encoder as it is, `figure` among them; InputError where there is none."""
+
+    def together(self, items: np.ndarray, *, draws: int) -> Figure:
+        """The key figure of M encoders by their `items` (M, N), on the same resamples of pairs."""
 
     def table(self, model: str) -> str:
         """The last scores as Markdown, with their intervals."""
@@ -75,6 +100,19 @@ class ScoredPairs:
 
     def __len__(self) -> int:
         return len(self.task)
+
+    @property
+    def texts(self) -> Collection[str]:
+        return distinct([*self.task.sentence1, *self.task.sentence2])
+
+    @property
+    def items(self) -> np.ndarray:
+        """Cosines."""
+        assert self._judged is not None
+        return self._judged.cosines[self.task.name]
+
+    def together(self, items: np.ndarray, *, draws: int) -> Figure:
+        return resampled([self.task], {self.task.name: items}, draws=draws)
 
     def score(self, encoder: SentenceEncoder) -> dict[str, float]:
         """Spearman ×100; alignment and uniformity, where some pair's score is high enough."""
@@ -140,6 +178,16 @@ class HeldOutPairs:
     def __len__(self) -> int:
         return self.pairs
 
+    @property
+    def items(self) -> np.ndarray:
+        """Recall@1 ×100 of each anchor."""
+        return self._values["recall@1"]
+
+    def together(self, items: np.ndarray, *, draws: int) -> Figure:
+        count = items.shape[1]
+        models = [partial(_mean_of, values) for values in items]
+        return resample_together(models, count, draws=draws)["mean"]
+
     def score(self, encoder: SentenceEncoder) -> dict[str, float]:
         """Recall@1 and MRR ×100, alignment of the pairs and uniformity of their texts."""
         with _quiet():
@@ -171,6 +219,28 @@ class HeldOutPairs:
 
     def draw(self, encoder: SentenceEncoder, folder: Path) -> None:
         """Nothing: there are no gold scores to draw cosines by."""
+
+
+def _mean_of(values: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    return {"mean": counts @ values / len(values)}
+
+
+def resampled(
+    tasks: Sequence[PairTask], cosines: Mapping[str, np.ndarray], *, draws: int
+) -> Figure:
+    """The Spearman ×100 of M models, the mean over the tasks, on the same resamples of pairs.
+
+    Each task is one correlation over all its pairs; pairs that share a sentence are taken together.
+
+    Args:
+        cosines: of each task (M, N), a row a model.
+    """
+    numbers: dict[str, int] = {}
+    samples = {
+        task.name: PairScores(task.gold, cosines[task.name], numbered_sentences(task, numbers))
+        for task in tasks
+    }
+    return bootstrap(samples, draws=draws).figure([*samples])
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def train_seeds(
     _check_request(seeds, config)
     check_apart(at_home(output_dir), model, data, eval_data, config, overwrite=overwrite)
     rows = data if isinstance(data, Rows) else read_rows(data)
-    settings = _settings(model, rows, config, eval_data)
+    settings = common_settings(model, rows, config, eval_data)
     state = _open(at_home(output_dir), settings, resume, overwrite)
     numbers = range(config.seed, config.seed + seeds)
     for count, seed in enumerate(numbers, start=1):
@@ -119,7 +119,7 @@ def _check_request(seeds: int, config: TrainConfig) -> None:
         )
 
 
-def _settings(
+def common_settings(
     model: str | Path, rows: Rows, config: TrainConfig, dev: PairTask | None
 ) -> dict[str, Any]:
     """What all seeds have in common: recipe, model, rows, and the set their steps are chosen on."""
@@ -129,7 +129,7 @@ def _settings(
     return told | {"dev": judge} | common
 
 
-def _check_alike(found: SeedFolder, settings: dict[str, Any]) -> None:
+def check_alike(found: SeedFolder, settings: dict[str, Any]) -> None:
     """InputError where seeds that are to come would not be of the recipe of those that are done."""
     had = {key: settings[key] for key in ("rows", "dev")} | found.settings  # of older versions
     other = differences(had, settings)
@@ -152,7 +152,7 @@ def _open(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool)
     if resume:
         if found is None:
             raise InputError(f"nothing to resume: {str(folder)!r} holds no {FILE}")
-        _check_alike(found, settings)
+        check_alike(found, settings)
         return SeedFolder(folder, settings, found.runs)
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:

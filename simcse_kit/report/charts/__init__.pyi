@@ -9,3 +9,7 @@ from .space import cosine_limits as cosine_limits
 from .space import densities as densities
 from .space import plane as plane
 from .space import spectrum as spectrum
+from .trial import trial_cost as trial_cost
+from .trial import trial_differences as trial_differences
+from .trial import trial_plane as trial_plane
+from .trial import trial_scores as trial_scores

@@ -50,19 +50,7 @@ def plane(report: Report) -> Chart | None:
     for name, x, y in beside:
         axis.plot([x], [y], "o", color=paint("axis"), markersize=5, fillstyle="none", zorder=2)
         rows.append((name, *(minus(f"{value:.3f}") for value in (y, x))))
-    axis.margins(0.2)
-    _widen(axis, 0.6, 0.12)
-    axis.set_xlabel("Uniformity, lower is better")
-    axis.set_ylabel("Alignment, lower is better")
-    axis.annotate(
-        "better",
-        xy=(0.015, 0.02),
-        xytext=(0.1, 0.1),
-        xycoords="axes fraction",
-        color=paint("muted"),
-        fontsize=TEXT,
-        arrowprops={"arrowstyle": "->", "color": paint("axis")},
-    )
+    better_below(axis)
     figure.draw_without_rendering()
     spots += [(x, y) for _, x, y in beside]
     across, up = (np.array(values) for values in zip(*spots, strict=True))
@@ -162,6 +150,34 @@ def spectrum(report: Report) -> Chart:
     return Chart(svg, title, header, tuple(rows))
 
 
+def better_below(axis: Axes) -> None:
+    """What a plane of uniformity and alignment says at its edges, once its points are there."""
+    axis.margins(0.2)
+    _widen(axis, 0.6, 0.12)
+    axis.set_xlabel("Uniformity, lower is better")
+    axis.set_ylabel("Alignment, lower is better")
+    axis.annotate(
+        "better",
+        xy=(0.015, 0.02),
+        xytext=(0.1, 0.1),
+        xycoords="axes fraction",
+        color=paint("muted"),
+        fontsize=TEXT,
+        arrowprops={"arrowstyle": "->", "color": paint("axis")},
+    )
+
+
+def _widen(axis: Axes, wide: float, high: float) -> None:
+    """Limits of at least this width, so that a hair's breadth does not fill the picture."""
+    for get, put, least in (
+        (axis.get_xlim, axis.set_xlim, wide),
+        (axis.get_ylim, axis.set_ylim, high),
+    ):
+        low, top = get()
+        more = max(0.0, least - (top - low)) / 2
+        put(low - more, top + more)
+
+
 def _cross(
     axis: Axes,
     x: float,
@@ -178,17 +194,6 @@ def _cross(
     axis.plot(
         [x], [y], mark(number), color=colour, markersize=9, markeredgecolor=paint("paper"), zorder=3
     )
-
-
-def _widen(axis: Axes, wide: float, high: float) -> None:
-    """Limits of at least this width, so that a hair's breadth does not fill the picture."""
-    for get, put, least in (
-        (axis.get_xlim, axis.set_xlim, wide),
-        (axis.get_ylim, axis.set_ylim, high),
-    ):
-        low, top = get()
-        more = max(0.0, least - (top - low)) / 2
-        put(low - more, top + more)
 
 
 def _ridge(

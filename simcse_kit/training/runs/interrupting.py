@@ -44,7 +44,16 @@ def raising() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise Interrupted(f"ended by {signal.Signals(number).name}", number)
 
-    before = _handle(end, [each for each in _SIGNALS if each != signal.SIGINT])
+    with heeding(end, [each for each in _SIGNALS if each != signal.SIGINT]):
+        yield
+
+
+@contextlib.contextmanager
+def heeding(
+    handler: Callable[[int, FrameType | None], Any], numbers: list[int] = _SIGNALS
+) -> Iterator[None]:
+    """These signals, all three by default, go to a handler in the block; ignored ones stay so."""
+    before = _handle(handler, numbers)
     try:
         yield
     finally:

@@ -1,0 +1,35 @@
+"""What a recipe cannot do without, in words: read off its parts, whichever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from simcse_kit.parts import Spec
+from simcse_kit.training.settings.config import TrainConfig
+
+#: What `Embedded` calls what a batch has, and what that takes of the user.
+_WORDS = {
+    "negatives": "hard negatives",
+    "queue": "a queue of earlier keys",
+    "labels": "labels",
+    "scores": "scored pairs",
+    "teachers": "a teacher",
+    "guide": "a guide model",
+    "documents": "documents",
+}
+
+
+def needs_of(config: TrainConfig) -> tuple[str, ...]:
+    """What the parts of a recipe declare to need, in words; () where rows of texts will do."""
+    needs = {need for spec in _specs(config) for need in getattr(spec.part, "NEEDS", ())}
+    known = [words for name, words in _WORDS.items() if name in needs]
+    return (*known, *sorted(name.replace("_", " ") for name in needs - _WORDS.keys()))
+
+
+def _specs(config: TrainConfig) -> Iterator[Spec]:
+    for name in type(config).model_fields:
+        value: Any = getattr(config, name)
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, Spec):
+                yield each
