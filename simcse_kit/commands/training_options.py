@@ -76,7 +76,7 @@ class TrainingOptions:
 
     def config(self, recipe: str | None, model: str) -> TrainConfig:
         """The settings of a recipe with these on top, and those written behind the model."""
-        options = {
+        options: dict[str, object] = {
             "pooling": self.pooling,
             "prompt": self.prompt,
             "prompt_name": self.prompt_name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def trial_cost(result: TrialResult) -> Chart | None:
 
 
 def _spot(axis: Axes, x: float, y: float, colour: str) -> None:
-    edge = {"markeredgecolor": paint("paper"), "markeredgewidth": 0.8}
+    edge: dict[str, Any] = {"markeredgecolor": paint("paper"), "markeredgewidth": 0.8}
     axis.plot([x], [y], "o", color=colour, markersize=7, zorder=3, **edge)
 
 

@@ -65,7 +65,7 @@ def in_own_process(work: Callable[..., T], *given: Any, called: str) -> T:
         kind, value, more = _hear(ours, passing, process)
         process.join()
     if kind == "done" and not passing.number:
-        return value  # type: ignore[no-any-return]
+        return value
     if kind == "interrupted" or passing.number:
         said = value if isinstance(value, str) and value else f"{called} was interrupted"
         raise Interrupted(said, passing.number or signal.SIGINT)

@@ -67,8 +67,8 @@ def read_trial_folder(folder: Path) -> TrialFolder | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        told = [dict(stored[key]) for key in ("unfit", "left_off")]
-        return TrialFolder(folder, list(stored["recipes"]), *told, stored["result"])
+        unfit, left_off = (dict(stored[key]) for key in ("unfit", "left_off"))
+        return TrialFolder(folder, list(stored["recipes"]), unfit, left_off, stored["result"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}); begin the trial again with"

@@ -214,7 +214,7 @@ def _told(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 #: What is shown of a recipe's runs, where they are kept, and how they are put together.
-_TOGETHER = {
+_TOGETHER: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "alignment": ("figures", mean),
     "uniformity": ("figures", mean),
     "effective_rank": ("figures", mean),
