@@ -24,6 +24,7 @@ from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_labels import classification, clustering, few_shot
 from simcse_kit.commands.task_search import duplicates, pairs, retrieval
 from simcse_kit.commands.train import SETTINGS, train
+from simcse_kit.commands.trial import trial
 from simcse_kit.compute.threads import use_threads
 from simcse_kit.version import __version__
 
@@ -57,6 +58,7 @@ def _start(
 
 # In the order that --help lists them.
 app.command(epilog=SETTINGS)(train)
+app.command(epilog=SETTINGS)(trial)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)
