@@ -11,6 +11,7 @@ five seeds: above that). A rate of 2,000 test sets has a standard error of 0.5.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from simcse_kit.evaluation.statistics import (
     PairScores,
     bootstrap,
     compare,
+    compare_many,
     compare_recipes,
     estimate,
     summarise_seeds,
@@ -71,25 +73,16 @@ def coverage(rho: float, n: int, simulations: int, draws: int) -> Rates:
 
 
 def shared_coverage(rho: float, stars: int, size: int, simulations: int, draws: int) -> Rates:
-    """The same for pairs in stars, `size` pairs with one sentence in common, that are alike.
-
-    Nine tenths of gold and of the error are the sentences', half of it the common one's.
-    """
+    """The same for pairs in stars, `size` pairs with one sentence in common, that are alike."""
     truth = true_spearman(rho)
     n = stars * size
-    hub, leaf = np.repeat(np.arange(stars), size), stars + np.arange(n)
+    pairs = np.stack([np.repeat(np.arange(stars), size), stars + np.arange(n)], axis=1)
     plain, clustered = [], []
     for number in range(simulations):
         rng = np.random.default_rng([n, size, number])
 
-        def normal(rng: np.random.Generator = rng) -> np.ndarray:
-            of_sentence = rng.normal(size=stars + n)
-            own = rng.normal(size=n)
-            return np.sqrt(0.45) * (of_sentence[hub] + of_sentence[leaf]) + np.sqrt(0.1) * own
-
-        y = normal()
-        scores = _cosines(y, [rho], normal()[None])
-        task = PairScores(_gold(y), scores, np.stack([hub, leaf], axis=1))
+        y = _normals(rng, 1, n, pairs)[0]
+        task = PairScores(_gold(y), _cosines(y, [rho], _normals(rng, 1, n, pairs)), pairs)
         resampled = bootstrap({"task": task}, draws=draws, seed=number)
         plain.append(estimate(resampled.figure(clustered=False)).interval)
         clustered.append(estimate(resampled.figure()).interval)
@@ -100,53 +93,54 @@ def shared_coverage(rho: float, stars: int, size: int, simulations: int, draws: 
 
 
 def false_positives(
-    rho: float, common: float, sizes: Sequence[int], simulations: int, draws: int
+    rho: float, common: float, sizes: Sequence[int], simulations: int, draws: int, models: int = 2
 ) -> Rates:
-    """How often two equally good models differ at p ≤ 0.05 in their average over the tasks.
+    """How often equally good models differ at p ≤ 0.05 in their average over the tasks.
 
-    `common` is the share of their errors that they have in common.
+    `common` is the share of their errors that they have in common. Of more than two models, how
+    often any differs from the first, by Holm's p-values and by the plain ones.
     """
-    significant = 0
+    significant, plain = 0, 0
+    groups = [[0] * models, list(range(models))]
     for number in range(simulations):
         rng = np.random.default_rng([sum(sizes), round(1000 * rho), round(1000 * common), number])
         tasks = {}
         for task, n in enumerate(sizes):
             y = rng.normal(size=n)
-            errors = _errors(rng, n, [common, 1 - common], [[0, 0], [0, 1]])
-            tasks[str(task)] = PairScores(_gold(y), _cosines(y, [rho, rho], errors))
+            errors = _errors(rng, n, [common, 1 - common], groups)
+            tasks[str(task)] = PairScores(_gold(y), _cosines(y, [rho] * models, errors))
         figure = bootstrap(tasks, draws=draws, seed=number).figure()
-        significant += compare(figure, 1, 0).p_value <= 0.05
-    return {"significant": 100 * significant / simulations}
+        found = compare_many(figure, [(model, 0) for model in range(1, models)])
+        significant += any(one.told for one in found)
+        plain += any(one.p_value <= 0.05 for one in found)
+    rates = {"significant": 100 * significant / simulations}
+    return rates if models == 2 else rates | {"uncorrected": 100 * plain / simulations}
 
 
 def shared_false_positives(
-    sentences: int, each: int, simulations: int, draws: int, rho: float = 0.75
+    sentences: int, each: int, simulations: int, draws: int, rho: float = 0.75, hub: float = 0.0
 ) -> Rates:
     """The same for pairs of `sentences`, each of them in `each` pairs, which therefore are alike.
 
-    Nine tenths of gold and of each model's errors are its two sentences'.
+    Of `hub` of the pairs the first sentence is the same.
     """
     n = sentences * each // 2
     significant = {"significant": 0, "pairs independent": 0}
     for number in range(simulations):
         rng = np.random.default_rng([sentences, each, number])
-        pairs = rng.permutation(np.repeat(np.arange(sentences), each)).reshape(n, 2)
-
-        def normal(
-            count: int, rng: np.random.Generator = rng, pairs: np.ndarray = pairs
-        ) -> np.ndarray:
-            of_sentence = rng.normal(size=(count, sentences))
-            own = rng.normal(size=(count, n))
-            both = of_sentence[:, pairs[:, 0]] + of_sentence[:, pairs[:, 1]]
-            return np.asarray(np.sqrt(0.45) * both + np.sqrt(0.1) * own)
-
-        y = normal(1)[0]
-        task = PairScores(_gold(y), _cosines(y, [rho, rho], normal(2)), pairs)
+        pairs = shared_sentences(rng, sentences, each)
+        pairs[: int(hub * n), 0] = 0
+        y = _normals(rng, 1, n, pairs)[0]
+        task = PairScores(_gold(y), _cosines(y, [rho, rho], _normals(rng, 2, n, pairs)), pairs)
         resampled = bootstrap({"task": task}, draws=draws, seed=number)
         for name, clustered in (("significant", None), ("pairs independent", False)):
-            p_value = compare(resampled.figure(clustered=clustered), 1, 0).p_value
-            significant[name] += p_value <= 0.05
+            significant[name] += abs(compare(resampled.figure(clustered=clustered), 1, 0).told)
     return {name: 100 * count / simulations for name, count in significant.items()}
+
+
+def shared_sentences(rng: np.random.Generator, sentences: int, each: int) -> np.ndarray:
+    """Pairs (N, 2) at random of so many sentences, each of them in `each` pairs."""
+    return rng.permutation(np.repeat(np.arange(sentences), each)).reshape(-1, 2)
 
 
 def recipes(
@@ -155,14 +149,17 @@ def recipes(
     shares: Sequence[float],
     simulations: int,
     draws: int = RECIPE_DRAWS,
+    n: int = 500,
+    each: int | None = None,
 ) -> Rates:
     """Two equally good recipes of `seeds` seeds each: false positives, and coverage of the mean.
 
     Args:
         training: standard deviation of a seed's underlying correlation.
         shares: of the errors, common to all, to a recipe's seeds, and a seed's own.
+        n: pairs. each: in how many of them each sentence is; by default in one.
     """
-    rho, n, models = 0.75, 500, 2 * seeds
+    rho, models = 0.75, 2 * seeds
     first, second = range(seeds), range(seeds, models)
     of_recipe = [number // seeds for number in range(models)]
     # Expected over trainings: the middles of 50 equally likely ranges of the seed's correlation.
@@ -172,13 +169,12 @@ def recipes(
     means = []
     for number in range(simulations):
         rng = np.random.default_rng([models, round(1e4 * training), number])
-        y = rng.normal(size=n)
-        errors = _errors(rng, n, shares, [[0] * models, of_recipe, list(range(models))])
-        scores = _cosines(y, rng.normal(rho, training, models), errors)
-        figure = bootstrap(
-            {"task": PairScores(_gold(y), scores)}, draws=draws, seed=number
-        ).figure()
-        positive["significant"] += compare_recipes(figure, first, second).p_value <= 0.05
+        pairs = None if each is None else shared_sentences(rng, 2 * n // each, each)
+        y = _normals(rng, 1, n, pairs)[0]
+        errors = _errors(rng, n, shares, [[0] * models, of_recipe, list(range(models))], pairs)
+        task = PairScores(_gold(y), _cosines(y, rng.normal(rho, training, models), errors), pairs)
+        figure = bootstrap({"task": task}, draws=draws, seed=number).figure()
+        positive["significant"] += abs(compare_recipes(figure, first, second).told)
         alone = Figure(figure.observed, np.empty((0, models)))
         positive["seeds alone"] += compare_recipes(alone, first, second).p_value <= 0.05
         of_means = Figure(_means(figure.observed, seeds), _means(figure.draws, seeds))
@@ -211,13 +207,28 @@ def _cosines(y: np.ndarray, rhos: Sequence[float] | np.ndarray, errors: np.ndarr
     return np.asarray(rho * y + np.sqrt(1 - rho**2) * errors)
 
 
+def _normals(
+    rng: np.random.Generator, count: int, n: int, pairs: np.ndarray | None = None
+) -> np.ndarray:
+    """(count, N) unit normals, of whose variance nine tenths are the two sentences' of `pairs`."""
+    if pairs is None:
+        return rng.normal(size=(count, n))
+    of_sentence = rng.normal(size=(count, int(pairs.max()) + 1))
+    both = of_sentence[:, pairs[:, 0]] + of_sentence[:, pairs[:, 1]]
+    return np.asarray(np.sqrt(0.45) * both + np.sqrt(0.1) * rng.normal(size=(count, n)))
+
+
 def _errors(
-    rng: np.random.Generator, n: int, shares: Sequence[float], groups: Sequence[Sequence[int]]
+    rng: np.random.Generator,
+    n: int,
+    shares: Sequence[float],
+    groups: Sequence[Sequence[int]],
+    pairs: np.ndarray | None = None,
 ) -> np.ndarray:
     """(M, N) unit normals: of each variance share, the models of one group have the same."""
     errors = np.zeros((len(groups[0]), n))
     for share, group in zip(shares, groups, strict=True):
-        errors += np.sqrt(share) * rng.normal(size=(max(group) + 1, n))[list(group)]
+        errors += np.sqrt(share) * _normals(rng, max(group) + 1, n, pairs)[list(group)]
     return errors
 
 
@@ -307,10 +318,14 @@ def simulated(
 ) -> dict[str, Rates]:
     """The rates of every case, each printed as it comes, with OUT before one that does not hold."""
     figures: dict[str, Rates] = {}
+    log = logging.getLogger("simcse_kit")
+    level = log.level
+    log.setLevel(logging.ERROR)  # that sentences are few would be said of every test set
     for name, case in cases.items():
         figures[name] = case()
         shown = ", ".join(f"{key} {value:.2f}" for key, value in figures[name].items())
         print(f"{'' if holds(figures[name]) else 'OUT '}{name}: {shown}", flush=True)
+    log.setLevel(level)
     return figures
 
 

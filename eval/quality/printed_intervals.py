@@ -7,7 +7,7 @@ What is printed by which command: shares (accuracy, recall@k), means between 0 a
 F1 of a class and macro-F1, average precision, F1, precision and recall of pairs called by a
 threshold (the truth is that of the very thresholds), few-shot accuracy, Spearman, and differences
 of two models, which are tested too. `interval_coverage` has the suite, clusters and recipes,
-`tests/geometry/test_intervals.py` the figures of a space.
+`false_positives` every test, `tests/geometry/test_intervals.py` the figures of a space.
 """
 
 from __future__ import annotations

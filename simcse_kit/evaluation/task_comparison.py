@@ -35,6 +35,7 @@ class TaskComparison:
             figure by itself.
         draws, seed, level: of the resamples and the intervals.
         clustered: whether pairs that share a sentence were taken together.
+        untested: why some of the figures are not compared, if so.
     """
 
     differences: tuple[Difference, ...]
@@ -42,6 +43,7 @@ class TaskComparison:
     seed: int
     level: float
     clustered: bool = False
+    untested: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -101,7 +103,7 @@ def compare_tasks(
         for (model, baseline), figures in zip(pairs, found, strict=True)
     ]
     clustered = any(figure.clustered for figure in figures.values())
-    return TaskComparison(tuple(differences), draws, seed, level, clustered)
+    return TaskComparison(tuple(differences), draws, seed, level, clustered, first.untested)
 
 
 def compared(models: int, *, pairwise: bool = False) -> list[tuple[int, int]]:
@@ -148,7 +150,7 @@ def difference_cells(comparison: TaskComparison) -> Cells:
         f"{_TOGETHER if comparison.clustered else ''}. It allows for other test items, not for"
         " other training seeds of these models.",
     ]
-    notes += filter(None, [by_chance(len(header), comparison.level)])
+    notes += filter(None, [comparison.untested, by_chance(len(header), comparison.level)])
     return Cells(header, rows, [], notes, corner="Difference")
 
 

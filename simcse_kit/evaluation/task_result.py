@@ -32,7 +32,13 @@ class Figure:
 
 
 class Tested(Protocol):
-    """What a model was tested on, item by item, so that it can be compared with others."""
+    """What a model was tested on, item by item, so that it can be compared with others.
+
+    `untested` says why some figure is not compared, if so.
+    """
+
+    @property
+    def untested(self) -> str: ...
 
     def together(
         self, models: Sequence[Any], *, draws: int, seed: int
@@ -54,6 +60,7 @@ class Items:
     over: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, np.ndarray] = field(default_factory=dict)
     sentences: np.ndarray | None = None
+    untested: str = ""
 
     def together(
         self, models: Sequence[Items], *, draws: int, seed: int
@@ -61,7 +68,11 @@ class Items:
         figures = [model.figures for model in models]
         resampled = resample_together(figures, self.count, draws=draws, seed=seed)
         found = {
-            name: replace(figure, items=min(m.over.get(name, m.count) for m in models))
+            name: replace(
+                figure,
+                items=min(m.over.get(name, m.count) for m in models),
+                freedom=max(1, self.count - 1),
+            )
             for name, figure in resampled.items()
         }
         if self.sentences is None or not are_shared(self.sentences):

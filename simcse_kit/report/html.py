@@ -174,8 +174,7 @@ def _differences(report: Report, task: str) -> list[Cell]:
             continue
         one = found[key]
         interval = f"{signed(one.interval.low)} to {signed(one.interval.high)}"
-        told = one.p_adjusted <= 1 - one.interval.level
-        cells.append(Cell(signed(one.difference, 2), interval, best=told))
+        cells.append(Cell(signed(one.difference, 2), interval, best=bool(one.told)))
     return cells
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, f1_score
 
 from mini_senteval import BagOfWords, toy_task
@@ -63,10 +64,13 @@ def test_differences_are_paired_bootstraps_and_holm_is_over_the_models() -> None
     alone = []
     for one, name in zip(found.differences, "bc", strict=True):
         assert (one.model, one.baseline) == (name, "a")
-        differences = (each[name] - base)[drawn].mean(axis=1)
+        mean = (each[name] - base).mean()
+        # Expanded (Hesterberg 2015): of 40 items, by what Student's t of 39 has more.
+        reach = (40 / 39) ** 0.5 * t.ppf(0.975, 39) / norm.ppf(0.975)
+        differences = mean + reach * ((each[name] - base)[drawn].mean(axis=1) - mean)
         k = round(2_001 * 0.025 - 0.5)
         ordered = np.sort(differences)
-        assert one.figures["x"].difference == pytest.approx((each[name] - base).mean())
+        assert one.figures["x"].difference == pytest.approx(mean)
         assert one.figures["x"].interval.low == pytest.approx(ordered[k - 1])
         assert one.figures["x"].interval.high == pytest.approx(ordered[-k])
         fewest = min((differences <= 0).sum(), (differences >= 0).sum())
@@ -163,6 +167,11 @@ def test_duplicates_are_compared_pair_by_pair() -> None:
     assert found is not None
     ap = [results[name].figures["ap"].value for name in ("bad", "good")]
     assert found.differences[1].figures["ap"].difference == pytest.approx(ap[0] - ap[1])
+    # What depends on where the threshold fell is shown and not tested.
+    assert set(found.differences[0].figures) == {"ap", "f1", "accuracy"}
+    assert "recall" in results["good"].figures
+    assert "Precision and recall are not tested" in draw_markdown(difference_cells(found))
+    assert "not tested" in found.to_json()["untested"]
 
 
 def test_average_precision_of_resamples_is_scikit_learns() -> None:

@@ -120,7 +120,7 @@ def evaluate_classification(
             f" {len(known):,} to train on ({examples.split}); C = {probe.chosen.strength:g}."
             f"{''.join(f' {remark}' for remark in examples.remarks)}"
         ),
-        tested=_tested(unseen, predictions, tested),
+        tested=labelled_items(unseen, predictions, tested),
     )
 
 
@@ -202,7 +202,9 @@ def evaluate_few_shot(
     )
 
 
-def _tested(labels: np.ndarray, predictions: Mapping[str, np.ndarray], groups: np.ndarray) -> Items:
+def labelled_items(
+    labels: np.ndarray, predictions: Mapping[str, np.ndarray], groups: np.ndarray
+) -> Items:
     """The test texts, what each classifier predicts of the examples (N,) of each, `groups` (N,)."""
 
     def figures(texts: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,7 +16,12 @@ import numpy as np
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics.influence import influence
 from simcse_kit.evaluation.statistics.resampling import resampled_spearman, spearman
-from simcse_kit.evaluation.statistics.sharing import are_shared, design_effect, shared_covariance
+from simcse_kit.evaluation.statistics.sharing import (
+    are_shared,
+    design_effect,
+    shared_covariance,
+    student,
+)
 
 _THREADS = 4
 _ALMOST = 1 - 1e-12  # Fisher's z of 1 is infinite
@@ -77,7 +82,8 @@ class Figure:
     Spearman ×100 of a task, or the mean over several. `independent` and `sharing` (M, M) are its
     linearised covariances where pairs are independent, and where those that share a sentence are
     not; None where that is not asked for. Of figures from 0 to 100, as shares are, `items` is how
-    many items they are over, of which `alike` at most tell as much as one.
+    many items they are over, of which `alike` at most tell as much as one; `freedom` is how many
+    degrees of it their draws' spread has where that matters.
     """
 
     observed: np.ndarray
@@ -86,6 +92,7 @@ class Figure:
     sharing: np.ndarray | None = None
     items: float | None = None
     alike: float = 1.0
+    freedom: int | None = None
 
     @property
     def clustered(self) -> bool:
@@ -104,20 +111,31 @@ class Figure:
 
         For pairs that share a sentence the draws are spread about the observed value by the root
         of the design effect of this very sum (`sharing.design_effect`), as far as such a sum can
-        be; of one model by Fisher's z, so that they stay between −100 and 100.
+        be; of one model by Fisher's z, so that they stay between −100 and 100. Draws of few items
+        are spread by what they lack of Student's t, N / (N − 1) in variance and the ratio of the
+        quantiles: the expanded percentile interval of Hesterberg (2015, The American Statistician
+        69:371–386).
         """
         observed, draws = float(self.observed @ weights), self.draws @ weights
-        if self.independent is None or self.sharing is None:
+        effect = self._effect(weights)
+        if effect == 1:
             return observed, draws
-        independent = float(weights @ self.independent @ weights)
-        sharing = float(weights @ self.sharing @ weights)
-        effect = design_effect(independent, sharing, self.items, self.alike)
         reach, most = effect**0.5, 100 * float(np.abs(weights).sum())
         if np.count_nonzero(weights) > 1:
             apart = most / 2 if self.items is not None else most  # 100 and 0, or 100 and −100
             return observed, np.clip(observed + reach * (draws - observed), -apart, apart)
         middle, z = (np.arctanh(np.clip(x / most, -_ALMOST, _ALMOST)) for x in (observed, draws))
         return observed, most * np.tanh(middle + reach * (z - middle))
+
+    def _effect(self, weights: np.ndarray) -> float:
+        """How many times the draws' variance of a weighted sum is too small, at least 1."""
+        if self.independent is not None and self.sharing is not None:
+            independent = float(weights @ self.independent @ weights)
+            sharing = float(weights @ self.sharing @ weights)
+            return design_effect(independent, sharing, self.items, self.alike)
+        if self.freedom is None:
+            return 1.0
+        return (self.freedom + 1) / self.freedom * student(self.freedom) ** 2
 
     def covariance(self) -> np.ndarray:
         """Of the M figures over other test pairs: (M, M), zeros where there are no draws."""

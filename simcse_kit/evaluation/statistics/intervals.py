@@ -59,6 +59,13 @@ class Comparison:
     p_value: float
     p_adjusted: float
 
+    @property
+    def told(self) -> int:
+        """1 where the first is told to be better at the interval's level, −1 worse, 0 neither."""
+        if self.p_adjusted > round(1 - self.interval.level, 9):  # 1 − 0.9 is below 0.1
+            return 0
+        return 1 if self.difference > 0 else -1
+
 
 def estimate(figure: Figure, model: int = 0, *, level: float = 0.95) -> Estimate:
     """The figure of one model (its row), with its percentile interval."""

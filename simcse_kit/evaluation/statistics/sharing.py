@@ -50,8 +50,6 @@ def shared_covariance(
     covariance = sharing_covariance(shares, sentences)
     if not are_shared(sentences):
         return covariance
-    from scipy.stats import norm, t
-
     occurrences = np.unique(sentences, return_counts=True)[1]
     equal = float(occurrences.sum() ** 2 / (occurrences**2).sum())
     if equal < min(_FEWEST_SENTENCES, len(sentences)):
@@ -69,8 +67,14 @@ def shared_covariance(
         left = 1 - 1 / equal
     else:
         left = centring(sentences)
-    quantiles = float(t.ppf(0.975, equal - 1) / norm.ppf(0.975))
-    return covariance * (quantiles**2 / left)
+    return covariance * (student(equal - 1) ** 2 / left)
+
+
+def student(freedom: float) -> float:
+    """By how much Student's quantile of 97.5 % is further out than the normal one."""
+    from scipy.stats import norm, t
+
+    return float(t.ppf(0.975, freedom) / norm.ppf(0.975))
 
 
 def sharing_covariance(shares: np.ndarray, sentences: np.ndarray) -> np.ndarray:

@@ -245,7 +245,7 @@ def in_words(one: Comparison, baseline: str, over: str, comparisons: int) -> str
     p = shown_p(one.p_value)
     if comparisons > 1:
         p += f", {shown_p(one.p_adjusted)} corrected for {comparisons} comparisons (Holm)"
-    told = "can be told" if one.p_adjusted <= round(1 - one.interval.level, 9) else "cannot be told"
+    told = "can be told" if one.told else "cannot be told"
     return (
         f"{side} {baseline} {over}"
         f" ({100 * one.interval.level:g} % interval {low:+.2f} to {high:+.2f}, {p}): the"

@@ -20,6 +20,7 @@ class _Pairs:
 
     result: STSResult
     tasks: Sequence[PairTask]
+    untested: str = ""
 
     def together(
         self, models: Sequence[_Pairs], *, draws: int, seed: int

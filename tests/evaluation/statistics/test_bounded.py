@@ -81,7 +81,9 @@ def test_models_that_no_item_tells_apart_have_tangos_interval() -> None:
     )
     some = means({"recall": right * (np.arange(80) < 60)})
     figure = items.together([items, some], draws=200, seed=0)["recall"]
-    assert compare(figure, 0, 1).interval == percentile_interval(figure.draws @ [1, -1])
+    assert compare(figure, 0, 1).interval == percentile_interval(
+        figure.combine(np.array([1, -1]))[1]
+    )
     # A Spearman is no share: nothing is known of what another pair may do to it.
     same = Figure(np.array([70.0, 70.0]), np.full((99, 2), 70.0))
     assert compare(same, 0, 1).interval == Interval(0, 0, 0.95)
