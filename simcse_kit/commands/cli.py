@@ -17,6 +17,7 @@ from simcse_kit.commands.evaluate import evaluate
 from simcse_kit.commands.geometry import geometry
 from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
+from simcse_kit.commands.mine import mine
 from simcse_kit.commands.mteb import mteb
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.report import report
@@ -59,6 +60,7 @@ def _start(
 # In the order that --help lists them.
 app.command(epilog=SETTINGS)(train)
 app.command(epilog=SETTINGS)(trial)
+app.command()(mine)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)

@@ -167,6 +167,27 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class SidesOptions(ModelOptions):
+    """The same where there are queries, which --prompt is for, and documents."""
+
+    document_prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Put before documents; --prompt is before queries."),
+    ] = None
+    document_prompt_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="By name. Default: the folder's document prompt."),
+    ] = None
+
+    def document_prompts(self) -> dict[str, str | None]:
+        """As keywords for `SentenceEncoder.use_prompts`."""
+        return {
+            "document_prompt": self.document_prompt,
+            "document_prompt_name": self.document_prompt_name,
+        }
+
+
+@dataclass(frozen=True)
 class Output:
     """Where figures go: a table on stdout, and a file of JSON or JSON on stdout instead."""
 

@@ -15,6 +15,7 @@ from simcse_kit.commands.options import (
     ModelOptions,
     Output,
     Pairwise,
+    SidesOptions,
     known_models,
 )
 from simcse_kit.data import for_markdown, one_line
@@ -71,24 +72,8 @@ class TaskOptions(ModelOptions, Output, Others):
 
 
 @dataclass(frozen=True)
-class RetrievalOptions(TaskOptions):
-    """What retrieval takes, where --prompt is for the queries."""
-
-    document_prompt: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Put before documents; --prompt is before queries."),
-    ] = None
-    document_prompt_name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="By name. Default: the folder's document prompt."),
-    ] = None
-
-    def document_prompts(self) -> dict[str, str | None]:
-        """As keywords for `SentenceEncoder.use_prompts`."""
-        return {
-            "document_prompt": self.document_prompt,
-            "document_prompt_name": self.document_prompt_name,
-        }
+class RetrievalOptions(SidesOptions, TaskOptions):
+    """What retrieval takes."""
 
 
 def run_task(

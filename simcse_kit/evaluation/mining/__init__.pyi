@@ -1,0 +1,15 @@
+from .mine import mine_hard_negatives as mine_hard_negatives
+from .nearest import Barred as Barred
+from .nearest import cosines_at as cosines_at
+from .nearest import nearest as nearest
+from .outcome import Mined as Mined
+from .outcome import outcome_cells as outcome_cells
+from .outcome import outcome_sentences as outcome_sentences
+from .pool import Pool as Pool
+from .pool import pool_of as pool_of
+from .rules import Choice as Choice
+from .rules import Rules as Rules
+from .rules import Scored as Scored
+from .rules import choose as choose
+from .workplace import workplace_of as workplace_of
+from .written import check_written as check_written

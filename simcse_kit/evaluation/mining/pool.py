@@ -1,0 +1,107 @@
+"""Rows of pairs as distinct anchors and candidates, and which candidates are no negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simcse_kit.data import Rows, linked_texts, map_them, text_numbers
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.embedding import distinct
+from simcse_kit.evaluation.mining.nearest import Barred
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What is searched for what; every text once a side, by first appearance.
+
+    Attributes:
+        anchors: N texts. candidates: M texts, the positives before the rest of the corpus.
+        anchor, positive: int64 (P,): the anchor and the candidate of each different pair of the
+            rows, by anchor.
+        barred: an anchor's own text, its positives in any row, and the texts that it is a positive
+            of.
+        repeated: rows whose pair stands in an earlier one.
+        own, linked: how many candidates are barred as an anchor's own text, and as linked with it.
+    """
+
+    anchors: list[str]
+    candidates: list[str]
+    anchor: np.ndarray
+    positive: np.ndarray
+    barred: Barred
+    repeated: int
+    own: int
+    linked: int
+
+
+def pool_of(rows: Rows, corpus: Sequence[str] = ()) -> Pool:
+    """The anchors and candidates of rows.
+
+    Args:
+        corpus: candidates beside the positives of the rows.
+
+    Raises:
+        InputError: rows that are no pairs, and candidates that are all positives of every anchor.
+    """
+    if rows.kind != "pairs":
+        raise _no_pairs(rows)
+    columns = rows.columns["anchor"], rows.columns["positive"]
+    anchors, candidates = distinct(columns[0]), distinct([*columns[1], *corpus])
+    pairs = np.array(
+        list(dict.fromkeys(_places(columns, (anchors, candidates)))), dtype=np.int64
+    ).reshape(-1, 2)
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    barred = _barred(list(anchors), list(candidates), pairs)
+    if len(barred.query) == len(anchors) * len(candidates):
+        raise InputError(
+            f"{rows.source}: every text is a positive of every anchor, or the anchor itself, so"
+            " there is none to be a negative; give rows of several meanings, or more texts with"
+            " --corpus"
+        )
+    own = sum(text in candidates for text in anchors)
+    return Pool(
+        anchors=list(anchors),
+        candidates=list(candidates),
+        anchor=pairs[:, 0],
+        positive=pairs[:, 1],
+        barred=barred,
+        repeated=len(rows) - len(pairs),
+        own=own,
+        linked=len(barred.query) - own,
+    )
+
+
+def _places(
+    columns: tuple[list[str], list[str]], rows: tuple[dict[str, int], dict[str, int]]
+) -> list[tuple[int, int]]:
+    return [(rows[0][a], rows[1][p]) for a, p in zip(*columns, strict=True)]
+
+
+def _barred(anchors: list[str], candidates: list[str], pairs: np.ndarray) -> Barred:
+    """Candidates equal to or linked with each anchor."""
+    numbers = text_numbers([*anchors, *candidates])
+    texts = int(numbers.max()) + 1
+    of_anchors, of_candidates = numbers[: len(anchors)], numbers[len(anchors) :]
+    first, second = of_anchors[pairs[:, 0]], of_candidates[pairs[:, 1]]
+    keys = [of_anchors * texts + of_anchors, first * texts + second]
+    keys.append(linked_texts(first, second, texts))  # the other way round, too
+    query, candidate = np.divmod(np.unique(np.concatenate(keys)), texts)
+    place = np.full((2, texts), -1, dtype=np.int64)
+    place[0, of_anchors], place[1, of_candidates] = range(len(anchors)), range(len(candidates))
+    query, candidate = place[0, query], place[1, candidate]
+    there = (query >= 0) & (candidate >= 0)
+    query, candidate = query[there], candidate[there]
+    order = np.lexsort((candidate, query))
+    return Barred(query[order], candidate[order])
+
+
+def _no_pairs(rows: Rows) -> InputError:
+    wrong = f"{rows.source}: {rows.kind} rows have no positives to mine negatives beside"
+    texts = list(rows.columns)
+    if not rows.names or len(texts) < 2:
+        return InputError(f"{wrong}; give anchors and positives, two columns")
+    both = dict(zip(("anchor", "positive"), (rows.names[name] for name in texts), strict=True))
+    return map_them(f"{wrong}; to take every pair for a positive one,", both)

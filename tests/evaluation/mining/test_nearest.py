@@ -1,0 +1,119 @@
+"""The blocked search against a plain loop in float64, and an index of faiss's against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simcse_kit.evaluation.mining import approximate
+from simcse_kit.evaluation.mining.nearest import Barred, cosines_at, nearest
+
+
+def unit(n: int, seed: int, d: int = 6) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, d))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def barred(*pairs: tuple[int, int]) -> Barred:
+    rows = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    return Barred(rows[:, 0], rows[:, 1])
+
+
+def naive(
+    queries: np.ndarray, corpus: np.ndarray, depth: int, out: Barred
+) -> list[list[tuple[int, float]]]:
+    gone = set(zip(out.query.tolist(), out.candidate.tolist(), strict=True))
+    found = []
+    for i, query in enumerate(queries.astype(np.float64)):
+        scored = [
+            (-sum(a * b for a, b in zip(query, row, strict=True)), j)
+            for j, row in enumerate(corpus.astype(np.float64))
+            if (i, j) not in gone
+        ]
+        found.append([(j, -score) for score, j in sorted(scored)[:depth]])
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("depth", [1, 5, 90])
+def test_it_is_the_naive_loop_whatever_the_block(block: int, depth: int) -> None:
+    queries, corpus = unit(9, 1), unit(60, 2)
+    out = barred(*((i, int(j)) for i in range(9) for j in (corpus @ queries[i]).argsort()[-i:]))
+    places, cosines = nearest(queries, corpus, depth, out, block=block)
+    assert places.shape == cosines.shape == (9, min(depth, 60))
+    for row, expected in enumerate(naive(queries, corpus, depth, out)):
+        found = [place for place in places[row].tolist() if place >= 0]
+        assert found == [place for place, _ in expected]
+        assert cosines[row, : len(found)] == pytest.approx([score for _, score in expected])
+        assert np.isneginf(cosines[row, len(found) :]).all()
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_equal_vectors_stand_in_the_order_of_the_corpus(block: int) -> None:
+    corpus = np.tile(unit(2, 3), (15, 1))
+    places, _ = nearest(corpus[:2], corpus, 6, barred((0, 2), (1, 1)), block=block)
+    assert places.tolist() == [[0, 4, 6, 8, 10, 12], [3, 5, 7, 9, 11, 13]]
+
+
+def test_candidates_without_direction_and_a_query_without_candidates() -> None:
+    corpus = np.zeros((3, 4), dtype=np.float32)
+    places, cosines = nearest(corpus[:2], corpus, 2, barred((1, 0), (1, 1), (1, 2)))
+    assert places.tolist() == [[0, 1], [-1, -1]]
+    assert cosines[0].tolist() == [0, 0] and np.isneginf(cosines[1]).all()
+
+
+class Watched(np.ndarray):
+    """A corpus that remembers how many rows were asked for at a time."""
+
+    most = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        got = super().__getitem__(key)
+        if isinstance(key, slice):
+            Watched.most = max(Watched.most, len(got))
+        return got
+
+
+def test_no_more_than_a_block_is_read_at_a_time() -> None:
+    corpus = unit(50, 4).view(Watched)
+    nearest(unit(3, 5), corpus, 4, barred(), block=8)
+    assert Watched.most == 8
+
+
+def test_cosines_of_no_place_are_none() -> None:
+    queries, corpus = unit(2, 6), unit(4, 7)
+    found = cosines_at(queries, corpus, np.array([[3, -1], [0, 2]]))
+    assert found[0, 0] == pytest.approx(float(queries[0].astype(float) @ corpus[3]))
+    assert np.isneginf(found[0, 1]) and np.isfinite(found[1]).all()
+
+
+# ---- an index ------------------------------------------------------------------------------------
+
+
+def test_a_flat_index_is_the_exact_search(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    queries, corpus = unit(9, 1), unit(60, 2)
+    out = barred(*((i, int(j)) for i in range(9) for j in (corpus @ queries[i]).argsort()[-i:]))
+    expected = nearest(queries, corpus, 5, out)
+    for _ in range(2):  # the second from its file
+        found = approximate.Approximate(corpus, tmp_path / "index.faiss")(queries, 5, out)
+        assert found[0].tolist() == expected[0].tolist()
+        assert found[1].tolist() == expected[1].tolist()
+
+
+def test_cells_hold_most_of_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate, "_MANY", 1000)
+    monkeypatch.setattr(approximate, "_PROBED", 4)
+    centres = unit(20, 8, d=16)[np.random.default_rng(0).integers(0, 20, 3000)]
+    corpus = centres + 0.3 * unit(3000, 9, d=16)
+    corpus /= np.linalg.norm(corpus, axis=1, keepdims=True)
+    index = approximate.Approximate(corpus, tmp_path / "index.faiss")
+    found, cosines = index(corpus[:50], 10, barred(*((i, i) for i in range(50))))
+    expected, _ = nearest(corpus[:50], corpus, 10, barred(*((i, i) for i in range(50))))
+    share = np.mean([np.isin(e, f).mean() for e, f in zip(expected, found, strict=True)])
+    assert share > 0.8
+    assert (found != np.arange(50)[:, None]).all() and (np.diff(cosines, axis=1) <= 0).all()
