@@ -70,13 +70,16 @@ class Kept:
 class _Cut:
     """A hook of the embedding layer: its output ``(…, E)`` times what is kept, where that is told.
 
-    It stays, for to register one in a step would break torch.compile's graph.
+    It stays where it was registered, for to register one breaks torch.compile's graph.
     """
 
     kept: Tensor | None = None
 
     def __call__(self, _: nn.Module, __: Any, states: Tensor) -> Tensor:
-        return states if self.kept is None else states * self.kept
+        if self.kept is None:
+            return states
+        filled = states.shape[-2] - self.kept.shape[-2]  # by the backbone (Longformer), at the end
+        return states * nn.functional.pad(self.kept, (0, 0, 0, filled), value=True)
 
 
 @contextmanager
@@ -84,13 +87,12 @@ def cutting(backbone: PreTrainedModel, kept: Tensor | None) -> Iterator[None]:
     """Let the encoder see no more of the embeddings than is kept, while the context lasts.
 
     Args:
-        backbone: that `use_cutoff` was called for.
         kept: bool, of a shape that the embedding layer's output multiplies with; None: all.
     """
     if kept is None:
         yield
         return
-    cut: _Cut = backbone.cutoff
+    cut = _cut_of(backbone)
     cut.kept = kept
     try:
         yield
@@ -99,7 +101,7 @@ def cutting(backbone: PreTrainedModel, kept: Tensor | None) -> Iterator[None]:
 
 
 def use_cutoff(backbone: PreTrainedModel, name: str = "this encoder") -> int:
-    """Let a backbone take batches that say what is kept of their embeddings.
+    """Make a backbone ready for batches that say what is kept of their embeddings.
 
     Which module gives the embeddings is found by its place, and tried on a few tokens.
 
@@ -129,10 +131,17 @@ def use_cutoff(backbone: PreTrainedModel, name: str = "this encoder") -> int:
             f"{name!r}: a {backbone.config.model_type} model has no embedding layer of which "
             "something could be cut off; take a view that changes the tokens"
         )
-    if not isinstance(getattr(backbone, "cutoff", None), _Cut):
-        backbone.cutoff = _Cut()
-        layer.register_forward_hook(backbone.cutoff)
+    _cut_of(backbone)
     return int(shapes[0][2])
+
+
+def _cut_of(backbone: PreTrainedModel) -> _Cut:
+    """The hook of a backbone, which it has from then on."""
+    cut = getattr(backbone, "cutoff", None)
+    if not isinstance(cut, _Cut):
+        backbone.cutoff = cut = _Cut()
+        _embedding_layer(backbone).register_forward_hook(cut)
+    return cut
 
 
 def _embedding_layer(backbone: PreTrainedModel) -> nn.Module:

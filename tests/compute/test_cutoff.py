@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
-from transformers import AutoModel, T5Config, T5EncoderModel, XLNetConfig, XLNetModel
+from transformers import (
+    AutoModel,
+    LongformerConfig,
+    LongformerModel,
+    T5Config,
+    T5EncoderModel,
+    XLNetConfig,
+    XLNetModel,
+)
 
 from simcse_kit.compute import fast_layers, layer_training
 from simcse_kit.compute.cutoff import use_cutoff
@@ -124,6 +132,20 @@ def test_states_and_gradients_are_the_originals(tiny_encoder, family, laid_out, 
     assert model.cutoff.kept is None
 
 
+def test_a_copy_made_before_it_was_readied_cuts_by_itself(tiny_encoder):
+    """A momentum encoder, say; and a copy made after has a state of its own."""
+    plain = load(tiny_encoder("bert"))
+    before = fast(plain)
+    batch, ids, whole = given(use_cutoff(plain))
+    after = fast(plain)
+    exact = originals(plain, ids, whole)
+    for model in (before, after, before):
+        states = in_order(hidden_states(model, batch)[0], batch)
+        torch.testing.assert_close(states, exact, atol=1e-5, rtol=1e-5)
+        assert len(model.embeddings._forward_hooks) == 1
+    assert len({id(model.cutoff) for model in (plain, before, after)}) == 3
+
+
 def test_without_padding_by_length_too(tiny_encoder):
     plain = load(tiny_encoder("mpnet"))
     batch, ids, whole = given(use_cutoff(plain))
@@ -212,6 +234,18 @@ def test_compiled_it_is_one_graph(tiny_encoder, monkeypatch):
         batch = replace(whole, kept=kept).laid_out(0)
         torch.testing.assert_close(compiled(batch), hidden_states(model, batch)[0])
     assert counter.frame_count == 1
+
+
+def test_what_a_backbone_fills_its_batches_with_stays():
+    shape = {"vocab_size": 90, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = LongformerConfig(**shape, intermediate_size=16, attention_window=8, pad_token_id=1)
+    model = LongformerModel(config).eval()
+    batch, ids, whole = given(use_cutoff(model))
+    (states,) = hidden_states(model, batch)
+    filled = [np.pad(kept, ((0, -len(kept) % 8), (0, 0))) for kept in whole]
+    exact = originals(model, ids, filled)
+    torch.testing.assert_close(in_order(states, batch), exact, atol=1e-5, rtol=1e-5)
 
 
 def test_families_that_add_positions_elsewhere_lose_the_tokens_own_part():
