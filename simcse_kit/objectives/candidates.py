@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,12 +33,23 @@ class Direction:
         left_out: bool ``(B, C)``, True is no negative of that anchor; the own positive may be
             True or not.
         given: how many of the candidates are given hard negatives; they follow the positives.
+        between_positives: an anchor's sum has its positive's cosines with the other positives, too:
+            B more columns of `left_out`, behind the candidates.
     """
 
     anchors: Tensor
     candidates: Tensor
     left_out: Tensor
     given: int = 0
+    between_positives: bool = False
+
+    def cosines(self, anchors: Tensor, row: Tensor) -> Tensor:
+        """Of some anchors ``(b, D)``, which are those of the rows ``(b,)``: as `left_out`."""
+        found = anchors @ self.candidates.T
+        if not self.between_positives:
+            return found
+        positives = self.candidates[: len(self.anchors)]
+        return torch.cat([found, positives[row] @ positives.T], dim=1)
 
 
 class Candidates:
@@ -70,20 +81,34 @@ class Candidates:
             known = empty.new_zeros(rows, 0, dtype=torch.bool) if known is None else known
             return F.pad(known, (0, columns - known.shape[1]))
 
+        self.own = torch.eye(rows, dtype=torch.bool, device=empty.device)
         by_text = mask(batch.false_negatives, rows + len(given))
         self.left_out = by_text[:, :rows]
         self.given_left_out = by_text[:, rows:]
-        self.between_anchors = mask(batch.between_anchors, rows)
         self.further_left_out = mask(batch.queue_false_negatives, len(queue) + gaussian)
-        self.own = torch.eye(rows, dtype=torch.bool, device=empty.device)
+        self.between_anchors = mask(batch.between_anchors, rows) | self.own
+        self.between_positives = self.left_out | self.left_out.T | self.own
 
-    def to_positives(self) -> Direction:
-        """Anchors against positives, given hard negatives and what is further: SimCSE, MoCo."""
-        return self._direction(
-            self.anchors,
+    def to_positives(self, same_side: bool = False) -> Direction:
+        """Anchors against positives, given hard negatives and what is further: SimCSE, MoCo.
+
+        Args:
+            same_side: also anchors against anchors, and positives against positives: GISTEmbed.
+        """
+        columns = [
             (self.positives, self.left_out),
             (self.given, self.given_left_out),
             (self.further, self.further_left_out),
+        ]
+        if not same_side:
+            return self._direction(self.anchors, *columns)
+        direction = self._direction(self.anchors, *columns, (self.anchors, self.between_anchors))
+        positives = (self.positives, self.between_positives)
+        more = self._left_out(self.positives, self.anchors, positives)
+        return replace(
+            direction,
+            left_out=torch.cat([direction.left_out, more], dim=1),
+            between_positives=True,
         )
 
     def to_anchors(self) -> Direction:
@@ -92,20 +117,19 @@ class Candidates:
 
     def to_all(self) -> tuple[Direction, Direction]:
         """Either view of a row against every other text: NT-Xent."""
-        between_positives = self.left_out | self.left_out.T | self.own
         rest = (self.given, self.given_left_out), (self.further, self.further_left_out)
         return (
             self._direction(
                 self.anchors,
                 (self.positives, self.left_out),
                 *rest,
-                (self.anchors, self.between_anchors | self.own),
+                (self.anchors, self.between_anchors),
             ),
             self._direction(
                 self.positives,
                 (self.anchors, self._back()),
                 *rest,
-                (self.positives, between_positives),
+                (self.positives, self.between_positives),
             ),
         )
 
@@ -115,19 +139,26 @@ class Candidates:
         return self.left_out.T | self.between_anchors
 
     def _direction(self, anchors: Texts, *columns: tuple[Texts, Tensor]) -> Direction:
-        left_out = torch.cat([mask for _, mask in columns], dim=1)
-        positives = columns[0][0]
-        if self.guided and anchors.guide is not None and positives.guide is not None:
-            by_guide = [
-                torch.zeros_like(mask)
-                if texts.guide is None
-                else guided_mask(anchors.guide, positives.guide, texts.guide, self.guided)
-                for texts, mask in columns
-            ]
-            left_out = left_out | torch.cat(by_guide, dim=1)
-        given = sum(len(texts) for texts, _ in columns if texts is self.given)
-        candidates = torch.cat([texts.unit for texts, _ in columns])
-        return Direction(anchors.unit, candidates, left_out, given)
+        """Of anchors, and of candidates with their masks by text, positives first."""
+        return Direction(
+            anchors.unit,
+            torch.cat([texts.unit for texts, _ in columns]),
+            self._left_out(anchors, columns[0][0], *columns),
+            sum(len(texts) for texts, _ in columns if texts is self.given),
+        )
+
+    def _left_out(self, anchors: Texts, positives: Texts, *columns: tuple[Texts, Tensor]) -> Tensor:
+        """The masks by text of `columns`, and those by the guide where it has vectors."""
+        by_text = torch.cat([mask for _, mask in columns], dim=1)
+        if self.guided is None or anchors.guide is None or positives.guide is None:
+            return by_text
+        by_guide = [
+            torch.zeros_like(mask)
+            if texts.guide is None
+            else guided_mask(anchors.guide, positives.guide, texts.guide, self.guided)
+            for texts, mask in columns
+        ]
+        return by_text | torch.cat(by_guide, dim=1)
 
 
 def mixed_negatives(direction: Direction, share: float) -> Tensor:

@@ -79,7 +79,8 @@ def debiased(
 
         N_g = max( (S − N t⁺ exp(u)) / (1 − t⁺),  N exp(−1/τ) )
 
-    the second of which is the least that N cosines can give.
+    the second of which is the least that N cosines can give. Where it holds, no gradient passes to
+    the negatives: with a small τ and a close positive that is everywhere, whatever t⁺.
 
     Source: Chuang et al., Debiased Contrastive Learning (NeurIPS 2020), with one positive (M = 1).
 

@@ -205,7 +205,8 @@ class InfoNCE(Objective):
 
     @property
     def wants_between_anchors(self) -> bool:
-        return self.settings.symmetric or self.settings.negatives == "all"
+        own = self.settings
+        return own.symmetric or own.same_side or own.negatives == "all"
 
     def told(self) -> dict[str, float]:
         """The temperature, where it is no constant."""
@@ -252,7 +253,7 @@ class InfoNCE(Objective):
 
     def _mean(self, candidates: Candidates, temperature: float | Tensor) -> Tensor:
         """The mean over the anchors of all directions."""
-        directions = [candidates.to_positives()]
+        directions = [candidates.to_positives(self.settings.same_side)]
         if self.settings.negatives == "all":
             directions = [*candidates.to_all()]
         elif self.settings.symmetric:
@@ -260,7 +261,7 @@ class InfoNCE(Objective):
         sums = [
             in_blocks(
                 partial(self._summed, direction=direction, temperature=temperature),
-                len(direction.candidates),
+                direction.left_out.shape[1],
                 direction.anchors,
                 direction.left_out,
                 mixed_negatives(direction, self.settings.mixed) if self.settings.mixed else None,
@@ -290,7 +291,7 @@ class InfoNCE(Objective):
         own, rows = self.settings, len(direction.anchors)
         block = torch.arange(len(anchors), device=anchors.device)
         row = block + first
-        cosines = anchors @ direction.candidates.T  # (b, C)
+        cosines = direction.cosines(anchors, row)  # (b, C)
         positive = cosines[block, row]
         left_out = left_out.index_put((block, row), left_out.new_tensor(True))
         if own.threshold is not None:

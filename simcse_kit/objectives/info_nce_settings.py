@@ -55,6 +55,11 @@ class ContrastSettings(PartSettings):
         description="Also positives against the other rows' anchors, averaged with the rest "
         "(CLIP): for pairs of two kinds, such as question and answer.",
     )
+    same_side: bool = Field(
+        False,
+        description="Also in each anchor's sum: its cosines with the other anchors, and its "
+        "positive's with the other positives (GISTEmbed).",
+    )
     decoupled: bool = Field(
         False,
         description="Leave the positive out of the denominator (DCL). The loss may be below 0.",
@@ -80,7 +85,8 @@ class ContrastSettings(PartSettings):
         ge=0,
         lt=1,
         description="t⁺: how likely another row is in truth a positive; so much is taken off "
-        "the negatives' sum (0.1 for ten classes; small for sentences).",
+        "the negatives' sum. Published for a temperature of 0.5 (0.1 with ten classes): at 0.05 "
+        "a close positive outweighs the sum, and nothing is left to learn from.",
     )
     hardness: Float = Field(
         0.0, ge=0, le=100, description="β: negatives weigh exp(β · logit), in the mean 1 (HCL)."
@@ -181,6 +187,11 @@ def _disagreements(own: ContrastSettings) -> Iterator[tuple[bool, str, str]]:
         own.symmetric and own.negatives == "all",
         "symmetric",
         "is one of the directions that negatives=all takes already; leave one of them out",
+    )
+    yield (
+        own.same_side and own.negatives == "all",
+        "same_side",
+        "adds pairs that negatives=all has already; leave one of them out",
     )
     yield (
         own.decoupled and own.focal > 0,

@@ -30,6 +30,7 @@ class Loop:
             "hard_negative_weight": 1.0,
             "negatives": "positives",
             "symmetric": False,
+            "same_side": False,
             "decoupled": False,
             "margin": 0.0,
             "focal": 0.0,
@@ -132,6 +133,10 @@ class Loop:
                 terms.append(self.term(i, 0, forward + self.others(i, 0, 0)))
                 terms.append(self.term(i, 1, back + self.others(i, 1, 1)))
                 continue
+            if self.of["same_side"]:
+                own = self.batch.positives[i]  # which these are compared with, not the anchor
+                beside = [(*each, own) for each in self.others(i, 1, 1)]
+                forward = forward + self.others(i, 0, 0) + beside
             terms.append(self.term(i, 0, forward))
             if self.of["symmetric"]:
                 terms.append(self.term(i, 1, self.others(i, 1, 0)))
@@ -146,8 +151,8 @@ class Loop:
         anchor, positives = views[side][i], views[1 - side]
         rows = len(positives)
         negatives = []
-        for vector, left_out, weight in candidates:
-            found = cosine(anchor, vector)
+        for vector, left_out, weight, *other in candidates:
+            found = cosine(other[0] if other else anchor, vector)
             if left_out or (self.of["threshold"] is not None and found > self.of["threshold"]):
                 continue
             negatives.append((found, weight))

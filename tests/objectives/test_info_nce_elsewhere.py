@@ -60,6 +60,17 @@ def test_ranking_of_multiple_negatives(given, symmetric):
     )
 
 
+def test_ranking_with_the_two_sides_among_themselves():
+    theirs = MultipleNegativesRankingLoss(
+        None, scale=20.0, directions=("query_to_doc", "query_to_query", "doc_to_doc")
+    )
+    assert_equal(
+        InfoNCE(same_side=True),
+        lambda columns: theirs.compute_loss_from_embeddings(columns, None),
+        batch_of(),
+    )
+
+
 class Looked(nn.Module):
     """A sentence-transformers model whose vectors are in the features already."""
 
@@ -78,15 +89,16 @@ class Looked(nn.Module):
 @pytest.mark.parametrize("given", [0, 1])
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("margin", [0.0, 0.15])
-def test_gist_embed(given, relative, margin):
+@pytest.mark.parametrize("both", [False, True])
+def test_gist_embed(given, relative, margin, both):
     theirs = GISTEmbedLoss(
         Looked("own"),
         Looked("guide"),
         temperature=0.05,
         margin_strategy="relative" if relative else "absolute",
         margin=margin,
-        contrast_anchors=False,
-        contrast_positives=False,
+        contrast_anchors=both,
+        contrast_positives=both,
     )
     batch = batch_of(rows=8, given=given, guide=True)
     assert batch.guide is not None
@@ -96,9 +108,9 @@ def test_gist_embed(given, relative, margin):
         features = [{"own": own, "guide": told} for own, told in zip(columns, guide, strict=True)]
         return theirs(features, None)
 
-    ours = InfoNCE(guide_margin=margin, guide_relative=relative)
+    ours = InfoNCE(guide_margin=margin, guide_relative=relative, same_side=both)
     assert_equal(ours, of_columns, batch)
-    masked, plain = ours(batch), InfoNCE()(batch)
+    masked, plain = ours(batch), InfoNCE(same_side=both)(batch)
     assert masked < 0.95 * plain, "the guide left something out"
 
 

@@ -65,6 +65,7 @@ OPTIONS = {
     "as it is": {},
     "all": {"negatives": "all"},
     "symmetric": {"symmetric": True},
+    "same side": {"same_side": True},
     "decoupled": {"decoupled": True},
     "margin": {"margin": 10.0},
     "focal": {"focal": 2.0},
@@ -79,6 +80,7 @@ OPTIONS = {
     "threshold": {"threshold": 0.2},
     "guide": {"guide_margin": 0.0},
     "guide with a margin": {"guide_margin": 0.2},
+    "guide of both sides": {"guide_margin": 0.1, "same_side": True},
     "guide with a relative margin": {"guide_margin": 0.2, "guide_relative": True},
     "guide by threshold": {"guide_threshold": 0.4},
     "adaptive to negatives": {"adaptive_temperature": 0.8, "adaptive_origin": 0.1},
@@ -115,6 +117,7 @@ def combinations():
             "hard_negative_weight": st.sampled_from([1.0, 0.5, 3.0]),
             "negatives": st.sampled_from(["positives", "all"]),
             "symmetric": st.booleans(),
+            "same_side": st.booleans(),
             "decoupled": st.booleans(),
             "margin": maybe(st.floats(1, 30), 0.0),
             "focal": maybe(st.floats(0.5, 3), 0.0),
@@ -151,6 +154,7 @@ def test_options_together_are_their_formulas(own, rows, given, queue, masked, se
         {"hard_negative_weight": 3.0},
         {"negatives": "all", "hardness": 1.0, "debiased": 0.1, "threshold": 0.5},
         {"symmetric": True, "decoupled": True, "mixed": 0.2, "adaptive_temperature": 0.5},
+        {"same_side": True, "mixed": 0.2, "margin": 10.0},
     ],
 )
 def test_blocks_of_rows_are_the_whole_batch(monkeypatch, own):
@@ -261,6 +265,7 @@ def test_half_precision_is_computed_in_fp32(own):
 def test_other_anchors_are_asked_for_where_they_are_candidates():
     assert InfoNCE(negatives="all").wants_between_anchors
     assert InfoNCE(symmetric=True).wants_between_anchors
+    assert InfoNCE(same_side=True).wants_between_anchors
     assert not InfoNCE(mixed=0.2).wants_between_anchors
 
 

@@ -16,6 +16,7 @@ REFUSED = [
     ({"adaptive_to": "alignment"}, "adaptive_temperature is 0"),
     ({"adaptive_origin": 0.3}, "adaptive_temperature is 0"),
     ({"symmetric": True, "negatives": "all"}, "takes already"),
+    ({"same_side": True, "negatives": "all"}, "has already"),
     ({"decoupled": True, "focal": 1.0}, "positive's probability"),
     ({"self_paced": 0.3, "margin": 10.0}, "puts its square in its place"),
     ({"self_paced": 0.3, "debiased": 0.1}, "by their own cosines"),
