@@ -68,21 +68,6 @@ def cut_off(sides: Sequence[Side]) -> dict[str, np.ndarray | None]:
     }
 
 
-def smallest(values: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Which are the `counts` smallest of each run of values, bool as the values.
-
-    Args:
-        values: float ``(sum(lengths),)``, runs end to end.
-        counts, lengths: int ``(runs,)``.
-    """
-    runs = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((values, runs))
-    ranks = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    chosen = np.empty(len(values), dtype=bool)
-    chosen[order] = ranks < counts[runs]
-    return chosen
-
-
 def _joined(
     parts: Sequence[np.ndarray | None], shapes: Sequence[tuple[int, ...]]
 ) -> np.ndarray | None:

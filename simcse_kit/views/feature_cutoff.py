@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from simcse_kit.parts import Float, PartSettings
-from simcse_kit.views.cutoff import Cutoff, smallest
+from simcse_kit.views.cutoff import Cutoff
+from simcse_kit.views.units import lowest
 from simcse_kit.views.view import Draws
 
 
@@ -25,5 +26,5 @@ class FeatureCutoff(Cutoff):
         """Bool ``(B, E)``: dimensions that are kept."""
         widths = np.full(len(draws), self.context.width)
         counts = np.floor(self.settings.rate * widths + 1e-9).astype(np.int64)
-        cut = smallest(draws.per_token(widths), counts, widths)
+        cut = lowest(draws.per_token(widths), widths, counts)
         return ~cut.reshape(len(draws), -1)

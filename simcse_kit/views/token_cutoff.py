@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from simcse_kit.parts import Float, PartSettings
-from simcse_kit.views.cutoff import Cutoff, smallest
+from simcse_kit.views.cutoff import Cutoff
+from simcse_kit.views.units import lowest
 from simcse_kit.views.view import Draws
 
 
@@ -36,4 +37,4 @@ class TokenCutoff(Cutoff):
             free = np.bincount(runs[~special], minlength=len(lengths))
         # a product like 0.29 · 100 lies a hair below the number it stands for
         counts = np.floor(self.settings.rate * free + 1e-9).astype(np.int64)
-        return ~smallest(values, counts, lengths)
+        return ~lowest(values, lengths, counts)

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from simcse_kit.parts import Context, part_names, spec_of
 from simcse_kit.views import Draws, Side, cut_off
-from simcse_kit.views.cutoff import smallest
 from simcse_kit.views.feature_cutoff import FeatureCutoff
 from simcse_kit.views.token_cutoff import TokenCutoff
+from simcse_kit.views.units import lowest
 
 WIDTH = 24
 LENGTHS = np.array([7, 2, 1, 20, 7, 64])
@@ -129,7 +129,7 @@ def test_several_in_turn_keep_what_each_keeps_of_the_last_texts():
 
 def test_the_smallest_of_runs_with_ties_and_none():
     values = np.array([0.5, 0.5, 0.1, 0.9, 0.3])
-    chosen = smallest(values, np.array([2, 0, 1]), np.array([3, 1, 1]))
+    chosen = lowest(values, np.array([3, 1, 1]), np.array([2, 0, 1]))
     assert chosen.tolist() == [True, False, True, False, True]
 
 
