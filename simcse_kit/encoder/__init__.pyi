@@ -5,6 +5,7 @@ from .embedding_file import rows_file as rows_file
 from .embedding_file import write_embeddings as write_embeddings
 from .evaluating import evaluating as evaluating
 from .identity import architecture_of as architecture_of
+from .identity import embeddings_of as embeddings_of
 from .identity import weights_of as weights_of
 from .limits import position_limit as position_limit
 from .modules import Chain as Chain
@@ -12,7 +13,9 @@ from .modules import Head as Head
 from .naming import find_model as find_model
 from .persistence import quietly as quietly
 from .pooling import Pooling as Pooling
+from .prompts import document_prompt as document_prompt
 from .prompts import prompt_text as prompt_text
+from .prompts import query_prompt as query_prompt
 from .sentence_encoder import SentenceEncoder as SentenceEncoder
 from .student import keep_layers as keep_layers
 from .teachers import Teacher as Teacher

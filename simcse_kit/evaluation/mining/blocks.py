@@ -78,7 +78,7 @@ def search_by(plan: Plan, vectors: Vectors, place: Workplace) -> tuple[Search, f
     if plan.index == "exact":
         return exact, None
     key = plan.vectors_keys[1]  # of the candidates
-    search = Approximate(vectors.candidates, place.file("index", key, ".faiss"))
+    search = Approximate(vectors.candidates, place.folder / f"index-{key}.faiss")
     count = len(plan.pool.anchors)
     some = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).round().astype(int))
     found = there = 0

@@ -16,7 +16,7 @@ from simcse_kit.evaluation.mining.nearest import BLOCK
 from simcse_kit.evaluation.mining.outcome import Mined, Tally
 from simcse_kit.evaluation.mining.pool import pool_of
 from simcse_kit.evaluation.mining.rules import Rules
-from simcse_kit.evaluation.mining.vectors import Embedding
+from simcse_kit.evaluation.mining.vectors import Side, Vectors, sides_of
 from simcse_kit.evaluation.mining.workplace import Workplace
 from simcse_kit.evaluation.mining.written import (
     OutputFormat,
@@ -79,18 +79,21 @@ def mine_hard_negatives(
         "%s: %d anchors, %d candidates, %d different pairs",
         *(rows.source, len(pool.anchors), len(pool.candidates), len(pool.anchor)),
     )
-    encoders = {"model": encoder} | ({} if guide is None else {"guide": guide})
-    embeddings = [Embedding.by(name, each, pool) for name, each in encoders.items()]
-    keys = [key for each in embeddings for key in each.keys]
+    own = sides_of(encoder, pool)
+    others = () if guide is None else sides_of(guide, pool, " (guide)")
+    keys = [side.key for side in (*own, *others)]
     plan = Plan(pool, rules, keys, index, block)
     place = Workplace(output)
     place.keep([plan.key, *keys])
-    vectors = [each.vectors(place, show_progress=show_progress) for each in embeddings]
-    guided = None if guide is None else vectors[1]
-    search, recall = search_by(plan, vectors[0], place)
+
+    def vectors_of(sides: Iterable[Side]) -> Vectors:
+        return Vectors(*(side.vectors(place.folder, show_progress=show_progress) for side in sides))
+
+    vectors, guided = vectors_of(own), vectors_of(others) if others else None
+    search, recall = search_by(plan, vectors, place)
 
     def blocks(show: bool) -> Iterable[Arrays]:
-        return mined_blocks(plan, search, vectors[0], guided, place, show_progress=show)
+        return mined_blocks(plan, search, vectors, guided, place, show_progress=show)
 
     tally = Tally(plan)
     for arrays in blocks(show_progress):
@@ -102,6 +105,8 @@ def mine_hard_negatives(
         "data": rows.source,
         "corpus": len(corpus),
         "model": encoder.name,
+        "query_prompt": own[0].prompt or None,
+        "document_prompt": own[1].prompt or None,
         "guide": None if guide is None else guide.name,
         "rules": asdict(rules) | {"range_max": rules.depth},
         "output": str(output),

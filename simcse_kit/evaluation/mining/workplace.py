@@ -30,10 +30,6 @@ class Workplace:
             if not any(key in path.name for key in keys):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def file(self, name: str, key: str, suffix: str) -> Path:
-        """Where a thing of this name and key stands."""
-        return self.folder / f"{name}-{key}{suffix}"
-
     def block(self, key: str, number: int) -> dict[str, np.ndarray] | None:
         """The arrays of a block that is finished, or None."""
         path = self._block(key, number)
