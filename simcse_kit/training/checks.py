@@ -185,13 +185,13 @@ def check_kind(rows: Rows, config: TrainConfig) -> None:
     raise map_them(f"{wrong}; to train on the texts whatever the {_EXTRA[rows.kind]},", alone)
 
 
-def check_batch(rows: Rows, config: TrainConfig) -> None:
-    """Raise InputError for rows that do not fill a batch."""
+def check_batch(rows: Rows, config: TrainConfig, count: int) -> None:
+    """Raise InputError for rows, `count` of which are trained on, that do not fill a batch."""
     batch = config.per_device_train_batch_size
-    if len(rows) < batch * world_size():
+    if count < batch * world_size():
         ranks = f" on each of {world_size()} ranks" if world_size() > 1 else ""
         raise InputError(
-            f"{rows.source}: {len(rows)} rows do not fill one batch of {batch}{ranks}; give more "
+            f"{rows.source}: {count} rows do not fill one batch of {batch}{ranks}; give more "
             "rows or a smaller per_device_train_batch_size"
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from simcse_kit.compute import Precision, model_precision
-from simcse_kit.encoder import SentenceEncoder, add_lora
+from simcse_kit.encoder import SentenceEncoder, add_lora, keep_layers
 from simcse_kit.training.rows.prompts import use_prompts
 from simcse_kit.training.settings.config import TrainConfig
 
@@ -38,6 +38,8 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
             precision=_precision(config),
             trust_remote_code=config.trust_remote_code,
         )
+    if config.student_layers:
+        encoder = keep_layers(encoder, config.student_layers)
     if config.lora is not None:
         add_lora(encoder.backbone, config.lora)
     use_prompts(encoder, config)

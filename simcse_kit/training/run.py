@@ -42,13 +42,13 @@ from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.in_step import StepsOfParts, embed_rows
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
-from simcse_kit.training.rows.batches import build_collator
-from simcse_kit.training.rows.by_label import ByLabel
+from simcse_kit.training.rows.batches import Vectors, build_collator, pairing_of
+from simcse_kit.training.rows.by_label import ByLabel, check_labels
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.rows.learnable import check_negatives
 from simcse_kit.training.rows.linked_rows import NoDuplicates
-from simcse_kit.training.rows.sampling import ByEpoch, TellEpoch, WindowedByLength
+from simcse_kit.training.rows.sampling import ByEpoch, WindowedByLength
 from simcse_kit.training.runs.checkpoints import step_of
 from simcse_kit.training.runs.folder import (
     Ended,
@@ -133,9 +133,15 @@ def train(
     check_kind(rows, config)
     all_rows = rows
     rows, dev = _judged_on(rows, eval_data, config)
-    check_negatives(rows, config)  # those that are left
-    check_batch(rows, config)
-    steps = steps_in_all(len(rows), config)
+    if rows.kind in ("text", "pairs"):
+        check_negatives(rows, config)  # those that are left
+    elif rows.kind == "labelled":
+        by_label = config.batch_sampler == "group_by_label"
+        check_labels(rows, joint_batch(config), config.samples_per_label if by_label else None)
+    pairing = pairing_of(rows, config)
+    count = len(rows) if pairing is None else len(pairing.rows())
+    check_batch(rows, config, count)
+    steps = steps_in_all(count, config)
     given, config = config, (begun.cadence(config) if begun else config).for_length(steps)
     judge = None if dev is None else dev.key
     checkpoint = None
@@ -156,11 +162,12 @@ def train(
     if begun is not None:
         begun.check_model(began, model)
     check_encoder(encoder, rows, config)
-    context = _context(rows, config, steps)
+    vectors = Vectors.of(rows, config, encoder.device)
+    context = _context(rows, config, steps, vectors)
     contrastive = build_model(encoder, config, context)
     arguments = _arguments(config, folder, encoder, dev, checkpoint)
     rehearse(arguments, contrastive, steps)
-    collator = build_collator(contrastive, rows, config, context)
+    collator = build_collator(contrastive, rows, config, context, vectors, pairing)
     if ready is not None:
         ready()
     if is_main():
@@ -174,7 +181,7 @@ def train(
         if is_main():
             keeper.settle()
         wait_for_all()
-        trainer = _trainer(keeper, arguments, contrastive, collator, len(rows), checkpoint)
+        trainer = _trainer(keeper, arguments, contrastive, collator, count, checkpoint)
         if checkpoint is not None and step_of(checkpoint) >= steps:
             trainer.take_up(str(checkpoint))  # trained, but interrupted before it was all written
             if is_main():
@@ -184,13 +191,14 @@ def train(
         return _finish(trainer, keeper, steps)
 
 
-def _context(rows: Rows, config: TrainConfig, steps: int) -> Context:
+def _context(rows: Rows, config: TrainConfig, steps: int, vectors: Vectors) -> Context:
     """What the parts may know of the run."""
     return Context(
         rows=len(rows),
         steps=steps,
         batch_size=joint_batch(config),
         classes=0 if rows.labels is None else len(set(rows.labels)),
+        teacher_widths=() if vectors.teachers is None else vectors.teachers.widths,
         seed=config.seed,
     )
 
@@ -272,7 +280,7 @@ def _trainer(
         update=update,
         best=None if dev is None or checkpoint is None else read_best(keeper.folder),
     )
-    trainer.add_callback(TellEpoch(collator))
+    trainer.by_epoch.told.append(collator)
     trainer.add_callback(StepsOfParts(model, partial(embed_rows, model, collator), rows))
     return trainer
 

@@ -93,10 +93,12 @@ class ContrastiveTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.order = order
+        self.by_epoch = TellEpoch()
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # stdout is for results
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress)
+        self.add_callback(self.by_epoch)
         self.evaluate_dev = evaluate_dev
         self.dev_figure = dev_figure
         self.save_best = save_best
@@ -123,7 +125,7 @@ class ContrastiveTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         sampler = self.order(self.args.train_batch_size, seed)
-        self.add_callback(TellEpoch(sampler))
+        self.by_epoch.told.append(sampler)
         return sampler
 
     def get_train_dataloader(self) -> Any:

@@ -98,6 +98,7 @@ class ContrastiveModel(nn.Module):
         self.positive_dropout = positive_dropout
         self.links = torch.empty(0, dtype=torch.int64)
         self.texts = 0
+        self.groups: Tensor | None = None
         self._is_compiled = False
 
     @property
@@ -129,6 +130,18 @@ class ContrastiveModel(nn.Module):
         """
         self.links = torch.from_numpy(links).to(self.encoder.device)
         self.texts = texts
+
+    def group(self, groups: np.ndarray, text_ids: np.ndarray) -> None:
+        """Take no candidate for a negative that is of the anchor's group.
+
+        Args:
+            groups: int64 ``(rows,)``, of rows of one text each.
+            text_ids: int64 ``(rows,)``: numbers of the texts; of equal ones the last row's group
+                stands for all.
+        """
+        table = np.zeros(int(text_ids.max()) + 1, dtype=np.int64)
+        table[text_ids] = groups
+        self.groups = torch.from_numpy(table).to(self.encoder.device)
 
     def compile_step(self, **settings: Any) -> None:
         """Train through torch.compile, weights and checkpoints as they were.
@@ -304,7 +317,14 @@ class ContrastiveModel(nn.Module):
         mask = equal_text_mask(text_ids)
         if len(self.links):
             mask |= linked_text_mask(text_ids, self.links, self.texts)
+        if self.groups is not None:  # of single texts: positives are all the candidates
+            mask |= self._of_group(text_ids, text_ids[:, 1])
         return mask
+
+    def _of_group(self, text_ids: Tensor, candidates: Tensor) -> Tensor:
+        """Which candidates ``(N,)`` are of the anchor's group, ``(B, N)``."""
+        assert self.groups is not None
+        return self.groups[text_ids[:, :1]] == self.groups[candidates]
 
     def _between_anchors(self, text_ids: Tensor) -> Tensor | None:
         """The same of other rows' anchors as candidates, where an objective asks for it."""
@@ -315,6 +335,8 @@ class ContrastiveModel(nn.Module):
     def _of_own(self, text_ids: Tensor, candidates: Tensor) -> Tensor:
         """Which candidates ``(N,)`` are a row's own texts or linked with its anchor, ``(B, N)``."""
         own = (text_ids[:, :2, None] == candidates).any(1)
+        if self.groups is not None:
+            own = own | self._of_group(text_ids, candidates)
         if not len(self.links):
             return own
         keys = text_ids[:, :1] * self.texts + candidates

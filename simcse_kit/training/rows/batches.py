@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from simcse_kit.compute import use_cutoff
 from simcse_kit.data import Rows, TokenStore
-from simcse_kit.encoder import SentenceEncoder, position_limit
+from simcse_kit.encoder import SentenceEncoder, Teacher, TeacherVectors, position_limit
 from simcse_kit.parts import Context, Spec
 from simcse_kit.training.checks import tokens_folder
 from simcse_kit.training.distributed import is_main, one_a_machine_first, world_size
@@ -17,11 +21,18 @@ from simcse_kit.training.rows.learnable import tell_cut
 from simcse_kit.training.rows.prompts import prompted
 from simcse_kit.training.rows.views import build_views, link_rows
 from simcse_kit.training.settings.config import TrainConfig
-from simcse_kit.views import View, vocabulary_of
+from simcse_kit.views import Pairing, View, vocabulary_of
+
+logger = logging.getLogger(__name__)
 
 
 def build_collator(
-    model: ContrastiveModel, rows: Rows, config: TrainConfig, context: Context
+    model: ContrastiveModel,
+    rows: Rows,
+    config: TrainConfig,
+    context: Context,
+    vectors: Vectors,
+    pairing: Pairing | None = None,
 ) -> ViewCollator:
     """Tokenise the rows' texts, and say how a batch of them is made.
 
@@ -43,6 +54,13 @@ def build_collator(
     if is_main():
         limit = position_limit(encoder.backbone)
         tell_cut(texts, store, encoder.tokenizer, config.max_length, limit)
+    if pairing is not None:
+        groups = pairing.groups()
+        if groups is not None and text_ids is not None:
+            model.group(groups, text_ids)
+        if is_main():
+            logger.info("%s: %s", rows.source, pairing.told())
+    edits = _edits(encoder, config, context)
     return ViewCollator(
         store,
         views,
@@ -51,9 +69,13 @@ def build_collator(
         pad_id=encoder.pad_id if encoder.device.type == "cuda" else None,
         narrow=world_size() == 1,
         sides=model.sides,
-        edits=_edits(encoder, config, context),
+        edits=edits,
+        pairing=pairing,
+        rows=None if pairing is None else pairing.rows(),
         seed=config.seed,
         columns=known_columns(rows),
+        teachers=vectors.teachers,
+        guide=vectors.guide,
     )
 
 
@@ -63,8 +85,53 @@ def _edits(encoder: SentenceEncoder, config: TrainConfig, context: Context) -> d
     chosen = {column: spec for column, spec in specs.items() if spec is not None}
     if not chosen:
         return {}
-    known = vocabulary_of(encoder.tokenizer, config.max_length)
-    return {column: spec.build(context.but(vocabulary=known)) for column, spec in chosen.items()}
+    known = context.but(vocabulary=vocabulary_of(encoder.tokenizer, config.max_length))
+    views: dict[int, View] = {column: spec.build(known) for column, spec in chosen.items()}
+    if not any(view.cuts for view in views.values()):
+        return views
+    known = known.but(width=use_cutoff(encoder.backbone, encoder.name))
+    return {column: spec.build(known) for column, spec in chosen.items()}
+
+
+def pairing_of(rows: Rows, config: TrainConfig) -> Pairing | None:
+    """What chooses the positives, where the data do not.
+
+    Raises InputError for rows that it cannot choose among.
+    """
+    if config.pairing is None:
+        return None
+    known = Context(rows=len(rows), seed=config.seed, documents=rows.documents)
+    pairing: Pairing = config.pairing.build(known)
+    return pairing
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What other encoders make of the data's texts."""
+
+    teachers: TeacherVectors | None = None
+    guide: TeacherVectors | None = None
+
+    @classmethod
+    def of(cls, rows: Rows, config: TrainConfig, device: torch.device) -> Vectors:
+        """Those of the settings' teachers and guide, computed or found where they are kept."""
+        if not config.teachers and config.guide is None:
+            return cls()
+
+        def made(teachers: Sequence[Teacher]) -> TeacherVectors | None:
+            if not teachers:
+                return None
+            with one_a_machine_first():
+                return TeacherVectors(
+                    teachers,
+                    rows.texts(),
+                    cache_dir=tokens_folder(config),
+                    device=device,
+                    show_progress=is_main(),
+                )
+
+        guide = [] if config.guide is None else [config.guide]
+        return cls(made(config.teachers), made(guide))
 
 
 def known_columns(rows: Rows) -> dict[str, np.ndarray]:

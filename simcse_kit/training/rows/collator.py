@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from simcse_kit.compute import PackedBatch
 from simcse_kit.data import TokenStore
+from simcse_kit.encoder import TeacherVectors
 from simcse_kit.training.model.contrastive import Sides
-from simcse_kit.views import Draws, Pairing, View
+from simcse_kit.views import Draws, Pairing, Side, View, cut_off
 
 #: Draws of a row that belong to no column.
 _PAIRING = 1 << 16
-
-
-class Vectors(Protocol):
-    """Vectors of the data's texts, of one teacher or several."""
-
-    def gather(self, texts: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Text numbers ``(…)`` to float32 ``(…, T)`` of each teacher."""
 
 
 @dataclass
@@ -38,6 +32,7 @@ class ViewCollator:
             would have to agree on the width.
         sides: which columns are packed together.
         pairing: chooses positives anew in every epoch, in place of `views`; or None.
+        rows: int64, which rows of the data are trained on, where not all are.
         edits: what changes the tokens of a column's texts, by column.
         seed: of pairing and edits.
         columns: of the rows, by the names of `simcse_kit.objectives.Embedded`'s fields.
@@ -52,11 +47,12 @@ class ViewCollator:
     narrow: bool = False
     sides: Sides = field(default_factory=Sides)
     pairing: Pairing | None = None
+    rows: np.ndarray | None = None
     edits: Mapping[int, View] = field(default_factory=dict)
     seed: int = 0
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-    teachers: Vectors | None = None
-    guide: Vectors | None = None
+    teachers: TeacherVectors | None = None
+    guide: TeacherVectors | None = None
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -65,10 +61,12 @@ class ViewCollator:
 
     def lengths(self, rows: int) -> np.ndarray:
         """Tokens of all views of each row before they are changed, int64 ``(rows,)``."""
-        return self.store.lengths[self.views(np.arange(rows))].sum(axis=1)
+        numbers = np.arange(rows) if self.rows is None else self.rows
+        return self.store.lengths[self.views(numbers)].sum(axis=1)
 
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         numbers = np.asarray(rows, dtype=np.int64)
+        numbers = numbers if self.rows is None else self.rows[numbers]
         texts = self._texts(numbers)
         made: dict[str, Any] = self._batches(numbers, texts)
         if self.text_ids is not None:
@@ -76,9 +74,11 @@ class ViewCollator:
         for name, values in self.columns.items():
             made[name] = torch.from_numpy(values[numbers])
         if self.teachers is not None:
-            made["teachers"] = [torch.from_numpy(each) for each in self.teachers.gather(texts)]
+            vectors = self.teachers.gather(self.teachers.numbers[texts])
+            made["teachers"] = [torch.from_numpy(each) for each in vectors]
         if self.guide is not None:
-            made["guide"] = torch.from_numpy(self.guide.gather(texts)[0])
+            (vector,) = self.guide.gather(self.guide.numbers[texts])
+            made["guide"] = torch.from_numpy(vector)
         return made
 
     def _texts(self, rows: np.ndarray) -> np.ndarray:
@@ -113,18 +113,17 @@ class ViewCollator:
             packed = PackedBatch.from_flat(*given)
         else:
             sides = [self._side(rows, texts[:, column], column) for column in columns]
-            ids, lengths = (np.concatenate(each) for each in zip(*sides, strict=True))
-            packed = PackedBatch.from_flat(ids, lengths)  # a column after the other
+            ids = np.concatenate([side.ids for side in sides])
+            lengths = np.concatenate([side.lengths for side in sides])
+            packed = PackedBatch.from_flat(ids, lengths, **cut_off(sides))  # column after column
             beside = packed.order.view(len(columns), -1).T.reshape(-1)
             packed = replace(packed, order=beside)
         return packed if self.pad_id is None else packed.laid_out(self.pad_id)
 
-    def _side(
-        self, rows: np.ndarray, texts: np.ndarray, column: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _side(self, rows: np.ndarray, texts: np.ndarray, column: int) -> Side:
         """One column's tokens, as its view makes them."""
         ids, lengths = self.store.gather(texts)
-        view = self.edits.get(column)
-        if view is None:
-            return ids, lengths
-        return view(ids, lengths, Draws(self.seed, self.epoch, rows, column))
+        view, draws = self.edits.get(column), Draws(self.seed, self.epoch, rows, column)
+        if view is not None:
+            ids, lengths = view(ids, lengths, draws)
+        return Side(view, ids, lengths, draws)

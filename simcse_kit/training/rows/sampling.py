@@ -43,13 +43,14 @@ class TellEpoch(TrainerCallback):
     all of it: on several ranks a run resumed within an epoch would have the first epoch's rows.
     """
 
-    def __init__(self, told: ToldEpoch) -> None:
-        self.told = told
+    def __init__(self, *told: ToldEpoch) -> None:
+        self.told = [*told]
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.told.set_epoch(int(state.epoch or 0))
+        for each in self.told:
+            each.set_epoch(int(state.epoch or 0))
 
 
 class WindowedByLength(ByEpoch):

@@ -67,6 +67,22 @@ def _parts(value: object, info: ValidationInfo) -> object:
     return [spec_of("objective", each, str(info.field_name)) for each in given]
 
 
+def _teachers(value: object) -> object:
+    """Encoders or files of vectors, a list of them or one alone."""
+    given = value if isinstance(value, list | tuple) else [value]
+    return [_teacher(each, "teachers") for each in given]
+
+
+def _guide(value: object) -> object:
+    return None if value is None else _teacher(value, "guide")
+
+
+def _teacher(value: object, key: str) -> object:
+    from simcse_kit.encoder import teacher_of  # torch comes with it: only where there is one
+
+    return teacher_of(value, key)
+
+
 PartSpec = Annotated[Spec, BeforeValidator(_part)]
 
 
@@ -124,12 +140,12 @@ class Settings(BaseModel):
         description="Where further negatives, or the positives, come from: momentum keeps a slow "
         "copy of the encoder and a queue of what it gave. None: the batch alone.",
     )
-    teachers: list[str] = Field(
+    teachers: Annotated[list[Any], BeforeValidator(_teachers)] = Field(
         [],
         description="Encoders (folder or hub id) or files of vectors (.npy, a row for each text) "
-        "that objectives of distillation learn from.",
+        "that objectives of distillation learn from; or {model: NAME, pooling: mean, …}.",
     )
-    guide: str | None = Field(
+    guide: Annotated[Any, BeforeValidator(_guide)] = Field(
         None,
         description="An encoder that says which candidates are no negatives: "
         "objective.guide_margin.",
