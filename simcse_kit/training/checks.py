@@ -126,7 +126,10 @@ def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
 
 
 #: What rows have beside their texts that training has no use for.
-_EXTRA = {"labelled": "labels", "scored": "scores"}
+_EXTRA = {
+    "labelled": ("labels", "supervised_contrastive"),
+    "scored": ("scores", "cosent"),
+}
 
 
 #: What an objective may need of the rows, and the kind of rows that has it.
@@ -171,18 +174,20 @@ def check_kind(rows: Rows, config: TrainConfig) -> None:
         )
     if rows.kind in ("text", "pairs") or rows.kind in {_KINDS[n] for n in wanted if n in _KINDS}:
         return
-    wrong = f"{rows.source}: {rows.kind} rows do not train an encoder contrastively"
+    extra, learns = _EXTRA[rows.kind]
+    wrong = (
+        f"{rows.source}: objective {config.objective.name} learns nothing from {extra}; set one that "
+        f"does, for instance objective={learns}"
+    )
     if not rows.names:
-        raise InputError(
-            f"{wrong}; give texts, or anchors and positives, without {_EXTRA[rows.kind]}"
-        )
+        raise InputError(f"{wrong}, or give the texts without them")
     texts = [rows.names[name] for name in rows.columns]
     alone = (
         {"text": texts[0]}
         if len(texts) == 1
         else dict(zip(("anchor", "positive"), texts, strict=True))
     )
-    raise map_them(f"{wrong}; to train on the texts whatever the {_EXTRA[rows.kind]},", alone)
+    raise map_them(f"{wrong}; or to train on the texts whatever the {extra},", alone)
 
 
 def check_batch(rows: Rows, config: TrainConfig, count: int) -> None:

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from mini_senteval import BagOfWords, toy_task
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.labels.classes import macro_f1
+from simcse_kit.evaluation.labels.classes import resampled
 from simcse_kit.evaluation.labels.classification import evaluate_classification, evaluate_few_shot
 from simcse_kit.evaluation.labels.clustering import LabelledTask, evaluate_clustering
 from simcse_kit.evaluation.search.duplicates import evaluate_duplicates, pair_items
@@ -153,7 +153,19 @@ def test_macro_f1_of_resamples_is_scikit_learns() -> None:
     drawn = rng.integers(0, 30, size=(20, 30))
     counts = np.stack([np.bincount(rows, minlength=30) for rows in drawn])
     expected = [100 * f1_score(labels[rows], predicted[rows], average="macro") for rows in drawn]
-    np.testing.assert_allclose(macro_f1(labels, predicted, counts), expected)
+    right, macro = resampled(labels, predicted, np.arange(30))(counts)
+    np.testing.assert_allclose(macro, expected)
+    expected = [100 * (labels[rows] == predicted[rows]).mean() for rows in drawn]
+    np.testing.assert_allclose(right, expected)
+    # Of equal texts all are drawn: three rows each, as if every row stood there three times.
+    groups = np.arange(30) // 3
+    counts = np.stack([np.bincount(rows % 10, minlength=10) for rows in drawn])
+    rows = [np.repeat(np.arange(30), each[groups]) for each in counts]
+    found = resampled(labels, predicted, groups)(counts)
+    expected = [100 * f1_score(labels[some], predicted[some], average="macro") for some in rows]
+    np.testing.assert_allclose(found[1], expected)
+    expected = [100 * (labels[some] == predicted[some]).mean() for some in rows]
+    np.testing.assert_allclose(found[0], expected)
 
 
 def test_duplicates_are_compared_pair_by_pair() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from simcse_kit.training import trainer
-from simcse_kit.training.run import train
-from simcse_kit.training.runs.keeper import Keeper
-from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
+from resumed_runs import check_resumed
+from training_rows import config, dev_task, pair_rows, text_rows
 
 FEW, MANY = range(4), range(4, 60)
 
@@ -60,7 +57,6 @@ def steps_of(shape: dict[str, Any]) -> int:
     "seed", [*FEW, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MANY)]
 )
 def test_resumed_equals_whole(seed, tiny_encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(Keeper, "draw", lambda *_: None)
     shape = drawn(seed)
     steps = steps_of(shape)
     shape["save_steps"] = min(shape["save_steps"], max(1, steps - 1))
@@ -73,40 +69,14 @@ def test_resumed_equals_whole(seed, tiny_encoder, tmp_path, monkeypatch):
         for place in range(1, count, 3):  # texts in several rows
             positives[place] = positives[0]
     settings = config(tmp_path, **shape)
-    dev = dev_task() if has_dev else None
-
-    def run(folder: Path, **how: Any) -> Any:
-        return train(tiny_encoder("bert"), rows, settings, folder, eval_data=dev, **how)
-
-    whole = run(tmp_path / "whole")
-    assert whole.steps == steps
     at = int(np.random.default_rng(seed).integers(shape["save_steps"], steps)) + 1
-
-    def kill(self, args, state, control, **_):
-        if state.global_step == at:
-            raise RuntimeError("killed")
-
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        patched.setattr(trainer.OwnDropout, "on_step_end", kill, raising=False)
-        run(tmp_path / "part")
-    again = run(tmp_path / "part", resume=True)
-
-    assert_same(weights(again.encoder), weights(whole.encoder))
-    assert (again.steps, again.best_step, again.best_score) == (
-        *(whole.steps, whole.best_step, whole.best_score),
+    whole = check_resumed(
+        tiny_encoder("bert"),
+        rows,
+        settings,
+        tmp_path,
+        monkeypatch,
+        at,
+        dev_task() if has_dev else None,
     )
-    for name in ("model.safetensors", "last/model.safetensors"):
-        files = [tmp_path / run / name for run in ("whole", "part")]
-        assert files[0].read_bytes() == files[1].read_bytes(), name
-    went_on = (at - 1) // shape["save_steps"] * shape["save_steps"]
-    assert measured(again.history, went_on) == measured(whole.history, went_on)
-
-
-def measured(history: list[dict[str, Any]], went_on: int) -> list[dict[str, float]]:
-    """Losses and scores, but the first loss after a step: of the steps since then alone."""
-    after = [entry["step"] for entry in history if "loss" in entry and entry["step"] > went_on]
-    return [
-        {key: entry[key] for key in ("step", "loss", "eval_spearman") if key in entry}
-        for entry in history
-        if "loss" not in entry or entry["step"] != after[0]
-    ]
+    assert whole.steps == steps

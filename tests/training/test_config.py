@@ -55,7 +55,11 @@ def test_recipe_has_the_published_settings(name: str) -> None:
     assert config.head == ("keep" if name.startswith("sup") else "train_only")
     assert (config.max_length, config.objective.temperature, config.dropout) == (32, 0.05, 0.1)
     assert (config.lr_scheduler_type, config.warmup_steps, config.weight_decay) == ("linear", 0, 0)
-    assert (config.eval_steps, config.mlm_weight, config.objective.hard_negative_weight) == (125, 0, 1)
+    assert (config.eval_steps, config.mlm_weight, config.objective.hard_negative_weight) == (
+        125,
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1, macro_f1
+from simcse_kit.evaluation.labels.classes import accuracy, class_numbers, f1, resampled
 
 
 def answers(seed: int, n: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -106,9 +106,9 @@ def test_a_thousand_classes_take_no_time() -> None:
     predicted = np.where(rng.random(5000) < 0.6, labels, rng.integers(0, 1000, 5000))
     counts = rng.multinomial(5000, np.full(5000, 1 / 5000), size=200)
     start = time.perf_counter()
-    found = macro_f1(labels, predicted, counts)
+    found = resampled(labels, predicted, np.arange(5000))(counts)[1]
     single = f1(labels, predicted)
-    assert time.perf_counter() - start < 2  # of 10,000 resamples 400 s, once
+    assert time.perf_counter() - start < 1  # of 10,000 resamples 400 s, once
     rows = np.repeat(np.arange(5000), counts[7])
     expected = 100 * f1_score(labels[rows], predicted[rows], average="macro")
     assert found[7] == pytest.approx(expected)
