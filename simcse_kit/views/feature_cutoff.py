@@ -7,7 +7,6 @@ from pydantic import Field
 
 from simcse_kit.parts import Float, PartSettings
 from simcse_kit.views.cutoff import Cutoff
-from simcse_kit.views.units import lowest
 from simcse_kit.views.view import Draws
 
 
@@ -24,7 +23,9 @@ class FeatureCutoff(Cutoff):
 
     def kept_features(self, draws: Draws) -> np.ndarray:
         """Bool ``(B, E)``: dimensions that are kept."""
-        widths = np.full(len(draws), self.context.width)
-        counts = np.floor(self.settings.rate * widths + 1e-9).astype(np.int64)
-        cut = lowest(draws.per_token(widths), widths, counts)
-        return ~cut.reshape(len(draws), -1)
+        shape = len(draws), self.context.width
+        count = int(self.settings.rate * shape[1] + 1e-9)
+        values = draws.per_token(np.full(*shape)).reshape(shape)
+        kept = np.ones(shape, dtype=bool)
+        np.put_along_axis(kept, np.argpartition(values, count, axis=1)[:, :count], False, axis=1)
+        return kept
