@@ -176,8 +176,8 @@ def check_kind(rows: Rows, config: TrainConfig) -> None:
         return
     extra, learns = _EXTRA[rows.kind]
     wrong = (
-        f"{rows.source}: objective {config.objective.name} learns nothing from {extra}; set one that "
-        f"does, for instance objective={learns}"
+        f"{rows.source}: objective {config.objective.name} learns nothing from {extra}; set one "
+        f"that does, for instance objective={learns}"
     )
     if not rows.names:
         raise InputError(f"{wrong}, or give the texts without them")

@@ -38,7 +38,11 @@ PUBLISHED = {  # batch, learning rate, epochs
 }
 
 
-MEASURED = sorted(set(recipe_names()) - set(PUBLISHED))
+FAMILY = [
+    *("alignunif", "angle", "arc", "cosent", "cpc", "debiased", "decoupled", "distill", "esimcse"),
+    *("matryoshka", "moco", "plain", "prototypes", "rank-distill", "simclr", "supcon"),
+]
+MEASURED = sorted(set(recipe_names()) - set(PUBLISHED) - set(FAMILY))
 RESULTS = Path(__file__).parents[2] / "eval" / "results"
 
 
@@ -88,6 +92,16 @@ def test_recipe_of_ours_names_what_it_was_measured_by(name: str) -> None:
             for setting in best.split():
                 key = setting.partition("=")[0]
                 assert str(getattr(config, key)) == str(getattr(build_config(None, [setting]), key))
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_recipe_of_the_family_names_its_source(name: str) -> None:
+    title, empty, *header = [line for line in recipe_text(name).splitlines() if line[:1] == "#"]
+    assert title.startswith("# ") and empty == "#" and len(title) <= 102
+    comment = "\n".join(header)
+    for heading in ("# Source: ", "# Model:  ", "# Data:   "):
+        assert heading in comment
+    assert build_config(name) != build_config("small-unsup") or name == "plain"
 
 
 def chosen(sweep: dict[str, Any]) -> str:

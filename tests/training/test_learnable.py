@@ -69,7 +69,7 @@ def test_rows_of_another_kind_are_told_how_to_train(tiny_encoder, tmp_path, head
             train(str(tiny_encoder("bert")), path, config(tmp_path), tmp_path / "run")
         except InputError as said:
             raise InputError(said.command_line) from said
-    assert "rows do not train an encoder contrastively" in str(error.value)
+    assert "set one that does, for instance objective=" in str(error.value)
 
 
 def test_the_line_is_named(tiny_encoder, tmp_path):
