@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 #: Distances of a k-means pass up to which it looks at all rows at each of its steps.
 _WHOLE = 20_000_000
 _PASSES = 20  # as the code of PCL
+_BATCH = 4096  # rows of a mini-batch
 #: Share of the rows in one cluster from which the clusters say little; of two, one may have most.
 _MOST = 0.5
 
@@ -40,8 +41,9 @@ class Clusters:
 def find_clusters(embeddings: np.ndarray, clusters: int, seed: int) -> Clusters:
     """Cluster rows by their directions: scikit-learn's k-means on unit vectors.
 
-    Up to 20 million distances a pass its `KMeans` (k-means++, 20 passes), above that its
-    `MiniBatchKMeans`. An empty cluster is given the row that is farthest from its centroid.
+    It starts with k-means++ on 1,000 rows, or 4K. Up to 20 million distances a pass it is `KMeans`
+    with 20 passes, above that `MiniBatchKMeans`. An empty cluster is given the row that is farthest
+    from its centroid.
 
     Args:
         embeddings: ``(N, D)``, any scale.
@@ -51,8 +53,9 @@ def find_clusters(embeddings: np.ndarray, clusters: int, seed: int) -> Clusters:
     Raises:
         InputError: there are fewer rows than clusters, or an embedding is not finite.
     """
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     if len(embeddings) < clusters:
         raise InputError(
@@ -64,13 +67,17 @@ def find_clusters(embeddings: np.ndarray, clusters: int, seed: int) -> Clusters:
             "learning_rate, or train with bf16=false"
         )
     unit = _unit(np.asarray(embeddings, dtype=np.float32))
+    some = np.random.default_rng(seed).permutation(len(unit))[: max(1000, 4 * clusters)]
+    # one trial a centroid, of some rows: the default costs far more than all the passes
+    start, _ = kmeans_plusplus(unit[some], clusters, random_state=seed, n_local_trials=1)
     if len(unit) * clusters <= _WHOLE:
-        kmeans = KMeans(clusters, n_init=1, max_iter=_PASSES, random_state=seed)
+        kmeans = KMeans(clusters, init=start, n_init=1, max_iter=_PASSES, random_state=seed)
     else:
         kmeans = MiniBatchKMeans(
-            clusters, n_init=1, batch_size=max(4096, clusters), random_state=seed
+            clusters, init=start, n_init=1, batch_size=max(_BATCH, clusters), random_state=seed
         )
-    with warnings.catch_warnings():
+    # threads add up in the order in which they end: a resumed run, and ranks, would differ
+    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         # fewer different rows than clusters: what is left empty is filled below
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(unit)
