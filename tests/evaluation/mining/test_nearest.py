@@ -58,6 +58,23 @@ def test_equal_vectors_stand_in_the_order_of_the_corpus(block: int) -> None:
     assert places.tolist() == [[0, 4, 6, 8, 10, 12], [3, 5, 7, 9, 11, 13]]
 
 
+@pytest.mark.parametrize("block", [1, 4, 500])
+def test_what_comes_last_in_the_corpus_and_is_hardly_nearer_is_found(block: int) -> None:
+    angles = np.linspace(1.2, 0.8, 300)
+    corpus = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    places, _ = nearest(np.eye(1, 2, dtype=np.float32), corpus, 5, barred((0, 298)), block=block)
+    assert places.tolist() == [[299, 297, 296, 295, 294]]
+
+
+def test_cosines_that_float32_does_not_tell_apart_are_ordered_by_float64() -> None:
+    queries = unit(40, 10, d=64)
+    corpus = unit(1, 11, d=64) + np.random.default_rng(12).normal(0, 3e-8, (8, 64))
+    corpus = corpus.astype(np.float32)
+    places, _ = nearest(queries, corpus, 1, barred())
+    expected = naive(queries, corpus, 1, barred())
+    assert places[:, 0].tolist() == [row[0][0] for row in expected]
+
+
 def test_candidates_without_direction_and_a_query_without_candidates() -> None:
     corpus = np.zeros((3, 4), dtype=np.float32)
     places, cosines = nearest(corpus[:2], corpus, 2, barred((1, 0), (1, 1), (1, 2)))
