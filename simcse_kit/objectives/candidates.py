@@ -59,9 +59,16 @@ class Candidates:
         batch: as the objective sees it; its embeddings of any scale.
         guided: how its guide's vectors leave candidates out, or None.
         gaussian: random directions that are candidates of every anchor.
+        generator: of the CPU, where they are drawn.
     """
 
-    def __init__(self, batch: Embedded, guided: Guided | None = None, gaussian: int = 0) -> None:
+    def __init__(
+        self,
+        batch: Embedded,
+        guided: Guided | None = None,
+        gaussian: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
         rows, width = batch.anchors.shape
         guide = None if guided is None else batch.guide
         views = [None, None] if guide is None else [guide[:, 0], guide[:, 1]]
@@ -73,7 +80,7 @@ class Candidates:
         of_given = None if guide is None else guide[:, 2:].flatten(0, 1)
         self.given = Texts(F.normalize(given, dim=-1), of_given)
         queue = empty if batch.queue is None else batch.queue.to(given.dtype)
-        noise = torch.randn(gaussian, width, device=empty.device, dtype=empty.dtype)
+        noise = torch.randn(gaussian, width, generator=generator).to(empty)
         self.further = Texts(F.normalize(torch.cat([queue, noise]), dim=-1))
 
         def mask(known: Tensor | None, columns: int) -> Tensor:

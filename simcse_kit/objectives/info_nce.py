@@ -24,6 +24,7 @@ from simcse_kit.objectives.contrast_terms import (
     with_margin,
 )
 from simcse_kit.objectives.cosines import paired_cosines, widened
+from simcse_kit.objectives.draws import BatchDraws
 from simcse_kit.objectives.false_negatives import Guided
 from simcse_kit.objectives.info_nce_settings import ContrastSettings
 from simcse_kit.objectives.objective import Embedded, Objective
@@ -188,6 +189,7 @@ class InfoNCE(Objective):
         if own.learn_temperature:
             self.log_scale = nn.Parameter(torch.tensor(-math.log(own.temperature)))
         self._scheduled = own.temperature
+        self._draws = BatchDraws(self.context.seed)
         self._is_plain = own.is_plain()
         self._guided: Guided | None = None
         if own.guide_margin is not None or own.guide_threshold is not None:
@@ -195,6 +197,7 @@ class InfoNCE(Objective):
 
     def begin_step(self, step: int, steps: int) -> None:
         own = self.settings
+        self._draws.begin(step)
         if own.final_temperature is not None:
             self._scheduled = scheduled(
                 own.temperature, own.final_temperature, step, steps, own.temperature_schedule
@@ -249,7 +252,9 @@ class InfoNCE(Objective):
                     queue=wide.queue,
                     queue_false_negatives=batch.queue_false_negatives,
                 )
-            return self._mean(Candidates(wide, self._guided, own.gaussian), temperature)
+            generator = self._draws.next() if own.gaussian else None
+            candidates = Candidates(wide, self._guided, own.gaussian, generator)
+            return self._mean(candidates, temperature)
 
     def _mean(self, candidates: Candidates, temperature: float | Tensor) -> Tensor:
         """The mean over the anchors of all directions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simcse_kit.objectives.cosines import full_precision
+from simcse_kit.objectives.draws import BatchDraws
 from simcse_kit.objectives.teacher_similarities import (
     LEAST,
     FollowsSimilarities,
@@ -124,10 +124,10 @@ class SimilarityKL(FollowsSimilarities):
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
-        self._step = self._draws = 0
+        self._draws = BatchDraws(self.context.seed)
 
     def begin_step(self, step: int, steps: int) -> None:
-        self._step, self._draws = step, 0
+        self._draws.begin(step)
 
     def compare(self, student: Tensor, teacher: Tensor, leave_out: Tensor) -> Tensor:
         given = self.settings
@@ -135,7 +135,7 @@ class SimilarityKL(FollowsSimilarities):
             order, shuffled = shuffled_groups(
                 teacher,
                 given.shuffle,
-                generator=self._generator(),
+                generator=self._draws.next(),
                 temperature=given.shuffle_temperature,
                 leave_out=leave_out,
             )
@@ -148,10 +148,3 @@ class SimilarityKL(FollowsSimilarities):
             teacher_temperature=given.teacher_temperature,
             leave_out=leave_out,
         )
-
-    def _generator(self) -> torch.Generator:
-        """Of this very batch: alike on all ranks, and in a run that goes on."""
-        self._draws += 1
-        numbers = (self.context.seed, self._step, self._draws)
-        seed = int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
-        return torch.Generator().manual_seed(seed)

@@ -165,6 +165,11 @@ class ContrastiveTrainer(Trainer):
             self.alarm.has_warned = not self.stop_on_alarm  # said once
             self._sound(step, reason)
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """As the Trainer's, but a learned temperature does not decay (CLIP, section 2.4)."""
+        names: list[str] = super().get_decay_parameter_names(model)
+        return [name for name in names if not name.endswith("log_scale")]
+
     def _get_learning_rate(self) -> Any:
         """As the Trainer's, who asks at every step; but a tensor is read when it is logged."""
         rate = self.lr_scheduler.get_last_lr()[0] if self.update is not None else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from simcse_kit.objectives import Embedded
+from simcse_kit.objectives.draws import BatchDraws
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ class Loop:
             "adaptive_origin": 0.0,
         } | settings
         noise = (self.of["gaussian"], batch.anchors.shape[1])
-        self.noise = torch.randn(noise, dtype=torch.float64)
+        self.noise = torch.randn(noise, generator=BatchDraws(0).next()).double()
         if self.of["adaptive_to"] == "alignment":
             pairs = zip(batch.anchors, batch.positives, strict=True)
             aligned = sum(cosine(a, p).item() for a, p in pairs) / len(batch.anchors)

@@ -85,7 +85,8 @@ def _edits(encoder: SentenceEncoder, config: TrainConfig, context: Context) -> d
     chosen = {column: spec for column, spec in specs.items() if spec is not None}
     if not chosen:
         return {}
-    known = context.but(vocabulary=vocabulary_of(encoder.tokenizer, config.max_length))
+    room = position_limit(encoder.backbone)
+    known = context.but(vocabulary=vocabulary_of(encoder.tokenizer, config.max_length, room))
     views: dict[int, View] = {column: spec.build(known) for column, spec in chosen.items()}
     if not any(view.cuts for view in views.values()):
         return views
