@@ -7,7 +7,7 @@ classifier, not of other training examples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,20 +115,31 @@ def f1(
     return Figure(value, interval)
 
 
-def macro_f1(labels: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Macro-F1 ×100 (B,) where example i of N occurs `counts[b, i]` times; see `f1`."""
+#: Accuracy and macro-F1 ×100, (B,) each, where group g of examples occurs ``counts[b, g]`` times.
+Resampled = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def resampled(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> Resampled:
+    """What becomes of `accuracy` and of macro-`f1` where `groups` (N,) of examples are resampled.
+
+    Sparse, for a thousand classes: of a class count the examples that are its own and found, and
+    those of which it is the label or the prediction, not both.
+    """
     from scipy.sparse import csr_array
 
     classes, both = np.unique(np.stack([labels, predicted]), return_inverse=True)
     one, other = both.reshape(2, -1)
-    rows, shape = np.arange(len(labels)), (len(labels), len(classes))
-    hit = one == other
-    # Sparse, for a thousand classes: an example counts for its label and its prediction alone.
-    right = csr_array((2.0 * hit, (rows, one)), shape).T @ counts.T
-    among = (
-        csr_array((np.ones(len(rows)), (rows, one)), shape).T @ counts.T
-        + csr_array((np.ones(len(rows)), (rows, other)), shape).T @ counts.T
-    )
-    each = np.divide(right, among, out=np.zeros(right.shape), where=among > 0)
-    macro: np.ndarray = 100 * each.sum(axis=0) / np.maximum(1, (among > 0).sum(axis=0))
-    return macro
+    k, hit = len(classes), one == other
+    rows = np.concatenate([one[hit], k + one[~hit], k + other[~hit]])
+    columns = np.concatenate([groups[hit], groups[~hit], groups[~hit]])
+    sizes = np.bincount(groups).astype(float)
+    counted = csr_array((np.ones(len(rows)), (rows, columns)), (2 * k, len(sizes)))
+
+    def figures(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = counted @ np.ascontiguousarray(counts.T, dtype=float)  # (2K, B)
+        right, among = found[:k], 2 * found[:k] + found[k:]
+        each = np.divide(2 * right, among, out=np.zeros(right.shape), where=among > 0)
+        macro = each.sum(axis=0) / np.maximum(1, (among > 0).sum(axis=0))
+        return 100 * right.sum(axis=0) / (counts @ sizes), 100 * macro
+
+    return figures

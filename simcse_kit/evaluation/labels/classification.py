@@ -18,7 +18,7 @@ from simcse_kit.evaluation.labels.classes import (
     class_numbers,
     f1,
     macro_apart,
-    macro_f1,
+    resampled,
 )
 from simcse_kit.evaluation.labels.clustering import LabelledTask
 from simcse_kit.evaluation.labels.few_shot import Classifier, few_shot, large_classes, mean_accuracy
@@ -207,13 +207,12 @@ def labelled_items(
 ) -> Items:
     """The test texts, what each classifier predicts of the examples (N,) of each, `groups` (N,)."""
 
-    def figures(texts: np.ndarray) -> dict[str, np.ndarray]:
-        counts = texts[:, groups]
+    each = {kind: resampled(labels, one, groups) for kind, one in predictions.items()}
+
+    def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
         found = {}
-        for kind, predicted in predictions.items():
-            right = counts @ (labels == predicted)
-            found[f"{kind} accuracy"] = 100 * right / counts.sum(axis=1)
-            found[f"{kind} macro-F1"] = macro_f1(labels, predicted, counts)
+        for kind, of_counts in each.items():
+            found[f"{kind} accuracy"], found[f"{kind} macro-F1"] = of_counts(counts)
         return found
 
     over = {}

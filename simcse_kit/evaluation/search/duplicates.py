@@ -8,7 +8,7 @@ sentence-transformers and MTEB report, and their thresholds stand beside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -39,13 +39,9 @@ from simcse_kit.evaluation.task_result import Figure, Items, TaskResult
 # How a file may write its labels.
 _LABELS = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _CALLED = ("f1", "precision", "recall", "accuracy")
-#: Of equally good models they differ wherever the chosen thresholds do, one as much up as the other
-#: goes down: in a third of the simulations of `eval/quality/false_positives.py` at 1,000 pairs.
-_OF_THE_THRESHOLD = ("precision", "recall")
-
 _UNTESTED = (
-    "Precision and recall are not tested: they differ between equally good models wherever the"
-    " thresholds chosen do; F1 and average precision tell."
+    "F1, precision, recall and accuracy are not tested: each model's threshold is chosen on half of"
+    " the pairs, and equally good models differ by the luck of it; average precision is."
 )
 
 
@@ -255,11 +251,18 @@ def _shares(
 
 
 def pair_items(
-    cosines: np.ndarray, labels: np.ndarray, sentences: np.ndarray | None = None, seed: int = 0
+    cosines: np.ndarray,
+    labels: np.ndarray,
+    sentences: np.ndarray | None = None,
+    seed: int = 0,
+    *,
+    also: Collection[str] = (),
 ) -> Items:
     """The pairs (N,); of resamples without both labels there are no figures.
 
-    Precision and recall are not to be compared: they tell which threshold was chosen.
+    Models are compared by average precision. `also` names figures of what is called: a test of
+    these tells equal models apart in up to 11 of 100 (F1, by `eval/quality/false_positives.py`),
+    and in none where resamples choose the thresholds anew.
     """
     order, ends = _descending(cosines)
     calls = _crossed(cosines, labels, seed)
@@ -269,8 +272,8 @@ def pair_items(
 
     def figures(counts: np.ndarray) -> dict[str, np.ndarray]:
         found = {"ap": _average_precision(counts[:, order], labels[order], ends)}
-        called = {} if calls is None else _called_figures(calls, labels, counts)
-        return found | {n: each for n, each in called.items() if n not in _OF_THE_THRESHOLD}
+        called = _called_figures(calls, labels, counts) if calls is not None and also else {}
+        return found | {name: each for name, each in called.items() if name in also}
 
     return Items(len(labels), figures, over, shares, sentences, _UNTESTED if calls else "")
 

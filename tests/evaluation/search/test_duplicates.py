@@ -17,6 +17,7 @@ from sklearn.metrics import (
 
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.search.duplicates import (
+    _CALLED,
     _crossed,
     duplicate_scores,
     evaluate_duplicates,
@@ -75,7 +76,7 @@ def test_where_all_had_better_be_called_duplicates() -> None:
 
 def test_a_draw_is_the_figures_of_the_resampled_pairs() -> None:
     cosines, labels = pairs(40, digits=1)
-    items = pair_items(cosines, labels)
+    items = pair_items(cosines, labels, also=_CALLED)
     rng = np.random.default_rng(1)
     drawn = rng.integers(0, 40, size=(50, 40))
     counts = np.stack([np.bincount(some, minlength=40) for some in drawn])
@@ -127,7 +128,7 @@ def test_on_noise_called_figures_are_those_of_chance_and_the_best_are_above() ->
 @pytest.mark.parametrize("digits", [6, 1])
 def test_shares_are_the_derivatives_by_the_pairs_weights(digits: int) -> None:
     cosines, labels = pairs(50, digits=digits)
-    items = pair_items(cosines, labels)
+    items = pair_items(cosines, labels, also=_CALLED)
     step = 1e-6
     plain = items.figures(np.ones((1, 50)))
     moved = items.figures(np.ones((50, 50)) + step * np.eye(50))

@@ -118,7 +118,7 @@ def test_pairs_that_share_count_together_where_no_error_tells_how_alike_they_are
     assert design_effect(50.0, 75.0, 300, 10) == pytest.approx(1.5, abs=0.03)
     assert design_effect(0.0, 0.0) == 1 and design_effect(4.0, 2.0) == 1
     # Two models that are right everywhere differ by as little as so many queries tell.
-    items = pair_items(labels, labels, sentences)
+    items = pair_items(labels, labels, sentences, also=("accuracy",))
     figure = items.together([items, items], draws=100, seed=0)["accuracy"]
     assert compare(figure, 0, 1).interval.high == pytest.approx(100 * tango(0, 0, 30)[1])
     # Wherever a sum is spread, it stays within 100 points.
