@@ -18,7 +18,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "simcse_kit"
 RESULTS = ROOT / "eval" / "results"
-HANDED_ON = re.compile(r"^from \.(\w+) import (\w+) as \2$", re.MULTILINE)
+HANDED_ON = re.compile(r"^from \.([\w.]+) import (\w+) as \2$", re.MULTILINE)
 PICTURE = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*'
     r'<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
@@ -70,7 +70,7 @@ def index_page() -> str:
         folder = ROOT / home.replace(".", "/")
         module = {handed: module for module, handed in handed_on(folder)}[name]
         room = home.split(".")[1]
-        said = _first_line(folder / f"{module}.py", name)
+        said = _first_line(folder / f"{module.replace('.', '/')}.py", name)
         rows.append(f"| [`{name}`]({room}.md#{home}.{module}.{name}) | {said} |")
     return (
         "# API\n\nThe public names of `simcse_kit`, loaded when first asked for: importing the"

@@ -35,13 +35,14 @@ from simcse_kit.training.distributed import (
     wait_for_all,
     world_size,
 )
+from simcse_kit.training.in_step import StepsOfParts, embed_rows
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.collapse import CollapseAlarm
 from simcse_kit.training.model.contrastive import ContrastiveModel
-from simcse_kit.training.model.in_step import StepsOfParts, embed_rows
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
+from simcse_kit.training.rehearsal import rehearse
 from simcse_kit.training.rows.batches import Vectors, build_collator, pairing_of
 from simcse_kit.training.rows.by_label import ByLabel, check_labels
 from simcse_kit.training.rows.collator import ViewCollator
@@ -73,7 +74,6 @@ from simcse_kit.training.runs.result import (
 from simcse_kit.training.runs.resuming import Begun, began_as
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.fields import Profile
-from simcse_kit.training.settings.hugging_face import rehearse
 from simcse_kit.training.trainer import (
     ContrastiveTrainer,
     OwnDropout,

@@ -17,8 +17,8 @@ from simcse_kit.encoder.pooling import POOLINGS
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training.compiled_update import clip, compile_update
-from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.building import build_model
+from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.run import train
 from simcse_kit.training.settings.config import TrainConfig
 

@@ -18,11 +18,10 @@ from transformers.training_args import OptimizerNames
 import simcse_kit.training.run as running
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training import build_config
+from simcse_kit.training import build_config, rehearsal
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.runs.keeper import Keeper
-from simcse_kit.training.settings import hugging_face
 from simcse_kit.training.settings.arguments import (
     OPTIMIZERS,
     REFUSED,
@@ -197,7 +196,7 @@ def _(lab: Lab) -> None:
     assert "has no warm-up" in refused("warmup_steps=2", "lr_scheduler_type=constant")
     assert "a whole number of steps, not 2.5" in refused("warmup_steps=2.5")
     said: list[str] = []
-    lab.patch.setattr(hugging_face.logger, "warning", lambda text, *_: said.append(text))
+    lab.patch.setattr(rehearsal.logger, "warning", lambda text, *_: said.append(text))
     lab.run(max_steps=1, warmup_steps=1)
     assert said and "nothing will be learned" in said[0]
 
