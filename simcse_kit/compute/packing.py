@@ -59,6 +59,9 @@ class PackedBatch:
         order: int64 ``(sequences,)``: the caller's sequence ``i`` lies at place ``order[i]``.
         layout: the places of the sequences as tensors, once `laid_out`.
         kept: what is left of the embeddings, in the row's order; None: all.
+        shift: int64 ``(tokens,)``, how many positions behind its place in its sequence each token
+            stands, never falling in a sequence: as if that many tokens had been left out before
+            it. None: none were.
     """
 
     input_ids: Tensor
@@ -66,6 +69,7 @@ class PackedBatch:
     order: Tensor
     layout: RowLayout | None = None
     kept: Kept | None = None
+    shift: Tensor | None = None
 
     @classmethod
     def from_flat(
@@ -75,6 +79,7 @@ class PackedBatch:
         *,
         kept_tokens: np.ndarray | None = None,
         kept_features: np.ndarray | None = None,
+        shift: np.ndarray | None = None,
     ) -> PackedBatch:
         """Pack sequences given end to end.
 
@@ -84,6 +89,7 @@ class PackedBatch:
             kept_tokens: bool ``(sum(lengths),)``, False for those whose embedding becomes zero.
             kept_features: bool ``(sequences, E)``, False for the dimensions of a sequence's
                 embeddings that become zero.
+            shift: int64 ``(sum(lengths),)``, as of the class.
         """
         places = np.argsort(lengths, kind="stable")
         ordered = lengths[places]
@@ -101,7 +107,8 @@ class PackedBatch:
                 None if kept_features is None else torch.from_numpy(kept_features[places]),
             )
         packed = torch.from_numpy(ids[taken].astype(np.int64))
-        return cls(packed, groups, torch.from_numpy(order), kept=kept)
+        moved = None if shift is None else torch.from_numpy(shift[taken].astype(np.int64))
+        return cls(packed, groups, torch.from_numpy(order), kept=kept, shift=moved)
 
     @classmethod
     def from_sequences(cls, sequences: Sequence[Sequence[int]]) -> PackedBatch:
@@ -122,17 +129,20 @@ class PackedBatch:
             input_ids=nn.functional.pad(self.input_ids, (0, fill), value=pad_id),
             layout=layout,
             kept=None if self.kept is None else self.kept.filled(fill),
+            shift=None if self.shift is None else nn.functional.pad(self.shift, (0, fill)),
         )
 
     @property
     def position_ids(self) -> Tensor:
-        """int64 ``(tokens,)``: 0, 1, 2, … restarting at every sequence."""
+        """int64 ``(tokens,)``: 0, 1, 2, … restarting at every sequence, and shifted."""
         if self.layout is not None:
-            return self.layout.position_ids
-        device = self.input_ids.device
-        return torch.cat(
-            [torch.arange(length, device=device).repeat(count) for count, length in self.groups]
-        )
+            places = self.layout.position_ids
+        else:
+            device = self.input_ids.device
+            places = torch.cat(
+                [torch.arange(length, device=device).repeat(count) for count, length in self.groups]
+            )
+        return places if self.shift is None else places + self.shift
 
     @property
     def starts(self) -> Tensor:
@@ -147,19 +157,17 @@ class PackedBatch:
 
     def kept_of_tokens(self) -> Tensor | None:
         """Bool ``(tokens, E)`` or ``(tokens, 1)``: what is left of each embedding; None: all."""
-        if self.kept is None:
-            return None
+        return None if self.kept is None else self.kept.of_tokens(self.owners)
+
+    @property
+    def owners(self) -> Tensor:
+        """int64 ``(tokens,)``: the place of each token's sequence; fill goes with the last one."""
         device = self.input_ids.device
         if self.layout is not None:
-            inner = self.layout.bounds[1:-1]  # what fills the row goes with the last sequence
-            owners = torch.bucketize(
-                torch.arange(self.layout.row, device=device), inner, right=True
-            )
-        else:
-            lengths = [length for count, length in self.groups for _ in range(count)]
-            numbers = np.repeat(np.arange(len(lengths)), lengths)
-            owners = torch.from_numpy(numbers).to(device)
-        return self.kept.of_tokens(owners)
+            inner = self.layout.bounds[1:-1]
+            return torch.bucketize(torch.arange(self.layout.row, device=device), inner, right=True)
+        lengths = [length for count, length in self.groups for _ in range(count)]
+        return torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
 
     def by_length(self, states: Tensor) -> list[Tensor]:
         """``(tokens, …)`` split into one ``(count, length, …)`` view a group."""
@@ -180,7 +188,8 @@ class PackedBatch:
                 places = slice(tokens, tokens + sum(part)), slice(first, first + count)
                 kept = self.kept.part(*places)
             order = torch.arange(count, device=self.order.device)
-            batch = PackedBatch(ids, groups, order, kept=kept)
+            shift = None if self.shift is None else self.shift[tokens : tokens + sum(part)]
+            batch = PackedBatch(ids, groups, order, kept=kept, shift=shift)
             parts.append(batch if self.layout is None else batch.laid_out(self.layout.pad_id))
             first, tokens = first + count, tokens + len(ids)
         return parts
@@ -193,6 +202,7 @@ class PackedBatch:
             self.order.to(device, non_blocking=non_blocking),
             None if self.layout is None else self.layout.to(device, non_blocking),
             self._kept_as(lambda each: each.to(device, non_blocking=non_blocking)),
+            None if self.shift is None else self.shift.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> PackedBatch:
@@ -200,7 +210,12 @@ class PackedBatch:
         layout = None if self.layout is None else self.layout.pin_memory()
         kept = self._kept_as(Tensor.pin_memory)
         return PackedBatch(
-            self.input_ids.pin_memory(), self.groups, self.order.pin_memory(), layout, kept
+            self.input_ids.pin_memory(),
+            self.groups,
+            self.order.pin_memory(),
+            layout,
+            kept,
+            None if self.shift is None else self.shift.pin_memory(),
         )
 
     def _kept_as(self, change: Callable[[Tensor], Tensor]) -> Kept | None:

@@ -113,11 +113,33 @@ def unpacked_states(
 
 def _blocks(batch: PackedBatch, pad_id: int, by_length: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Token ids and masks ``(sequences, width)``: one block, or one a length."""
+    if batch.shift is not None:
+        yield _spread(batch, pad_id)
+        return
     if not by_length:
         yield batch.padded(pad_id)
         return
     for ids in batch.by_length(batch.input_ids):
         yield ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+def _spread(batch: PackedBatch, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Shifted sequences as one block: each token at its position, and gaps that none attends to.
+
+    So it needs no positions to be given, which families with a scheme of their own don't take.
+    """
+    tokens = sum(count * length for count, length in batch.groups)
+    owners, places = batch.owners[:tokens], batch.position_ids[:tokens]
+    ids = batch.input_ids.new_full((len(batch), int(places.max()) + 1), pad_id)
+    # in the gaps stands the first token: RoBERTa counts positions by tokens that are no padding
+    firsts = batch.input_ids[batch.starts][:, None].expand_as(ids)
+    last = places.new_zeros(len(batch)).scatter_reduce_(0, owners, places, "amax")
+    inside = torch.arange(ids.shape[1], device=ids.device) <= last[:, None]
+    ids = torch.where(inside, firsts, ids)
+    ids[owners, places] = batch.input_ids[:tokens]
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    mask[owners, places] = True
+    return ids, mask
 
 
 def watch_padding(backbone: PreTrainedModel) -> bool:
