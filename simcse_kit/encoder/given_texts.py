@@ -33,3 +33,23 @@ def as_texts(texts: str | Iterable[str]) -> Sequence[str]:
         raise InputError(f"the texts have shape {shape}; give one dimension")
     convert: Any = next((getattr(texts, name) for name in _TO_LIST if hasattr(texts, name)), None)
     return list(texts) if convert is None else convert()
+
+
+#: What sentence-transformers' `encode` calls its settings: what says the same here.
+_THEIRS = {
+    "normalize_embeddings": "that is normalize",
+    "show_progress_bar": "that is show_progress",
+    "batch_size": "batches are made by tokens: batch_tokens",
+    "convert_to_tensor": "embeddings are arrays: torch.from_numpy makes them tensors",
+    "convert_to_numpy": "embeddings are arrays, always",
+    "truncate_dim": "set it where the encoder is loaded",
+    "device": "move the encoder: encoder.to(device)",
+}
+_SETTINGS = "normalize, precision, batch_tokens, prompt, prompt_name, show_progress and out"
+
+
+def no_others(unknown: Mapping[str, object]) -> None:
+    """InputError where `encode` was given what it does not take, with what it takes instead."""
+    for name in unknown:
+        hint = _THEIRS.get(name, f"it takes {_SETTINGS}")
+        raise InputError(f"encode has no setting {name!r}: {hint}.")

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from simcse_kit.compute import (
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
 from simcse_kit.encoder.evaluating import evaluating
-from simcse_kit.encoder.given_texts import as_texts
+from simcse_kit.encoder.given_texts import as_texts, no_others
 from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts
@@ -97,8 +97,13 @@ class SentenceEncoder(Saving):
         packed: whether batches run without padding (see `simcse_kit.compute.packing`).
     """
 
-    def __init__(self, parts: Parts, *, name: str, precision: str = "auto") -> None:
+    def __init__(self, parts: Parts, *, name: str = "", precision: str = "auto") -> None:
         super().__init__()
+        if not isinstance(parts, Parts):
+            raise InputError(
+                f"an encoder is made of its parts, not of {parts!r:.60}; a folder or hub id is"
+                " loaded by SentenceEncoder.from_pretrained"
+            )
         self.backbone = parts.backbone
         self.tokenizer = parts.tokenizer
         self.pooling = check_pooling(parts.pooling or "")
@@ -273,6 +278,7 @@ class SentenceEncoder(Saving):
         prompt_name: str | None = None,
         show_progress: bool = False,
         out: np.ndarray | None = None,
+        **others: Never,
     ) -> np.ndarray:
         """Embed a string, or any iterable of strings in order. Each embedding is its text's alone.
 
@@ -290,8 +296,10 @@ class SentenceEncoder(Saving):
             float32 ``(N, dimension)``, or ``(dimension,)`` for a single string.
 
         Raises:
-            InputError: an entry is not a string, or a number in the embeddings is not finite.
+            InputError: an entry is not a string, a number in the embeddings is not finite, or a
+                setting of another name (a type checker says that first).
         """
+        no_others(others)
         single = isinstance(texts, str)
         rows = as_texts(texts)
         prefix = prompt_text(self.prompts, self.default_prompt, prompt, prompt_name)

@@ -192,3 +192,22 @@ def test_threads_that_load_leave_the_loggers_as_they_were():
     over.set()
     thread.join()
     assert entered.is_set() and hf_logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"normalize_embeddings": True}, "'normalize_embeddings': that is normalize"),
+        ({"batch_size": 8}, "'batch_size': batches are made by tokens: batch_tokens"),
+        ({"colour": 1}, "'colour': it takes normalize, precision, batch_tokens, prompt"),
+    ],
+)
+def test_names_of_other_libraries_are_answered_in_a_sentence(encoder, settings, said):
+    for encode in (encoder.encode, encoder.encode_query):
+        with pytest.raises(InputError, match=said):
+            encode(["a"], **settings)
+
+
+def test_an_encoder_of_a_name_says_how_it_is_loaded(folder):
+    with pytest.raises(InputError, match=r"loaded by SentenceEncoder\.from_pretrained"):
+        SentenceEncoder(str(folder))
