@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from simcse_kit.training import trainer
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
+from simcse_kit.training.runs.resuming import content_of
 from simcse_kit.training.seeds import train_seeds
 from simcse_kit.training.settings.config import build_config
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
@@ -148,6 +150,23 @@ def test_other_data_and_another_model_are_refused_and_other_names_are_not(begun,
         with pytest.raises(InputError, match=says):
             train(model, data, settings, run, resume=True)
     assert train(same, rows, settings, run, resume=True).steps == 4
+
+
+def test_rows_of_equal_texts_and_other_labels_scores_or_documents_are_other_rows(begun, tmp_path):
+    bert, rows, run = begun
+    by_document = replace(rows, documents=np.arange(len(rows)) // 2)
+    with pytest.raises(InputError, match="the data 'texts' have changed since"):
+        train(bert, by_document, config(tmp_path, max_steps=4), run, resume=True)
+    labelled = replace(rows, kind="labelled", labels=["a", "b"] * (len(rows) // 2))
+    pairs = pair_rows()
+    scored = replace(pairs, kind="scored", scores=np.arange(len(pairs), dtype=np.float64))
+    for known, other in (
+        (labelled, replace(labelled, labels=["a"] * len(rows))),
+        (labelled, replace(labelled, labels=["", "ab"] * (len(rows) // 2))),
+        (scored, replace(scored, scores=scored.scores + 1)),
+    ):
+        assert content_of(known) == content_of(replace(known, source="elsewhere"))
+        assert content_of(known) != content_of(other)
 
 
 def test_a_model_that_changed_under_its_name_is_refused(begun, tmp_path):

@@ -72,10 +72,17 @@ def began_as(
 
 
 def content_of(rows: Rows) -> str:
-    """Equal for equal texts in equal columns and order, whatever file they came from."""
+    """Equal for equal rows in equal order, whatever file they came from: texts, and what is known
+    of them.
+    """
     digest = hashlib.sha256(json.dumps([rows.kind, *rows.columns]).encode())
     for column in rows.columns.values():
         add_texts(digest, column)
+    if rows.labels is not None:
+        add_texts(digest, rows.labels)
+    for numbers in (rows.scores, rows.documents):
+        if numbers is not None:
+            digest.update(numbers.tobytes())
     return digest.hexdigest()[:32]
 
 
