@@ -2,18 +2,20 @@
 
     python scripts/fill_pages.py [--check]
 
-What stands between ``<!-- settings: FIRST to LAST -->``, ``<!-- arguments: FATE -->`` or
-``<!-- figure: NAME -->`` and ``<!-- end -->`` is made from `TrainConfig`,
-`simcse_kit.training.fates` and `simcse_kit.geometry.FIGURES`, so that it needs no second place, and
-reads as well in the files as on the site. ``--check`` fails where it is stale.
+What stands between ``<!-- settings: FIRST to LAST -->``, ``<!-- arguments: FATE -->``,
+``<!-- parts: KIND -->`` or ``<!-- figure: NAME -->`` and ``<!-- end -->`` is made from
+`TrainConfig`, `simcse_kit.training.fates`, the parts and `simcse_kit.geometry.FIGURES`, so that it
+needs no second place, and reads as well in the files as on the site. ``--check`` fails where it is
+stale.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FILLED = re.compile(
-    r"(?P<mark>^<!-- (?:settings|arguments|figure): [^>]*-->$).*?^<!-- end -->$", re.M | re.S
+    r"(?P<mark>^<!-- (?:settings|arguments|parts|figure): [^>]*-->$).*?^<!-- end -->$", re.M | re.S
 )
 ARGUMENTS = re.compile(r"^<!-- arguments: (\w+) -->$", re.MULTILINE)
 FIGURE = re.compile(r"^<!-- figure: (\w+) -->$", re.MULTILINE)
+PARTS = re.compile(r"^<!-- parts: (\w+) -->$", re.MULTILINE)
 SETTINGS = re.compile(r"^<!-- settings: (\w+) to (\w+) -->$", re.MULTILINE)
 
 
@@ -43,12 +46,14 @@ def filled(page: str, where: str) -> str:
             made = figure_text(figure[1], where)
         elif fate := ARGUMENTS.match(mark):
             made = arguments_table(fate[1])
+        elif kind := PARTS.match(mark):
+            made = parts_text(kind[1], where)
         elif part := SETTINGS.match(mark):
             names = settings_between(part[1], part[2], where)
             left.difference_update(names)
-            made = settings_table(names)
+            made = settings_table({name: _settings()[name] for name in names})
         else:
-            raise ValueError(f"{where}: {mark} names no figure, fate or settings")
+            raise ValueError(f"{where}: {mark} names no figure, fate, parts or settings")
         return f"{mark}\n\n{made}\n\n<!-- end -->"
 
     page = FILLED.sub(text, page)
@@ -71,24 +76,43 @@ def settings_between(first: str, last: str, where: str) -> list[str]:
     return names[names.index(first) : names.index(last) + 1]
 
 
-def settings_table(names: Sequence[str]) -> str:
+def settings_table(fields: Mapping[str, Any]) -> str:
     """Settings with their defaults and what they are for."""
-    rows = "".join(setting_row(name, _settings()[name]) for name in names)
+    rows = "".join(setting_row(name, field) for name, field in fields.items())
     head = "| setting | default | what it does, and when to change it |\n|---|---|---|\n"
     return f'<div class="settings" markdown>\n\n{head}{rows}\n</div>'
 
 
 def setting_row(name: str, field: Any) -> str:
     """One setting as a row."""
-    default = field.default
-    if isinstance(default, list):
-        shown = ", ".join(default)
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, list | tuple):
+        shown = ", ".join(map(str, default)) or "–"
     elif isinstance(default, bool):
         shown = str(default).lower()
     else:
         shown = "–" if default is None else f"{default}"
     said = str(field.description).replace("|", "\\|")
     return f"| `{name}` | {shown if shown == '–' else f'`{shown}`'} | {said} |\n"
+
+
+def parts_text(kind: str, where: str) -> str:
+    """The parts of a kind that come with the package, each with its settings."""
+    from simcse_kit.parts import KINDS, find_part, part_names
+
+    if kind not in KINDS:
+        raise ValueError(f"{where}: there are no parts of kind '{kind}'")
+    found = {name: find_part(kind, name) for name in part_names(kind)}
+    texts = []
+    for name, part in found.items():
+        if not part.__module__.startswith("simcse_kit."):
+            continue  # of another package that happens to be installed
+        first = " ".join((inspect.getdoc(part) or "").split("\n\n")[0].split())
+        needs = f" Needs {', '.join(sorted(part.NEEDS))}." if part.NEEDS else ""
+        fields = part.Settings.model_fields
+        table = f"\n\n{settings_table(fields)}" if fields else ""
+        texts.append(f"### {name}\n\n{first}{needs}{table}")
+    return "\n\n".join(texts)
 
 
 def arguments_table(fate: str) -> str:

@@ -16,7 +16,8 @@ import docs_hooks
 import fill_pages
 from browsing import browser
 from simcse_kit.geometry import FIGURES
-from simcse_kit.training import TrainConfig
+from simcse_kit.parts import KINDS, find_part, part_names
+from simcse_kit.training import TrainConfig, recipe_names, recipe_text
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("iframe-worker", "search-options")
@@ -191,8 +192,29 @@ def test_every_setting_stands_on_the_page_of_settings() -> None:
         assert len(row[2]) > 10, f"{name} has no description"
         if field.default is None:
             assert row[1] == "–"
-    assert "| `temperature` | `0.05` |" in page
+    assert "| `objective` | `info_nce` |" in page
     assert "| `report_to` | `tensorboard` |" in page
+
+
+def test_every_part_stands_on_the_page_of_parts() -> None:
+    page = (ROOT / "docs/parts.md").read_text()
+    assert sorted(fill_pages.PARTS.findall(page)) == sorted(KINDS)
+    for kind in KINDS:
+        for name in part_names(kind):
+            assert f"\n### {name}\n" in page, f"{kind} {name}"
+            for setting, field in find_part(kind, name).Settings.model_fields.items():
+                assert len(field.description or "") > 5, f"{name}.{setting} has no description"
+    assert "| `temperature` | `0.05` |" in page
+
+
+def test_every_recipe_stands_on_the_page_of_recipes() -> None:
+    page = (ROOT / "docs/recipes.md").read_text()
+    published = re.compile(r"(un)?sup-(ro)?bert")
+    names = [name for name in recipe_names() if not published.match(name)]
+    assert [name for name in names if f"`{name}`" not in page] == []
+    for name, base in re.findall(r"^\| `([\w-]+)` \| (?:`([\w-]+)`|–) \|", page, re.MULTILINE):
+        own = re.findall(r"^base: (.+)$", recipe_text(name), re.MULTILINE)
+        assert own == ([base] if base else []), name
 
 
 def test_every_figure_of_the_geometry_is_explained() -> None:
@@ -215,9 +237,10 @@ def test_pages_are_filled_and_a_stale_one_is_told(tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("mark", "words"),
     [
-        ("settings: pooling to temperature", "leaves out the settings"),
+        ("settings: pooling to max_length", "leaves out the settings"),
         ("settings: pooling to lr", "no such setting"),
         ("figure: beauty", "no figure 'beauty'"),
+        ("parts: beauty", "no parts of kind 'beauty'"),
     ],
 )
 def test_a_mark_that_names_nothing_is_refused(mark: str, words: str) -> None:
@@ -240,7 +263,7 @@ def test_the_api_has_what_rooms_hand_on() -> None:
 def test_contributing_names_rooms_and_files_that_are_there() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
     rooms = re.findall(r"^\| (`\w+/`.*?) \| (.*) \|$", page, re.MULTILINE)
-    assert len(rooms) == 9
+    assert len(rooms) == 10
     named = 0
     for names, said in rooms:
         folders = [ROOT / "simcse_kit" / name for name in re.findall(r"`(\w+)/`", names)]
