@@ -36,8 +36,8 @@ _OURS = ", ".join(
     list(TrainConfig.model_fields)[: list(TrainConfig.model_fields).index("cache_dir")]
 )
 SETTINGS = (
-    f"--set and recipes take {_OURS}, cache_dir, and the names of Hugging Face's "
-    "TrainingArguments: max_steps, learning_rate, per_device_train_batch_size, seed, bf16…"
+    f"--set and recipes take {_OURS}, cache_dir; settings of a part as objective.temperature or "
+    "keys.queue_length; and the names of Hugging Face's TrainingArguments: max_steps, learning_rate, per_device_train_batch_size, seed, bf16…"
 )
 
 

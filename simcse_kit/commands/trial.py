@@ -73,7 +73,7 @@ def trial(
         bool, typer.Option("--overwrite", help="Replace the trial in the folder.")
     ] = False,
 ) -> None:
-    """Which recipe helps: train each from one start on the same rows, and compare them.
+    """Which recipe helps: train each from one start, and compare.
 
     Every recipe with every seed, judged on the same dev pairs; differences to the first recipe
     with intervals over other seeds and other pairs. --set is for all recipes; what is one recipe's

@@ -67,7 +67,7 @@ def test_held_out_pairs_choose_the_step(
     [
         (["--eval-split", 1.5], "--eval-split 1.5: eval_split must be a share"),
         (["--eval-split", 0], "--eval-split 0.0: eval_split"),
-        (["--pooling", "cls", "--set", "pooling=mean"], "--pooling cls and --set pooling=mean"),
+        (["--pooling", "cls", "--set", "pooling=mean"], "--set pooling=mean and --pooling cls"),
         (["--eval-split", 0.1, "--set", "eval_split=9"], "both set eval_split; give one"),
         (["--set", "pooling=mean", "--eval-split", 0.5, "--eval-data", "{dev}"], "give one"),
     ],
