@@ -37,7 +37,8 @@ _OURS = ", ".join(
 )
 SETTINGS = (
     f"--set and recipes take {_OURS}, cache_dir; settings of a part as objective.temperature or "
-    "keys.queue_length; and the names of Hugging Face's TrainingArguments: max_steps, learning_rate, per_device_train_batch_size, seed, bf16…"
+    "keys.queue_length; and the names of Hugging Face's TrainingArguments: max_steps, "
+    "learning_rate, per_device_train_batch_size, seed, bf16…"
 )
 
 
