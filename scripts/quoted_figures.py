@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 MARK = re.compile(r"<!--\s*figures:\s*(\S.*?)\s*-->")
-FILLED = re.compile(r"^<!-- (?:settings|arguments|figure): [^>]*-->$.*?^<!-- end -->$", re.M | re.S)
+FILLED = re.compile(
+    r"^<!-- (?:settings|arguments|parts|figure): [^>]*-->$.*?^<!-- end -->$", re.M | re.S
+)
 LINK = re.compile(r"\]\(([^()\s]*eval/results/[^()\s]+\.json)\)")
 NUMBER = re.compile(
     r"(?<![\w.,\-/])(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\d,]*\d)(?!\.\d)"
