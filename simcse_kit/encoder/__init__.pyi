@@ -21,3 +21,8 @@ from .student import keep_layers as keep_layers
 from .teachers import Teacher as Teacher
 from .teachers import TeacherVectors as TeacherVectors
 from .teachers import teacher_of as teacher_of
+from .templates import Template as Template
+from .templates import check_masked as check_masked
+from .templates import parse_template as parse_template
+from .templates import template_of as template_of
+from .templates import without_template as without_template

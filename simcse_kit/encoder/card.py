@@ -47,6 +47,7 @@ def model_card(
     max_length: int,
     similarity: str = "cosine",
     prompts: Mapping[str, str] = MappingProxyType({}),
+    template: str | None = None,
     title: str | None = None,
     measured: str | None = None,
     training: dict[str, object] | None = None,
@@ -58,6 +59,7 @@ def model_card(
         dimension, pooling, head, max_length: as in `SentenceEncoder`; `head` tells whether one
             is kept at inference.
         similarity: how embeddings compare. prompts: what is put before texts, by name.
+        template: what the tokenizer puts around them.
         title: name of the model; default the last part of `name`.
         measured: a Markdown table of scores with its caption, or None: then none is claimed.
         training: settings to list, in order.
@@ -73,7 +75,7 @@ def model_card(
         head="a linear head with activation" if head else "no head",
         max_length=max_length,
         similarity=_SIMILARITIES[similarity],
-        prompts=_prompts(prompts),
+        prompts=_prompts(prompts) + _around(template),
         measured=f"\n## Measured\n\n{measured}\n" if measured else "",
         made=_MADE,
         training=f"\n## How it was trained\n\n| | |\n|---|---|\n{rows}\n" if rows else "",
@@ -84,6 +86,12 @@ def _prompts(prompts: Mapping[str, str]) -> str:
     """A line for each prompt that says something, by name."""
     said = "".join(f"\n- `{name}`: `{text!r}`" for name, text in prompts.items() if text)
     return f"\n\nPrompts, put before texts:\n{said}" if said else ""
+
+
+def _around(template: str | None) -> str:
+    if template is None:
+        return ""
+    return f"\n\nTemplate, which the tokenizer puts around every text: `{template}`"
 
 
 def with_section(card: str, heading: str, text: str) -> str:

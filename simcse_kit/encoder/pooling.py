@@ -2,7 +2,9 @@
 
 Names follow SimCSE: ``cls`` (its head, if any, comes after), ``cls_before_pooler`` (the same
 token, never a head at inference), ``mean``, ``first_last_mean`` and ``top2_mean``; special
-tokens count as tokens, as there. "First" is the first transformer layer, ``hidden_states[1]``;
+tokens count as tokens, as there. ``mask`` is PromptBERT's: the state at the mask token that a
+template puts into every text (`simcse_kit.encoder.templates`), the mean where there are several.
+"First" is the first transformer layer, ``hidden_states[1]``;
 ``hidden_states[0]`` is the embedding layer (SimCSE's code since 2022-01).
 """
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from simcse_kit.compute import PackedBatch
 
 Pooling = Literal[
-    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token"
+    "cls", "cls_before_pooler", "mean", "first_last_mean", "top2_mean", "max", "last_token", "mask"
 ]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
@@ -94,6 +96,7 @@ _OVER_TOKENS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "last_token": _last,
     "max": _max,
     "mean": _mean,
+    "mask": _mean,  # over those tokens alone
     "first_last_mean": _mean,
     "top2_mean": _mean,
     # that only folders of sentence-transformers name
@@ -109,7 +112,8 @@ def check_pooling(name: str) -> str:
     """
     modes = name.split("+")
     known = all(mode in _OVER_TOKENS for mode in modes)
-    if not known or (len(modes) > 1 and any(mode in LAYER_PAIRS for mode in modes)):
+    alone = any(mode in (*LAYER_PAIRS, "mask") for mode in modes)
+    if not known or (len(modes) > 1 and alone):
         raise InputError(f"unknown pooling {name!r}; choose one of {', '.join(POOLINGS)}")
     return name
 
@@ -119,11 +123,18 @@ def pooled_width(pooling: str, backbone: PreTrainedModel) -> int:
     return int(backbone.config.hidden_size) * len(pooling.split("+"))
 
 
-def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str, skip: int = 0) -> Tensor:
+def pool(
+    backbone: PreTrainedModel,
+    batch: PackedBatch,
+    pooling: str,
+    skip: int = 0,
+    mask_id: int | None = None,
+) -> Tensor:
     """Embeddings float32 ``(sequences, width)`` of a packed batch, in the caller's order.
 
     Args:
         skip: first tokens of each sequence that are left out: those of a prompt.
+        mask_id: the mask token, for pooling ``mask``; a sequence without one gives zeros.
     """
     import torch
 
@@ -137,16 +148,25 @@ def pool(backbone: PreTrainedModel, batch: PackedBatch, pooling: str, skip: int 
         states = (layers[first].float() + layers[second].float()) / 2
     else:
         states = layers[-1]
-    blocks: list[tuple[Tensor, Tensor | None]]
-    if batch.layout is not None:
-        blocks = [(batch.layout.block(states), batch.layout.inside)]
-    else:
-        blocks = [(group, None) for group in batch.by_length(states)]
+    blocks = _blocks(batch, states)
+    if pooling == "mask":
+        masked = [
+            ids == mask_id if inside is None else inside & (ids == mask_id)
+            for ids, inside in _blocks(batch, batch.input_ids)
+        ]
+        blocks = [(block, only) for (block, _), only in zip(blocks, masked, strict=True)]
     if skip:
         blocks = [(block, _beyond(block, inside, skip)) for block, inside in blocks]
     modes = [_OVER_TOKENS[mode] for mode in pooling.split("+")]
     pooled = [torch.cat([mode(*block).float() for mode in modes], dim=1) for block in blocks]
     return torch.cat(pooled)[batch.order]
+
+
+def _blocks(batch: PackedBatch, tokens: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    """``(tokens, …)`` as blocks ``(count, width, …)``, and which of each are there (None: all)."""
+    if batch.layout is not None:
+        return [(batch.layout.block(tokens), batch.layout.inside)]
+    return [(group, None) for group in batch.by_length(tokens)]
 
 
 def _beyond(block: Tensor, inside: Tensor | None, skip: int) -> Tensor:

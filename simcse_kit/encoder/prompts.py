@@ -7,6 +7,7 @@ queries get the one named ``query``, documents ``document``, ``passage`` or ``co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from simcse_kit.errors import InputError
 
@@ -39,6 +40,13 @@ def query_prompt(prompts: Mapping[str, str]) -> str | None:
 def document_prompt(prompts: Mapping[str, str]) -> str | None:
     """The name of the documents' prompt, or None where they get the default one."""
     return next((name for name in _OF_DOCUMENTS if name in prompts), None)
+
+
+def with_name(settings: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """The settings of a call, with the name of a prompt where they name none and give none."""
+    if settings.get("prompt") is None and settings.get("prompt_name") is None:
+        return {**settings, "prompt_name": name}
+    return settings
 
 
 def chosen_prompts(

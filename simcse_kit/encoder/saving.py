@@ -15,6 +15,7 @@ from simcse_kit.encoder.card import model_card
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.persistence import save_parts
 from simcse_kit.encoder.pooling import pooled_width
+from simcse_kit.encoder.templates import template_of
 from simcse_kit.encoder.verify import check_written
 from simcse_kit.errors import InputError
 
@@ -76,6 +77,7 @@ class Saving(nn.Module):
         training: dict[str, object] | None = None,
     ) -> str:
         """The README.md of a folder of this encoder (see `simcse_kit.encoder.card`)."""
+        template = template_of(self.tokenizer)
         return model_card(
             self.name,
             dimension=self.dimension,
@@ -84,6 +86,7 @@ class Saving(nn.Module):
             max_length=self.max_length,
             similarity=self.similarity_fn_name,
             prompts=self.prompts,
+            template=None if template is None else template.told(self.tokenizer),
             title=title,
             measured=measured,
             training=training,

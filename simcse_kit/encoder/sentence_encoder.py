@@ -33,15 +33,21 @@ from simcse_kit.compute import (
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
+from simcse_kit.encoder.around import AroundTexts
 from simcse_kit.encoder.evaluating import evaluating
 from simcse_kit.encoder.given_texts import as_texts, no_others
 from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
-from simcse_kit.encoder.prompts import chosen_prompts, document_prompt, prompt_text, query_prompt
-from simcse_kit.encoder.saving import Saving
+from simcse_kit.encoder.prompts import (
+    document_prompt,
+    prompt_text,
+    query_prompt,
+    with_name,
+)
 from simcse_kit.encoder.similarity import similarities
+from simcse_kit.encoder.templates import check_masked
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -70,19 +76,12 @@ def _check_finite(out: np.ndarray, start: int, end: int) -> None:
         raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
 
 
-def _prompted(name: str | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a call, with the name of a prompt where they name none and give none."""
-    if settings.get("prompt") is None and settings.get("prompt_name") is None:
-        return {**settings, "prompt_name": name}
-    return settings
-
-
-class SentenceEncoder(Saving):
+class SentenceEncoder(AroundTexts):
     """A Hugging Face encoder that gives one embedding a text.
 
     Attributes:
         backbone: the transformers model, without a pooler.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer, with the template that is put around texts, if any.
         pooling: one of `simcse_kit.encoder.pooling.POOLINGS`.
         head: what changes the pooled vector, or None: linear layer and activation (SimCSE's), or
             the modules of a folder.
@@ -246,7 +245,8 @@ class SentenceEncoder(Saving):
         Args:
             skip: first tokens of each sequence that are not pooled (see `include_prompt`).
         """
-        embeddings = pool(self.backbone, batch, self.pooling, skip)
+        mask_id = self.tokenizer.mask_token_id
+        embeddings = pool(self.backbone, batch, self.pooling, skip, mask_id)
         if self.head is not None:
             embeddings = self.head(embeddings)
         if self.truncate_dim is None:
@@ -254,18 +254,6 @@ class SentenceEncoder(Saving):
         if self.normalize:
             embeddings = nn.functional.normalize(embeddings, dim=-1)
         return embeddings[:, : self.truncate_dim]
-
-    def use_prompts(
-        self, prompt: str | None = None, prompt_name: str | None = None, **documents: str | None
-    ) -> None:
-        """Put this prompt before every text from now on; see `prompts.chosen_prompts`.
-
-        Args:
-            documents: ``document_prompt`` or ``document_prompt_name``, for documents.
-        """
-        self.prompts, self.default_prompt = chosen_prompts(
-            self.prompts, self.default_prompt, prompt, prompt_name, **documents
-        )
 
     def encode(
         self,
@@ -325,6 +313,8 @@ class SentenceEncoder(Saving):
                 rows, self.tokenizer, self.max_length, prefix=prefix, chunk=_CHUNK
             ):
                 self.vocabulary.check(store, start)
+                if self.pooling == "mask":
+                    check_masked(store, self.tokenizer, start)
                 waiting: list[tuple[np.ndarray, Tensor]] = []
                 for places in self._batches(store.lengths, batch_tokens):
                     batch = PackedBatch.from_flat(*store.gather(places))
@@ -338,11 +328,11 @@ class SentenceEncoder(Saving):
 
     def encode_query(self, texts: str | Sequence[str], **settings: Any) -> np.ndarray:
         """`encode`, with the prompt named ``query`` where the model has one."""
-        return self.encode(texts, **_prompted(query_prompt(self.prompts), settings))
+        return self.encode(texts, **with_name(settings, query_prompt(self.prompts)))
 
     def encode_document(self, texts: str | Sequence[str], **settings: Any) -> np.ndarray:
         """`encode`, with the prompt named ``document``, ``passage`` or ``corpus``, if any is."""
-        return self.encode(texts, **_prompted(document_prompt(self.prompts), settings))
+        return self.encode(texts, **with_name(settings, document_prompt(self.prompts)))
 
     def similarity(
         self, texts: str | Sequence[str], others: str | Sequence[str] | None = None
@@ -365,13 +355,6 @@ class SentenceEncoder(Saving):
             batch = batch.laid_out(self.pad_id).pin_memory().to(self.device, non_blocking=True)
         embeddings: Tensor = (self(batch, skip) if skip else self(batch)).float()
         return nn.functional.normalize(embeddings, dim=-1) if unit else embeddings
-
-    def _tokens_of(self, prompt: str) -> int:
-        """How many tokens a prompt takes before a text, the ones before every text included."""
-        if not prompt:
-            return 0
-        ids = self.tokenizer(prompt, truncation=True, max_length=self.max_length)["input_ids"]
-        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
         on_gpu = self.device.type == "cuda"

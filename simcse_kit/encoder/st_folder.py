@@ -31,9 +31,8 @@ from simcse_kit.errors import InputError
 logger = logging.getLogger(__name__)
 
 # what our poolings are called there; the others have its names
-_TO_ST = {"cls_before_pooler": "cls", "last_token": "lasttoken"} | dict.fromkeys(
-    LAYER_PAIRS, "mean"
-)
+_TO_ST = {"cls_before_pooler": "cls", "last_token": "lasttoken", "mask": "mean"}
+_TO_ST |= dict.fromkeys(LAYER_PAIRS, "mean")
 _FROM_ST = {"lasttoken": "last_token"}
 _STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 _AFTER_POOLING = ("Dense", "Normalize", "LayerNorm", "Dropout")
@@ -114,7 +113,7 @@ def _load(name: str, module: Module, hub: dict[str, Any]) -> Any:
     from sentence_transformers.sentence_transformer import modules as st
 
     if not _is_theirs(module) or module.kind not in (
-        *("Pooling", "WeightedLayerPooling"),
+        *("Pooling", "WeightedLayerPooling", "WordWeights"),
         *_AFTER_POOLING,
     ):
         raise _unsupported(name, module.kind)
@@ -133,12 +132,14 @@ def _load(name: str, module: Module, hub: dict[str, Any]) -> Any:
 def _add_modules(name: str, parts: Parts, loaded: Sequence[tuple[Module, Any]]) -> None:
     """Pooling, then whatever changes the pooled vector; anything in another order is refused."""
     tail: list[Any] = []
-    layers = None
+    instead = None  # of the mean over all tokens of the last layer
     for module, theirs in loaded:
-        if module.kind == "WeightedLayerPooling" and parts.pooling is None and layers is None:
-            layers = _layer_pair(name, theirs, parts.backbone)
+        if module.kind == "WeightedLayerPooling" and parts.pooling is None and instead is None:
+            instead = _layer_pair(name, theirs, parts.backbone)
+        elif module.kind == "WordWeights" and parts.pooling is None and instead is None:
+            instead = _at_mask(name, theirs, parts.tokenizer)
         elif module.kind == "Pooling" and parts.pooling is None:
-            parts.pooling = _pooling(name, theirs, layers)
+            parts.pooling = _pooling(name, theirs, instead)
             parts.include_prompt = bool(theirs.include_prompt)
             _check_width(name, theirs.embedding_dimension, parts.backbone)
         elif module.kind in _AFTER_POOLING and parts.pooling is not None:
@@ -178,14 +179,15 @@ def _head(name: str, tail: Sequence[Any], width: int) -> Head | Chain | None:
     return head
 
 
-def _pooling(name: str, theirs: Any, layers: str | None) -> str:
+def _pooling(name: str, theirs: Any, instead: str | None) -> str:
     given = theirs.pooling_mode
     modes = [given] if isinstance(given, str) else list(given)
-    if layers is None:
+    if instead is None:
         return "+".join(_FROM_ST.get(mode, mode) for mode in modes)
     if modes != ["mean"]:
-        raise _unsupported(name, "Pooling", f" {'+'.join(modes)} after WeightedLayerPooling")
-    return layers
+        before = "WordWeights" if instead == "mask" else "WeightedLayerPooling"
+        raise _unsupported(name, "Pooling", f" {'+'.join(modes)} after {before}")
+    return instead
 
 
 def _check_width(name: str, width: int, backbone: PreTrainedModel) -> None:
@@ -206,6 +208,27 @@ def _layer_pair(name: str, theirs: Any, backbone: PreTrainedModel) -> str:
         if weights == expected:
             return pooling
     raise _unsupported(name, "WeightedLayerPooling", f" with layer weights {weights}")
+
+
+def _at_mask(name: str, theirs: Any, tokenizer: Any) -> str:
+    """Pooling ``mask``, which sentence-transformers says by weights of tokens: 1 and else 0."""
+    weights = theirs.emb_layer.weight.flatten()
+    weighed = weights.nonzero().flatten().tolist()
+    if weighed != [tokenizer.mask_token_id] or weights[weighed[0]] != 1:
+        raise _unsupported(name, "WordWeights", " on other tokens than the mask")
+    return "mask"
+
+
+def _mask_alone(tokenizer: Any) -> Any:
+    """The module that weighs the mask token 1 and every other 0; a mean of them is then its state.
+
+    Only the mask has a name in it, for it looks names up in lower case too.
+    """
+    from sentence_transformers.sentence_transformer import modules as st
+
+    names = [""] * len(tokenizer)
+    names[tokenizer.mask_token_id] = tokenizer.mask_token
+    return st.WordWeights(names, {tokenizer.mask_token: 1.0}, unknown_word_weight=0.0)
 
 
 def _unsupported(name: str, kind: str, detail: str = "") -> InputError:
@@ -279,6 +302,8 @@ def _modules(parts: Parts) -> Iterator[Any]:
         weights = nn.Parameter(torch.zeros(layers + 1 - first), requires_grad=False)
         weights[0] = weights[last - first] = 1.0
         yield st.WeightedLayerPooling(hidden, layers, layer_start=first, layer_weights=weights)
+    if parts.pooling == "mask":
+        yield _mask_alone(parts.tokenizer)
     modes = [_TO_ST.get(mode, mode) for mode in parts.pooling.split("+")]
     yield st.Pooling(hidden, modes, include_prompt=parts.include_prompt)
     if isinstance(parts.head, Chain):

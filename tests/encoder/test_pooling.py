@@ -19,6 +19,7 @@ BY_HAND = {
     "top2_mean": lambda h: ((h[-2] + h[-1]) / 2).mean(0),
     "max": lambda h: h[-1].max(0).values,
     "last_token": lambda h: h[-1][-1],
+    "mask": lambda h: h[-1][1],  # where the tests put it
 }
 
 
@@ -26,7 +27,8 @@ BY_HAND = {
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_equals_pooling_by_hand(tiny_encoder, family, pooling):
     model = AutoModel.from_pretrained(tiny_encoder(family), dtype=torch.float32).eval()
-    texts = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16], [7, 7]]
+    mask = 4
+    texts = [[5, mask, 7, 8], [9, mask], [11, mask, 13, 14, 15, 16], [7, mask]]
     expected = []
     with torch.no_grad():
         for text in texts:
@@ -34,7 +36,7 @@ def test_equals_pooling_by_hand(tiny_encoder, family, pooling):
             output = model(ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
             expected.append(BY_HAND[pooling]([layer[0] for layer in output.hidden_states]))
         enable_packing(model)
-        got = pool(model, PackedBatch.from_sequences(texts), pooling)
+        got = pool(model, PackedBatch.from_sequences(texts), pooling, mask_id=mask)
     torch.testing.assert_close(got, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
@@ -77,3 +79,5 @@ def test_an_unknown_pooling_names_the_known_ones():
         check_pooling("avg")
     with pytest.raises(InputError, match=r"unknown pooling 'mean\+top2_mean'"):
         check_pooling("mean+top2_mean")
+    with pytest.raises(InputError, match=r"unknown pooling 'mask\+mean'"):
+        check_pooling("mask+mean")
