@@ -24,8 +24,10 @@ from simcse_kit.commands.report import report
 from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_labels import classification, clustering, few_shot
 from simcse_kit.commands.task_search import duplicates, pairs, retrieval
+from simcse_kit.commands.temperature import temperature
 from simcse_kit.commands.train import SETTINGS, train
 from simcse_kit.commands.trial import trial
+from simcse_kit.commands.whiten import whiten
 from simcse_kit.compute.threads import use_threads
 from simcse_kit.version import __version__
 
@@ -61,6 +63,8 @@ def _start(
 app.command(epilog=SETTINGS)(train)
 app.command(epilog=SETTINGS)(trial)
 app.command()(mine)
+app.command()(temperature)
+app.command()(whiten)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)

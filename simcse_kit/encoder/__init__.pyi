@@ -7,6 +7,7 @@ from .evaluating import evaluating as evaluating
 from .identity import architecture_of as architecture_of
 from .identity import embeddings_of as embeddings_of
 from .identity import weights_of as weights_of
+from .in_training import embed_as_in_training as embed_as_in_training
 from .limits import position_limit as position_limit
 from .modules import Chain as Chain
 from .modules import Head as Head
@@ -26,3 +27,4 @@ from .templates import check_masked as check_masked
 from .templates import parse_template as parse_template
 from .templates import template_of as template_of
 from .templates import without_template as without_template
+from .whitened import whitened as whitened

@@ -36,6 +36,18 @@ class Head(nn.Module):
         """``(B, in_features)`` to ``(B, out_features)``."""
         return self.activation(self.linear(in_type_of(self, pooled)))
 
+    def as_module(self) -> Any:
+        """A copy of it as a module of sentence-transformers."""
+        from sentence_transformers.base.modules import Dense
+
+        return Dense(
+            self.linear.in_features,
+            self.linear.out_features,
+            activation_function=self.activation,
+            init_weight=self.linear.weight.detach().cpu().clone(),
+            init_bias=self.linear.bias.detach().cpu().clone(),
+        )
+
 
 class Chain(nn.Module):
     """Modules of sentence-transformers over the pooled embedding, one after another.

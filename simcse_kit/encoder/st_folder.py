@@ -291,7 +291,7 @@ def _cut_at(tokenizer: Any, max_length: int | None) -> None:
 
 def _modules(parts: Parts) -> Iterator[Any]:
     """What follows the transformer, as modules of sentence-transformers."""
-    from sentence_transformers.base.modules import Dense, Normalize
+    from sentence_transformers.base.modules import Normalize
     from sentence_transformers.sentence_transformer import modules as st
 
     assert parts.pooling is not None
@@ -309,14 +309,7 @@ def _modules(parts: Parts) -> Iterator[Any]:
     if isinstance(parts.head, Chain):
         yield from parts.head.steps
     elif parts.head is not None:
-        linear = parts.head.linear
-        yield Dense(
-            linear.in_features,
-            linear.out_features,
-            activation_function=parts.head.activation,
-            init_weight=linear.weight.detach().cpu().clone(),
-            init_bias=linear.bias.detach().cpu().clone(),
-        )
+        yield parts.head.as_module()
     if parts.normalize:
         yield Normalize()
 

@@ -38,3 +38,11 @@ from .task_comparison import compared as compared
 from .task_comparison import difference_cells as difference_cells
 from .task_comparison import side_by_side as side_by_side
 from .task_result import TaskResult as TaskResult
+from .temperature import BAND_NAMES as BAND_NAMES
+from .temperature import TEMPERATURES as TEMPERATURES
+from .temperature import TemperatureSweep as TemperatureSweep
+from .temperature import sweep_temperatures as sweep_temperatures
+from .temperature import temperature_cells as temperature_cells
+from .temperature import temperature_notes as temperature_notes
+from .temperature import temperature_reading as temperature_reading
+from .temperature_picture import temperature_picture as temperature_picture

@@ -1,10 +1,7 @@
-"""Pictures of a run and of a space, as PNG files: drawn off screen, no global state touched."""
+"""Pictures of a run and of a space, as PNG files."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,35 +10,38 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simcse_kit.data import at_home, for_picture, replacing
+from simcse_kit.data import for_picture
 from simcse_kit.errors import InputError
+from simcse_kit.evaluation.canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GRID,
+    INK,
+    ORANGE,
+    bare,
+    new_figure,
+    save_picture,
+)
 from simcse_kit.geometry import ALIGNMENT_MAY_RISE, band_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.text import Annotation
-
-logger = logging.getLogger(__name__)
-
-# Okabe & Ito: told apart by readers with any common colour blindness.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
-_INK, _FAINT, _GRID = "#222222", "#777777", "#E3E3E3"
-_DPI = 150
 
 _Panel = tuple[str, str, str]  # key in the history, title, colour
 _CHOOSING: tuple[_Panel, ...] = (  # a run has one of them: the figure that its step is chosen by
-    ("eval_spearman", "Dev Spearman ×100 (higher is better)", _BLUE),
-    ("eval_recall@1", "Dev recall@1 ×100 (higher is better)", _BLUE),
+    ("eval_spearman", "Dev Spearman ×100 (higher is better)", BLUE),
+    ("eval_recall@1", "Dev recall@1 ×100 (higher is better)", BLUE),
 )
-_LOSS: _Panel = ("loss", "Training loss (lower is better)", _INK)
+_LOSS: _Panel = ("loss", "Training loss (lower is better)", INK)
 _GEOMETRY: tuple[_Panel, ...] = (
-    ("eval_alignment", "Alignment (lower is better, may rise as the space spreads)", _ORANGE),
-    ("eval_uniformity", "Uniformity (lower is better)", _GREEN),
+    ("eval_alignment", "Alignment (lower is better, may rise as the space spreads)", ORANGE),
+    ("eval_uniformity", "Uniformity (lower is better)", GREEN),
 )
 _BATCH_GEOMETRY: tuple[_Panel, ...] = (  # where there is no dev set
-    ("alignment", "Alignment, training batches (lower is better)", _ORANGE),
-    ("uniformity", "Uniformity, training batches (lower is better)", _GREEN),
+    ("alignment", "Alignment, training batches (lower is better)", ORANGE),
+    ("uniformity", "Uniformity, training batches (lower is better)", GREEN),
 )
 
 
@@ -65,27 +65,27 @@ def training_curve(history: Sequence[Mapping[str, Any]], path: Path | str) -> Pa
             "The history holds nothing to draw: no row has a step with eval_spearman, alignment,"
             " uniformity or loss."
         )
-    figure = _figure(7.2, 0.6 + 1.9 * len(panels))
+    figure = new_figure(7.2, 0.6 + 1.9 * len(panels))
     axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
     best = best_step(history)
     for axis, (key, title, colour) in zip(axes, panels, strict=True):
         steps, values = series(history, key)
-        _bare(axis)
-        axis.grid(axis="y", color=_GRID, linewidth=0.8)
+        bare(axis)
+        axis.grid(axis="y", color=GRID, linewidth=0.8)
         marker = "o" if len(steps) <= 40 else None
         axis.plot(steps, values, color=colour, linewidth=1.8, marker=marker, markersize=3.5)
         axis.margins(x=0.02, y=0.12)
         chosen = steps.index(best) if best in steps else len(steps) - 1
         axis.plot(steps[chosen], values[chosen], "o", color=colour, markersize=7.5, zorder=5)
         if best is not None:
-            axis.axvline(best, color=_FAINT, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
-        axis.set_title(title, loc="left", fontsize=10.5, color=_INK)
+            axis.axvline(best, color=FAINT, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
+        axis.set_title(title, loc="left", fontsize=10.5, color=INK)
         # In the title line, where no curve can cross it.
         change = f"{_short(values[0])} → {_short(values[chosen])}".replace("-", "−")
         axis.set_title(change, loc="right", fontsize=10.5, fontweight="bold", color=colour)
     note = "" if best is None else f"   (dashed: best on dev, step {best:,})"
-    axes[-1].set_xlabel("Step" + note, color=_INK)
-    return _save(figure, path)
+    axes[-1].set_xlabel("Step" + note, color=INK)
+    return save_picture(figure, path)
 
 
 def _short(value: float) -> str:
@@ -121,43 +121,43 @@ def alignment_uniformity_plane(
     align, uniform, spearman = (
         np.array(v, dtype=float) for v in zip(*results.values(), strict=True)
     )
-    figure = _figure(7.2, 5.4)
+    figure = new_figure(7.2, 5.4)
     axis = figure.subplots()
-    _bare(axis)
-    axis.grid(color=_GRID, linewidth=0.8)
+    bare(axis)
+    axis.grid(color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     shown = [index for index, name in enumerate(results) if labelled is None or name in labelled]
     sizes = [110 if index in shown else 45 for index in range(len(results))]
     if labelled is not None:
-        axis.plot(uniform, align, color=_FAINT, linewidth=1.1, alpha=0.6, zorder=1)
+        axis.plot(uniform, align, color=FAINT, linewidth=1.1, alpha=0.6, zorder=1)
     points = axis.scatter(
         uniform, align, c=spearman, cmap="cividis", s=sizes, edgecolor="white", linewidth=1.2
     )
     if np.ptp(spearman) > 0:
         bar = figure.colorbar(points, ax=axis, pad=0.02, aspect=30)
-        bar.set_label(score, color=_INK)
+        bar.set_label(score, color=INK)
         bar.outline.set_visible(False)
     axis.margins(0.18)
     axis.set_xlim(*_at_least(axis.get_xlim(), 0.5))
     axis.set_ylim(*_at_least(axis.get_ylim(), 0.1))
-    axis.set_xlabel("Uniformity (lower is better)", color=_INK)
+    axis.set_xlabel("Uniformity (lower is better)", color=INK)
     if len(results) > 1:
-        axis.set_title(fill(ALIGNMENT_MAY_RISE, 88), loc="left", fontsize=8.5, color=_FAINT)
-    axis.set_ylabel("Alignment (lower is better)", color=_INK)
+        axis.set_title(fill(ALIGNMENT_MAY_RISE, 88), loc="left", fontsize=8.5, color=FAINT)
+    axis.set_ylabel("Alignment (lower is better)", color=INK)
     axis.annotate(
         "better",
         xy=(0.015, 0.02),
         xytext=(0.09, 0.085),
         xycoords="axes fraction",
-        color=_FAINT,
+        color=FAINT,
         fontsize=9.5,
-        arrowprops={"arrowstyle": "->", "color": _FAINT},
+        arrowprops={"arrowstyle": "->", "color": FAINT},
     )
     figure.draw_without_rendering()  # label places are chosen in pixels of the final layout
     names = [f"{for_picture(n)}  {s:.1f}" for n, s in zip(results, spearman, strict=True)]
     named = [name if index in shown else "" for index, name in enumerate(names)]
     place_labels(axis, uniform, align, named)
-    return _save(figure, path)
+    return save_picture(figure, path)
 
 
 def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "") -> Path:
@@ -181,9 +181,9 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
     if not (np.isfinite(cosines).all() and np.isfinite(gold).all()):
         raise InputError("Densities need finite cosines and gold scores.")
     edges = band_edges(gold)
-    figure = _figure(7.2, 4.6)
+    figure = new_figure(7.2, 4.6)
     axis = figure.subplots()
-    _bare(axis)
+    bare(axis)
     axis.spines["left"].set_visible(False)
     pad = 0.06 * max(np.ptp(cosines), 1e-3)
     grid = np.linspace(max(cosines.min() - pad, -1), min(cosines.max() + pad, 1), 400)
@@ -193,19 +193,19 @@ def cosine_densities(cosines: Any, gold: Any, path: Path | str, title: str = "")
         inside = cosines[(gold >= start) & ((gold <= end) if last else (gold < end))]
         _ridge(axis, band, inside, grid, colours[band])
         _margin(axis, 0, band + 0.3, f"{start:g} to {end:g}", weight="bold")
-        _margin(axis, 0, band + 0.06, f"n = {len(inside):,}", color=_FAINT)
+        _margin(axis, 0, band + 0.06, f"n = {len(inside):,}", color=FAINT)
         if len(inside):
             _margin(axis, 1, band + 0.18, f"{np.median(inside):.2f}".replace("-", "−"))
     top = len(edges) - 1 + 0.3
-    _margin(axis, 0, top, "Gold score", color=_FAINT)
-    _margin(axis, 1, top, "Median", color=_FAINT)
+    _margin(axis, 0, top, "Gold score", color=FAINT)
+    _margin(axis, 1, top, "Median", color=FAINT)
     axis.set_yticks([])
     axis.set_ylim(-0.08, top + 0.1)
     axis.set_xlim(grid[0], grid[-1])
-    axis.set_xlabel("Cosine of the pair", color=_INK)
+    axis.set_xlabel("Cosine of the pair", color=INK)
     title = for_picture(title) or "Cosines by gold score"
-    axis.set_title(title, loc="left", fontsize=12, color=_INK, pad=12)
-    return _save(figure, path)
+    axis.set_title(title, loc="left", fontsize=12, color=INK, pad=12)
+    return save_picture(figure, path)
 
 
 def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
@@ -274,7 +274,7 @@ def place_labels(
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=fontsize,
-            color=colours[index] if colours else _INK,
+            color=colours[index] if colours else INK,
             path_effects=effects,
         )
         others = taken[:index] + taken[index + 1 :]
@@ -304,7 +304,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 def _ridge(axis: Axes, band: int, values: np.ndarray, grid: np.ndarray, colour: Any) -> None:
     """One band's density on its own base line, the median as a mark on it."""
-    axis.axhline(band, color=_GRID, linewidth=0.8, zorder=1)
+    axis.axhline(band, color=GRID, linewidth=0.8, zorder=1)
     if len(values) > 1 and np.ptp(values) > 0:
         from scipy.stats import gaussian_kde
 
@@ -316,11 +316,11 @@ def _ridge(axis: Axes, band: int, values: np.ndarray, grid: np.ndarray, colour: 
     if len(values):
         marks = [float(np.median(values))] * 2
         axis.plot(marks, [band, band + 0.28], color="white", linewidth=3.6, zorder=30)
-        axis.plot(marks, [band, band + 0.28], color=_INK, linewidth=1.6, zorder=31)
+        axis.plot(marks, [band, band + 0.28], color=INK, linewidth=1.6, zorder=31)
 
 
 def _margin(
-    axis: Axes, side: int, y: float, text: str, color: str = _INK, weight: str = "normal"
+    axis: Axes, side: int, y: float, text: str, color: str = INK, weight: str = "normal"
 ) -> None:
     """Text outside the left (0) or right (1) edge, level with `y`: it never meets a curve."""
     axis.annotate(
@@ -342,59 +342,3 @@ def _ramp(n: int) -> list[Any]:
     from matplotlib import colormaps
 
     return [colormaps["cividis"](value) for value in np.linspace(0.15, 0.9, n)]
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _bare(axis: Axes) -> None:
-    """No box around the data: two thin axes and quiet ticks."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(_FAINT)
-    axis.tick_params(colors=_FAINT, labelcolor=_INK, labelsize=9)
-
-
-def _with_letters(figure: Figure) -> None:
-    """Let texts in scripts that matplotlib's own font lacks be drawn by fonts of this machine."""
-    from matplotlib.font_manager import FontProperties, findfont, fontManager
-    from matplotlib.ft2font import FT2Font
-    from matplotlib.text import Text
-
-    known = FT2Font(findfont(FontProperties())).get_charmap()
-    texts = [
-        text for text in figure.findobj(Text) if not {*map(ord, text.get_text())} <= {10, *known}
-    ]
-    missing = {ord(letter) for text in texts for letter in text.get_text()} - {10, *known}
-    families: list[str] = []
-    for font in fontManager.ttflist if missing else ():
-        with contextlib.suppress(OSError, RuntimeError):  # pictures of emoji cannot be drawn
-            found = missing & FT2Font(font.fname).get_charmap().keys()
-            if found:
-                families.append(font.name)
-                missing -= found
-        if not missing:
-            break
-    for text in texts:
-        text.set_fontfamily([*text.get_fontfamily(), *families])
-    if missing:
-        shown = "".join(map(chr, sorted(missing)))
-        logger.warning("no font on this machine has %s: the picture shows boxes for them", shown)
-
-
-def _save(figure: Figure, path: Path | str) -> Path:
-    path = at_home(path)
-    _with_letters(figure)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as aside, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # it was said
-            figure.savefig(aside, format="png")
-    except OSError as error:
-        raise InputError(f"The picture {path} cannot be written: {error.strerror}.") from error
-    return path

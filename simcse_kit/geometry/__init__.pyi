@@ -3,12 +3,18 @@ from .figures import Figure as Figure
 from .figures import FigureText as FigureText
 from .figures import Space as Space
 from .figures import measure_space as measure_space
+from .force import BANDS as BANDS
+from .force import Force as Force
+from .force import Forces as Forces
+from .force import Mean as Mean
+from .force import forces as forces
 from .groups import Groups as Groups
 from .groups import by_cluster as by_cluster
 from .groups import by_label as by_label
 from .groups import central_rows as central_rows
 from .groups import neighbours_alike as neighbours_alike
 from .lengths import length_bias as length_bias
+from .negatives import check_temperature as check_temperature
 from .negatives import effective_negatives as effective_negatives
 from .neighbours import Hubness as Hubness
 from .neighbours import hubness as hubness
@@ -43,3 +49,5 @@ from .spectrum import isoscore as isoscore
 from .spectrum import participation_ratio as participation_ratio
 from .spectrum import rankme as rankme
 from .spectrum import singular_spectrum as singular_spectrum
+from .whitening import Whitening as Whitening
+from .whitening import whitening as whitening

@@ -39,8 +39,7 @@ def batch_perplexities(unit: Tensor, temperature: float, batch: int, seed: int) 
     import torch
 
     batch = whole_number(batch, "batch", 2)
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise InputError(f"The temperature must be a positive number, not {temperature}.")
+    temperature = check_temperature(temperature)
     if len(unit) < batch:
         raise InputError(
             f"{len(unit)} sentences make no batch of {batch}: give more, or a smaller batch."
@@ -48,14 +47,28 @@ def batch_perplexities(unit: Tensor, temperature: float, batch: int, seed: int) 
     shuffled = np.random.default_rng(seed).permutation(len(unit))
     places = torch.from_numpy(shuffled[: len(unit) // batch * batch].reshape(-1, batch))
     itself = torch.eye(batch, dtype=torch.bool, device=unit.device)
-    perplexities = []
+    means = []
     for some in places.to(unit.device).split(max(1, _AT_A_TIME // batch**2)):
         rows = unit[some]  # (batches, batch, D)
         with torch.autocast(unit.device.type, enabled=False):
             cosines = (rows @ rows.transpose(1, 2)).double()
         logs = (cosines / temperature).masked_fill_(itself, -math.inf).log_softmax(dim=2)
-        # The anchor itself has share 0, and 0 · log 0 is 0.
-        entropies = -(logs.exp() * logs.masked_fill(itself, 0.0)).sum(dim=2)
-        perplexities.append(entropies.exp().mean(dim=1))
-    means: np.ndarray = torch.cat(perplexities).cpu().numpy()
-    return means
+        means.append(perplexities(logs, itself).mean(dim=1))
+    found: np.ndarray = torch.cat(means).cpu().numpy()
+    return found
+
+
+def perplexities(log_shares: Tensor, none: Tensor) -> Tensor:
+    """exp H of shares (…, N), given as their logarithms: (…,).
+
+    Args:
+        none: bool, as `log_shares`; True has share 0, and 0 · log 0 is 0.
+    """
+    return (-(log_shares.exp() * log_shares.masked_fill(none, 0.0)).sum(dim=-1)).exp()
+
+
+def check_temperature(temperature: float) -> float:
+    """The temperature, or InputError unless it is a positive number."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise InputError(f"The temperature must be a positive number, not {temperature}.")
+    return float(temperature)

@@ -9,6 +9,7 @@ from .lead import lead as lead
 from .markdown import markdown as markdown
 from .runs import Run as Run
 from .runs import read_run as read_run
+from .temperature import temperature_page as temperature_page
 from .trial import trial_cells as trial_cells
 from .trial import trial_choice as trial_choice
 from .trial import trial_markdown as trial_markdown

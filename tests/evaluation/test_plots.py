@@ -38,13 +38,13 @@ def texts(figure: Any) -> str:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that were saved, for a look inside."""
     figures: list[Any] = []
-    save = plots._save
+    save = plots.save_picture
 
     def keep(figure: Any, path: Any) -> Path:
         figures.append(figure)
         return save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save_picture", keep)
     return figures
 
 

@@ -5,6 +5,8 @@ from .chart import label as label
 from .chart import model_paint as model_paint
 from .chart import numbered as numbered
 from .course import curves as curves
+from .force import force_bands as force_bands
+from .force import force_spread as force_spread
 from .space import cosine_limits as cosine_limits
 from .space import densities as densities
 from .space import plane as plane
