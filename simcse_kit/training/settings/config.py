@@ -31,7 +31,7 @@ from simcse_kit.training.settings.dotted import (
     nested,
     overlaid,
     root,
-    short_name,
+    set_twice,
 )
 from simcse_kit.training.settings.fields import Settings
 from simcse_kit.training.settings.hugging_face import (
@@ -43,6 +43,7 @@ from simcse_kit.training.settings.hugging_face import (
 )
 from simcse_kit.training.settings.methods import check_method
 from simcse_kit.training.settings.recipe_files import SettingsLoader, load_recipe
+from simcse_kit.training.settings.templates import check_templates
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -71,12 +72,8 @@ class TrainConfig(Further, Settings):
         for key in settings:
             if root(str(key)) not in cls.model_fields and key not in SHORT:
                 raise refusal(str(key), [*cls.model_fields, *SHORT])
-        twice = {full_name(key) for key in settings if key in SHORT} & {
-            *flat({key: value for key, value in settings.items() if key not in SHORT})
-        }
-        if twice:
-            key = min(twice)
-            raise key_error(key, f"{key} and its short form {short_name(key)} are both set")
+        if (twice := set_twice(settings)) is not None:
+            raise key_error(twice, f"{twice} is set twice, under two of its names")
         return nested(settings, cls.default_parts())
 
     @classmethod
@@ -189,6 +186,7 @@ class TrainConfig(Further, Settings):
             )
         check_needs(self)
         check_method(self)
+        check_templates(self)
         return self
 
     def to_training_arguments(

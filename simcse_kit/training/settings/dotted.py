@@ -17,6 +17,7 @@ PARTS = {
     "pairing": "pairing",
     "projection": "projection",
     "keys": "keys",
+    "negatives": "negatives",
 }
 
 #: Short forms, where the name alone says which part is meant.
@@ -48,11 +49,17 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if key not in PARTS or not isinstance(value, Mapping) or "name" not in value:
+    if key not in PARTS or not isinstance(value, Mapping):
         yield full_name(key), value
         return
-    yield key, value["name"]
-    yield from ((f"{key}.{name}", each) for name, each in value.items() if name != "name")
+    for name, each in value.items():
+        yield (key if name == "name" else f"{key}.{name}"), each
+
+
+def set_twice(settings: Mapping[str, Any]) -> str | None:
+    """A setting that stands there under two of its names, if any does."""
+    names = [name for key, given in settings.items() for name, _ in _flat(key, given)]
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def overlaid(

@@ -12,7 +12,7 @@ import yaml
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
-from simcse_kit.training.settings.dotted import overlaid
+from simcse_kit.training.settings.dotted import overlaid, set_twice
 
 
 def recipe_names() -> list[str]:
@@ -123,4 +123,7 @@ def _loaded(name_or_path: str) -> dict[str, Any]:
         raise InputError(f"recipe {name_or_path}{line}: {reason}") from None
     if not isinstance(settings, dict) or not settings:
         raise InputError(f"recipe {name_or_path} holds no settings; write one 'name: value' a line")
-    return {str(key): value for key, value in settings.items()}
+    settings = {str(key): value for key, value in settings.items()}
+    if (twice := set_twice(settings)) is not None:
+        raise InputError(f"recipe {name_or_path}: {twice} is set twice, under two of its names")
+    return settings
