@@ -132,11 +132,13 @@ def forces(
     at = tuple(
         Force(
             temperature,
-            mean("effective_negatives", place),
-            {band: mean(band, place) for band in BANDS},
-            *(mean(name, place) for name in ("positive", "saturation", "pull")),
-            mean("effective_anchors", place),
-            mean("loss", place),
+            effective_negatives=mean("effective_negatives", place),
+            shares={band: mean(band, place) for band in BANDS},
+            positive=mean("positive", place),
+            saturation=mean("saturation", place),
+            pull=mean("pull", place),
+            effective_anchors=mean("effective_anchors", place),
+            loss=mean("loss", place),
         )
         for place, temperature in enumerate(ordered)
     )
