@@ -9,6 +9,7 @@ import torch
 
 from simcse_kit.compute import Precision, model_precision
 from simcse_kit.encoder import SentenceEncoder, add_lora, keep_layers
+from simcse_kit.errors import InputError
 from simcse_kit.training.rows.prompts import use_prompts
 from simcse_kit.training.settings.config import TrainConfig
 
@@ -39,10 +40,17 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
             trust_remote_code=config.trust_remote_code,
         )
     if config.student_layers:
+        if config.lora is not None and not config.merge_adapters:
+            raise InputError(
+                f"student_layers and lora: adapters are saved beside the name of {encoder.name!r}, "
+                "which has all its layers; set merge_adapters to true, or leave one out"
+            )
         encoder = keep_layers(encoder, config.student_layers)
     if config.lora is not None:
         add_lora(encoder.backbone, config.lora)
     use_prompts(encoder, config)
+    if config.template is not None:
+        encoder.use_template(config.template)
     if encoder.similarity_fn_name != "cosine":
         logger.warning(
             "%s compares by %s; training compares by cosine, and so does the model it leaves",

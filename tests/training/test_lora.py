@@ -124,6 +124,18 @@ def test_a_run_with_adapters(tiny_encoder, tmp_path):
     np.testing.assert_allclose(merged.encode(TEXTS), last.encode(TEXTS), atol=1e-5)
 
 
+def test_adapters_of_a_student_are_merged_or_refused_before_training(tiny_encoder, tmp_path):
+    student = {"lora": LORA, "student_layers": [0, 2], "max_steps": 1}
+    with pytest.raises(InputError, match="set merge_adapters to true"):
+        train(tiny_encoder("bert"), text_rows(), config(tmp_path, **student), tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+    merged = config(tmp_path, merge_adapters=True, **student)
+    trained = train(tiny_encoder("bert"), text_rows(), merged, tmp_path / "run").encoder
+    np.testing.assert_allclose(
+        load(tmp_path / "run").encode(TEXTS), trained.encode(TEXTS), atol=1e-5
+    )
+
+
 def test_what_is_missing_of_adapters_is_said(tiny_encoder, tmp_path):
     shutil.copytree(tiny_encoder("bert"), tmp_path / "base")
     with_lora(tmp_path / "base").save_pretrained(tmp_path / "whole")
