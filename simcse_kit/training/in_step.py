@@ -62,13 +62,13 @@ def embed_rows(model: ContrastiveModel, collator: ViewCollator, rows: np.ndarray
     """The anchors' texts of some rows as the objective sees them, without dropout or views.
 
     Args:
-        rows: int64 ``(N,)``.
+        rows: int64 ``(N,)``, numbers of those that are trained on.
 
     Returns:
         float32 ``(N, D)``, the same on every rank.
     """
     store, encoder = collator.store, model.encoder
-    texts = collator.views(rows)[:, 0]
+    texts = collator.views(rows if collator.rows is None else collator.rows[rows])[:, 0]
     made = np.empty((len(rows), 0), dtype=np.float32)
     device = encoder.device
     with (
@@ -77,7 +77,8 @@ def embed_rows(model: ContrastiveModel, collator: ViewCollator, rows: np.ndarray
         torch.autocast(device.type, torch.bfloat16, enabled=encoder.precision == "bf16"),
     ):
         for places in token_batches(store.lengths[texts], _TOKENS, padded=not encoder.packed):
-            batch = PackedBatch.from_flat(*store.gather(texts[places])).to(device)
+            given = collator.templates.around(0, *store.gather(texts[places]))
+            batch = PackedBatch.from_flat(*given).to(device)
             h = encoder(batch)
             z = h if model.projection is None else model.projection(h)
             if not made.size:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from simcse_kit.data import Rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.objectives.prototypes import Prototypes
 from simcse_kit.training import train
 from training_rows import assert_same, config, sentences, weights
 
@@ -58,3 +61,21 @@ def test_a_run_goes_on_where_it_stopped(tiny_encoder, tmp_path, settings, figure
     resumed = train(str(tiny_encoder("bert")), rows, settings, tmp_path / "run", resume=True)
     assert resumed.steps == 6
     assert_same(weights(resumed.encoder), expected)
+
+
+def test_clusters_are_of_the_rows_that_are_trained_on(tiny_encoder, tmp_path, monkeypatch):
+    """Where a pairing leaves sentences out that have no neighbour."""
+    seen = []
+    refresh = Prototypes.refresh
+
+    def watched(self, embeddings, row_numbers):
+        seen.append(embeddings)
+        refresh(self, embeddings, row_numbers)
+
+    monkeypatch.setattr(Prototypes, "refresh", watched)
+    texts, documents = sentences(20), np.array([0, 1, 2, 3, *[4] * 16])
+    rows = Rows("text", {"text": texts}, None, None, "texts", 0, 0, documents=documents)
+    parts = {"head": "none", "pairing": "neighbour", "auxiliaries": [PROTOTYPES]}
+    train(str(tiny_encoder("bert")), rows, config(tmp_path, max_steps=1, **parts), tmp_path / "run")
+    start = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean", precision="fp32")
+    np.testing.assert_allclose(seen[0], start.encode(texts[4:19]), atol=1e-5)
