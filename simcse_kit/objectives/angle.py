@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from simcse_kit.errors import key_error
-from simcse_kit.objectives.cosent import cosent, ranked_by
+from simcse_kit.errors import InputError, key_error
+from simcse_kit.objectives.cosent import check_ranked, cosent, ranked_by
 from simcse_kit.objectives.cosines import cosines, full_precision
 from simcse_kit.objectives.objective import Embedded, Objective
 from simcse_kit.parts import Float, PartSettings
@@ -113,6 +115,27 @@ class AnglE(Objective):
                     "angle_weight, cosine_weight and in_batch_weight are all 0; give one a weight",
                 )
             return self
+
+    @classmethod
+    def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError where no pair is ranked above another, or none is positive."""
+        scores = known["scores"]
+        if not settings.in_batch_weight:
+            check_ranked("angle", scores)
+            return
+        least, highest = settings.positive_score, scores.max()
+        if highest < least:
+            raise InputError(
+                f"objective angle: in_batch_weight contrasts pairs from the score {least:g} on "
+                f"(positive_score), and the highest is {highest:g}; set objective.positive_score "
+                "to the score from which on pairs mean the same"
+            )
+        if highest > least and "positive_score" not in settings.model_fields_set:
+            raise InputError(
+                f"objective angle: scores go up to {highest:g}, and in_batch_weight would take "
+                f"every pair from {least:g} on for one of equal meaning; set "
+                "objective.positive_score to the score from which on pairs mean the same"
+            )
 
     @property
     def wants_between_anchors(self) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from simcse_kit.errors import InputError
 from simcse_kit.objectives.cosines import full_precision, paired_cosines
 from simcse_kit.objectives.objective import Embedded, Objective
 from simcse_kit.parts import Float, PartSettings
@@ -38,6 +43,16 @@ def ranked_by(similarities: Tensor, scores: Tensor, scale: float) -> Tensor:
     return torch.cat([wanted.new_zeros(1), wanted]).logsumexp(0)
 
 
+def check_ranked(objective: str, scores: np.ndarray) -> None:
+    """Raise InputError for scores ``(rows,)`` that rank no pair above another."""
+    if len(scores) and scores.min() == scores.max():
+        raise InputError(
+            f"objective {objective}: all {len(scores):,} pairs have the score {scores[0]:g}, and "
+            "it learns from which of two pairs has the higher one; give pairs of several scores, "
+            "or train on the columns anchor and positive"
+        )
+
+
 class CoSENT(Objective):
     """`cosent` of graded pairs."""
 
@@ -47,6 +62,11 @@ class CoSENT(Objective):
         scale: Float = Field(
             20.0, gt=0, description="Cosines are multiplied by it, the reciprocal of a temperature."
         )
+
+    @classmethod
+    def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError where all scores are equal."""
+        check_ranked("cosent", known["scores"])
 
     def forward(self, batch: Embedded) -> Tensor:
         scores = batch.needed("scores")

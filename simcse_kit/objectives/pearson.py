@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from simcse_kit.objectives.cosent import check_ranked
 from simcse_kit.objectives.cosines import full_precision, paired_cosines
 from simcse_kit.objectives.objective import Embedded, Objective
 
@@ -28,6 +33,12 @@ class Pearson(Objective):
     """`pearson` of graded pairs."""
 
     NEEDS = frozenset({"scores"})
+    LEAST_ROWS = 3  # two pairs correlate with 1 or -1
+
+    @classmethod
+    def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError where all scores are equal."""
+        check_ranked("pearson", known["scores"])
 
     def forward(self, batch: Embedded) -> Tensor:
         return pearson(batch.anchors, batch.positives, batch.needed("scores"))

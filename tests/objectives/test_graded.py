@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic_core import PydanticCustomError
@@ -20,7 +21,8 @@ from simcse_kit.objectives import (
     partners_in_batch,
     pearson,
 )
-from simcse_kit.parts import spec_of
+from simcse_kit.objectives.angle import AnglE
+from simcse_kit.parts import find_part, spec_of
 
 
 def pairs(rows=6, width=8, seed=0):
@@ -192,5 +194,30 @@ def test_wrong_settings_and_scores_are_said():
     ):
         with pytest.raises(PydanticCustomError, match=said):
             spec_of("objective", settings)
+    part = find_part("objective", "cosine_mse")
     with pytest.raises(InputError, match=r"a score of 5 asks .* \(now 0 and 1\)"):
-        spec_of("objective", "cosine_mse").build()(as_batch())
+        part.check_data(part.Settings(), {"scores": np.array([1.0, 5.0, -1.0])})
+    part.check_data(part.Settings(lowest=2, highest=5), {"scores": np.array([5.0, -1.0])})
+
+
+@pytest.mark.parametrize("name", ["cosent", "angle", "pearson"])
+def test_scores_that_rank_no_pair_are_refused(name):
+    part = find_part("objective", name)
+    with pytest.raises(InputError, match=f"objective {name}: all 4 pairs have the score 3,"):
+        part.check_data(part.Settings(), {"scores": np.full(4, 3.0)})
+    part.check_data(part.Settings(), {"scores": np.array([3.0, 3.0, 2.0])})
+
+
+def test_angle_asks_from_which_score_on_pairs_mean_the_same():
+    def check(scores, **settings):
+        AnglE.check_data(AnglE.Settings(**settings), {"scores": np.array(scores)})
+
+    check([0.0, 0.5, 1.0], in_batch_weight=30)
+    check([1.0, 1.0], in_batch_weight=30)  # all alike: each is contrasted with the others
+    check([0.0, 5.0])
+    check([0.0, 5.0], in_batch_weight=30, positive_score=4)
+    check([0.0, 5.0], in_batch_weight=30, positive_score=1)
+    with pytest.raises(InputError, match=r"scores go up to 5, .* set objective.positive_score"):
+        check([0.0, 5.0], in_batch_weight=30)
+    with pytest.raises(InputError, match=r"from the score 6 on .*, and the highest is 5;"):
+        check([0.0, 5.0], in_batch_weight=30, positive_score=6)

@@ -24,7 +24,7 @@ def rows_for(data: str) -> Rows:
     if kind == "grades":
         pairs = pair_rows(8).columns.values()
         columns = dict(zip(("sentence1", "sentence2"), pairs, strict=True))
-        return Rows("scored", columns, None, np.arange(8.0), "scores", 0, 0)
+        return Rows("scored", columns, None, np.arange(8.0) / 7, "scores", 0, 0)
     if kind == "documents":
         return replace(texts, documents=np.arange(16) // 4)
     if kind == "text":
