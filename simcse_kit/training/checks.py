@@ -216,7 +216,8 @@ def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> 
             "leave torch_compile out"
         )
     changed = (config.anchor_view, config.positive_view, config.pairing, config.positive_dropout)
-    if not any(encoder.dropout_rates()) and changed == (None, None, None, None):
+    changed = (*changed, config.positive_template)
+    if not any(encoder.dropout_rates()) and all(each is None for each in changed):
         _check_views_differ(encoder, rows)
 
 

@@ -26,6 +26,8 @@ class SpanMask(View):
         InputError: the tokenizer has no mask token.
     """
 
+    MASKS = True
+
     class Settings(PartSettings):
         spans: Int = Field(1, ge=0, description="Runs of words that are masked in a text.")
         words: Int = Field(1, ge=1, description="Words of a run.")

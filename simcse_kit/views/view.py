@@ -80,6 +80,9 @@ class View(Part):
 
     IS_BASE = True
 
+    #: Whether it puts mask tokens into texts, where pooling may be at a template's mask.
+    MASKS = False
+
     @property
     def vocabulary(self) -> Vocabulary:
         known: Vocabulary = self.context.vocabulary

@@ -40,7 +40,7 @@ PUBLISHED = {  # batch, learning rate, epochs
 
 FAMILY = [
     *("alignunif", "angle", "arc", "cosent", "cpc", "debiased", "decoupled", "distill", "esimcse"),
-    *("matryoshka", "moco", "plain", "prototypes", "rank-distill", "simclr", "supcon"),
+    *("matryoshka", "moco", "plain", "prompt", "prototypes", "rank-distill", "simclr", "supcon"),
 ]
 MEASURED = sorted(set(recipe_names()) - set(PUBLISHED) - set(FAMILY))
 RESULTS = Path(__file__).parents[2] / "eval" / "results"

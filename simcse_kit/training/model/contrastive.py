@@ -190,6 +190,7 @@ class ContrastiveModel(nn.Module):
         batch: PackedBatch | Sequence[PackedBatch],
         text_ids: Tensor | None = None,
         key_batch: PackedBatch | None = None,
+        emptied: Sequence[tuple[PackedBatch, Tensor]] | None = None,
         **given: Any,
     ) -> dict[str, Any]:
         """One step's loss.
@@ -200,6 +201,8 @@ class ContrastiveModel(nn.Module):
             text_ids: int ``(B, V)``, equal for equal texts, below 0 where a row lacks a hard
                 negative, to mask false negatives; or None.
             key_batch: the ``B`` positives for the keys' encoder, or None.
+            emptied: of each pass, templates without a text, and which ``(B, V)`` of them gives
+                what is subtracted from each embedding (PromptBERT, section 4.3); or None.
             given: what the data tell of the rows, by the names of `Embedded`'s fields.
 
         Returns:
@@ -211,7 +214,7 @@ class ContrastiveModel(nn.Module):
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
         if self._is_compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        loss, figures = self._contrast(batches, text_ids, key_batch, given, rows, chunks)
+        loss, figures = self._contrast(batches, text_ids, key_batch, emptied, given, rows, chunks)
         if self.masked_lm is not None:
             auxiliary = self.masked_lm(self.encoder.backbone, batches[0], chunks)
             loss = loss + self.masked_lm_weight * auxiliary
@@ -233,6 +236,7 @@ class ContrastiveModel(nn.Module):
         batches: list[PackedBatch],
         text_ids: Tensor | None,
         key_batch: PackedBatch | None,
+        emptied: Sequence[tuple[PackedBatch, Tensor]] | None,
         given: dict[str, Any],
         rows: int,
         chunks: int,
@@ -244,6 +248,9 @@ class ContrastiveModel(nn.Module):
             encode_in_chunks(encode, batch, chunks, padded=padded).unflatten(0, (rows, -1))
             for encode, batch in zip(self._encoders(), batches, strict=True)
         ]
+        if emptied is not None:
+            each = zip(h, self._encoders(), emptied, strict=True)
+            h = [whole - encode(empty)[numbers] for whole, encode, (empty, numbers) in each]
         z = h[0] if len(h) == 1 else torch.cat(h, dim=1)  # (B, V, D)
         joins = join_rows if self.gather_negatives else _itself
         if self.projection is not None and not _normed(self.projection):

@@ -11,7 +11,13 @@ import torch
 
 from simcse_kit.compute import use_cutoff
 from simcse_kit.data import Rows, TokenStore
-from simcse_kit.encoder import SentenceEncoder, Teacher, TeacherVectors, position_limit
+from simcse_kit.encoder import (
+    SentenceEncoder,
+    Teacher,
+    TeacherVectors,
+    position_limit,
+    without_template,
+)
 from simcse_kit.parts import Context, Spec
 from simcse_kit.training.checks import tokens_folder
 from simcse_kit.training.distributed import is_main, one_a_machine_first, world_size
@@ -19,6 +25,7 @@ from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.learnable import tell_cut
 from simcse_kit.training.rows.prompts import prompted
+from simcse_kit.training.rows.templated import Templates
 from simcse_kit.training.rows.views import build_views, link_rows
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.views import Pairing, View, vocabulary_of
@@ -42,25 +49,27 @@ def build_collator(
     views, text_ids = build_views(rows, config)
     link_rows(model, rows, text_ids)
     texts = prompted(rows, encoder, config)
+    templates, bare = Templates.of(encoder, config), without_template(encoder.tokenizer)
     with one_a_machine_first():
         store = TokenStore.build(
             texts,
-            encoder.tokenizer,
+            bare,
             config.max_length,
             cache_dir=tokens_folder(config),
             show_progress=is_main(),
         )
     encoder.vocabulary.check(store)
+    templates.check_masked(store, encoder)
     if is_main():
         limit = position_limit(encoder.backbone)
-        tell_cut(texts, store, encoder.tokenizer, config.max_length, limit)
+        tell_cut(texts, store, bare, config.max_length, limit)
     if pairing is not None:
         groups = pairing.groups()
         if groups is not None and text_ids is not None:
             model.group(groups, text_ids)
         if is_main():
             logger.info("%s: %s", rows.source, pairing.told())
-    edits = _edits(encoder, config, context)
+    edits = _edits(encoder, config, context, templates.added)
     return ViewCollator(
         store,
         views,
@@ -70,6 +79,7 @@ def build_collator(
         narrow=world_size() == 1,
         sides=model.sides,
         edits=edits,
+        templates=templates,
         pairing=pairing,
         rows=None if pairing is None else pairing.rows(),
         seed=config.seed,
@@ -79,14 +89,17 @@ def build_collator(
     )
 
 
-def _edits(encoder: SentenceEncoder, config: TrainConfig, context: Context) -> dict[int, View]:
+def _edits(
+    encoder: SentenceEncoder, config: TrainConfig, context: Context, added: int
+) -> dict[int, View]:
     """The views that change tokens, by the column they are of."""
     specs: Mapping[int, Spec | None] = {0: config.anchor_view, 1: config.positive_view}
     chosen = {column: spec for column, spec in specs.items() if spec is not None}
     if not chosen:
         return {}
-    room = position_limit(encoder.backbone)
-    known = context.but(vocabulary=vocabulary_of(encoder.tokenizer, config.max_length, room))
+    limit, tokenizer = position_limit(encoder.backbone), without_template(encoder.tokenizer)
+    room = None if limit is None else limit - added
+    known = context.but(vocabulary=vocabulary_of(tokenizer, config.max_length, room))
     views: dict[int, View] = {column: spec.build(known) for column, spec in chosen.items()}
     if not any(view.cuts for view in views.values()):
         return views

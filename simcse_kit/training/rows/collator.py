@@ -13,6 +13,7 @@ from simcse_kit.compute import PackedBatch
 from simcse_kit.data import TokenStore
 from simcse_kit.encoder import TeacherVectors
 from simcse_kit.training.model.contrastive import Sides
+from simcse_kit.training.rows.templated import Templates
 from simcse_kit.views import Draws, Pairing, Side, View, cut_off
 
 #: Draws of a row that belong to no column.
@@ -34,6 +35,7 @@ class ViewCollator:
         pairing: chooses positives anew in every epoch, in place of `views`; or None.
         rows: int64, which rows of the data are trained on, where not all are.
         edits: what changes the tokens of a column's texts, by column.
+        templates: what is then put around them.
         seed: of pairing and edits.
         columns: of the rows, by the names of `simcse_kit.objectives.Embedded`'s fields.
         teachers, guide: vectors of the texts, or None.
@@ -49,6 +51,7 @@ class ViewCollator:
     pairing: Pairing | None = None
     rows: np.ndarray | None = None
     edits: Mapping[int, View] = field(default_factory=dict)
+    templates: Templates = field(default_factory=Templates)
     seed: int = 0
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     teachers: TeacherVectors | None = None
@@ -94,36 +97,43 @@ class ViewCollator:
 
     def _batches(self, rows: np.ndarray, texts: np.ndarray) -> dict[str, Any]:
         """The texts packed as the model wants them."""
-        passes = []
+        passes, emptied = [], []
         for begin in range(len(self.sides.passes)):
             chosen = [*self.sides.passes[begin]]
             if begin + 1 == len(self.sides.passes):  # all that are left
                 left = range(chosen[-1] + 1, texts.shape[1])
                 chosen += [each for each in left if each != 1 or not self.sides.keys_give_positives]
-            passes.append(self._packed(rows, texts, chosen))
+            packed = self._packed(rows, texts, chosen)
+            passes.append(self._laid_out(packed))
+            if self.templates.debias:
+                batch, numbers = self.templates.emptied(packed, chosen)
+                emptied.append((self._laid_out(batch), numbers))
         made: dict[str, Any] = {"batch": passes[0] if len(passes) == 1 else passes}
         if self.sides.keys:
-            made["key_batch"] = self._packed(rows, texts, [1])
+            made["key_batch"] = self._laid_out(self._packed(rows, texts, [1]))
+        if emptied:
+            made["emptied"] = emptied
         return made
 
     def _packed(self, rows: np.ndarray, texts: np.ndarray, columns: list[int]) -> PackedBatch:
         """The views in some columns of the rows, side by side."""
-        if not self.edits:
-            given = self.store.gather(texts[:, columns].reshape(-1))
-            packed = PackedBatch.from_flat(*given)
-        else:
-            sides = [self._side(rows, texts[:, column], column) for column in columns]
-            ids = np.concatenate([side.ids for side in sides])
-            lengths = np.concatenate([side.lengths for side in sides])
-            packed = PackedBatch.from_flat(ids, lengths, **cut_off(sides))  # column after column
-            beside = packed.order.view(len(columns), -1).T.reshape(-1)
-            packed = replace(packed, order=beside)
+        if not self.edits and not self.templates:
+            return PackedBatch.from_flat(*self.store.gather(texts[:, columns].reshape(-1)))
+        sides = [self._side(rows, texts[:, column], column) for column in columns]
+        ids = np.concatenate([side.ids for side in sides])
+        lengths = np.concatenate([side.lengths for side in sides])
+        packed = PackedBatch.from_flat(ids, lengths, **cut_off(sides))  # column after column
+        beside = packed.order.view(len(columns), -1).T.reshape(-1)
+        return replace(packed, order=beside)
+
+    def _laid_out(self, packed: PackedBatch) -> PackedBatch:
         return packed if self.pad_id is None else packed.laid_out(self.pad_id)
 
     def _side(self, rows: np.ndarray, texts: np.ndarray, column: int) -> Side:
-        """One column's tokens, as its view makes them."""
+        """One column's tokens, as its view makes them, in their template."""
         ids, lengths = self.store.gather(texts)
         view, draws = self.edits.get(column), Draws(self.seed, self.epoch, rows, column)
         if view is not None:
             ids, lengths = view(ids, lengths, draws)
+        ids, lengths = self.templates.around(column, ids, lengths)
         return Side(view, ids, lengths, draws)

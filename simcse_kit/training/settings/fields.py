@@ -190,6 +190,21 @@ class Settings(BaseModel):
         description="Of pairs, put before positives and negatives instead, where anchors are "
         "queries and these documents. None: as before anchors.",
     )
+    template: str | None = Field(
+        None,
+        description="Put around every text, {} being the text and [MASK] the mask token, as 'This "
+        "means [MASK]: {}'; the saved model puts it there too. max_length does not count it. None: "
+        "the one of the model it starts from; '': none.",
+    )
+    positive_template: str | None = Field(
+        None,
+        description="In training, around positives and negatives instead. None: as around anchors.",
+    )
+    template_debias: bool = Field(
+        False,
+        description="In training, subtract from each vector what its template gives without the "
+        "text (PromptBERT).",
+    )
     model_head: ModelHead | None = Field(
         None,
         description="Of the model it starts from: keep takes the pooler of a SimCSE checkpoint as "
