@@ -22,6 +22,7 @@ from .list_mle import ListMLE as ListMLE
 from .list_mle import list_mle as list_mle
 from .list_net import ListNet as ListNet
 from .list_net import list_net as list_net
+from .negatives.further import Negatives as Negatives
 from .objective import Embedded as Embedded
 from .objective import Objective as Objective
 from .pearson import Pearson as Pearson

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-import torch
+import numpy as np
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,9 +50,10 @@ class CosineMSE(Objective):
                 )
             return self
 
-    def check_scores(self, scores: Tensor) -> None:
-        """Raise InputError for scores ``(N,)`` that would ask for cosines outside [−1, 1]."""
-        low, high = self.settings.lowest, self.settings.highest
+    @classmethod
+    def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError for scores that would ask for cosines outside [−1, 1]."""
+        low, high, scores = settings.lowest, settings.highest, known["scores"]
         bad = scores[(scores > high) | (scores < 2 * low - high)]
         if len(bad):
             raise InputError(
@@ -62,7 +64,5 @@ class CosineMSE(Objective):
 
     def forward(self, batch: Embedded) -> Tensor:
         scores = batch.needed("scores")
-        if scores.device.type == "cpu" and not torch.compiler.is_compiling():
-            self.check_scores(scores)
         low, high = self.settings.lowest, self.settings.highest
         return cosine_mse(batch.anchors, batch.positives, (scores - low) / (high - low))

@@ -41,6 +41,8 @@ def decorrelation(
 class Decorrelation(Objective):
     """`decorrelation` of anchors and positives."""
 
+    LEAST_ROWS = 3  # two rows correlate with 1 or -1
+
     class Settings(PartSettings):
         off_diagonal_weight: Float = Field(
             0.005, ge=0, description="λ, of the correlations between different dimensions."

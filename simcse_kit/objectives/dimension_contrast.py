@@ -39,6 +39,8 @@ def dimension_contrast(anchors: Tensor, positives: Tensor, *, temperature: float
 class DimensionContrast(Objective):
     """`dimension_contrast` of anchors and positives."""
 
+    LEAST_ROWS = 3  # two rows correlate with 1 or -1
+
     class Settings(PartSettings):
         temperature: Float = Field(
             5.0, gt=0, description="τ, by which correlations of dimensions are divided."

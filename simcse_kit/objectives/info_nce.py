@@ -179,8 +179,18 @@ class InfoNCE(Objective):
     Defaults are SimCSE's. Anchors without a negative count 0, or with `decoupled` not at all.
     """
 
+    USES = frozenset({"negatives", "queue"})
     Settings = ContrastSettings
     settings: ContrastSettings
+
+    @classmethod
+    def needs(cls, settings: ContrastSettings) -> frozenset[str]:
+        guided = settings.guide_margin is not None or settings.guide_threshold is not None
+        return cls.NEEDS | {"guide"} if guided else cls.NEEDS
+
+    @classmethod
+    def by_step(cls, settings: ContrastSettings) -> str | None:
+        return None if settings.final_temperature is None else "final_temperature"
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
@@ -205,6 +215,10 @@ class InfoNCE(Objective):
         if self.log_scale is not None:
             with torch.no_grad():  # as CLIP does: clamped in `forward` it would not come back
                 self.log_scale.clamp_(max=-math.log(LEAST_LEARNED))
+
+    @property
+    def is_one_graph(self) -> bool:
+        return self._is_plain and self.settings.final_temperature is None
 
     @property
     def wants_between_anchors(self) -> bool:

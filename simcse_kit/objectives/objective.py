@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -24,7 +24,8 @@ class Embedded:
             negative. None: all are.
         between_anchors: bool ``(B, B)``; True where another row's anchor is no negative of a row's
             (equal or linked texts). None: all are, but a row's own.
-        queue: earlier keys ``(Q, D)`` without gradient, or None.
+        queue: earlier keys ``(Q, D)`` without gradient, and negatives that no text of the batch
+            is (`simcse_kit.objectives.Negatives`) behind them; or None.
         queue_false_negatives: bool ``(B, Q)``, or None.
         labels: int64 ``(B,)`` of labelled rows, or None.
         scores: float ``(B,)`` of scored pairs, or None.
@@ -68,13 +69,21 @@ class Embedded:
         return found if self.teachers else found - {"teachers"}
 
 
+#: What a batch can be relied on to have, given the rows or the settings for it.
+PROMISED = frozenset({"labels", "scores", "teachers", "guide", "negatives", "queue"})
+
+
 class Objective(Part, nn.Module):
     """Embeddings become a scalar. Subclasses compute in `forward`; parameters and buffers are kept
     in checkpoints, and `begin_step` is called before every optimizer step.
 
     Attributes:
-        NEEDS: names of `Embedded`'s fields without which it cannot be computed; checked against
-            the data before training.
+        NEEDS: names of `Embedded`'s fields without which it cannot be computed, of `PROMISED`;
+            checked before training.
+        USES: of those that a batch may have or not, ``negatives`` and ``queue``, which it looks at.
+            What no objective looks at is refused.
+        LEAST_ROWS: of a batch, for it to teach something.
+        WHOLE: whether it is of whole embeddings alone, not of their first numbers.
         REFRESHES: whether it looks at the data from time to time. Then `refresh` is called before
             `begin_step` of optimizer step 0 and of every `refresh_every`-th.
         refresh_every: optimizer steps from one `refresh` to the next.
@@ -82,10 +91,25 @@ class Objective(Part, nn.Module):
     """
 
     IS_BASE = True
-    NEEDS: ClassVar[frozenset[str]] = frozenset()
+    USES: ClassVar[frozenset[str]] = frozenset()
+    LEAST_ROWS: ClassVar[int] = 2
+    WHOLE: ClassVar[bool] = False
     REFRESHES: ClassVar[bool] = False
     refresh_every: int = 0
     sample: int = 0
+
+    @classmethod
+    def by_step(cls, settings: Any) -> str | None:
+        """The setting by which it is another at every step, so that no graph can hold it."""
+        return None
+
+    @classmethod
+    def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError for rows that these settings cannot learn from.
+
+        Args:
+            known: ``(rows,)`` of ``labels`` or ``scores``, where the data have them.
+        """
 
     def begin_step(self, step: int, steps: int) -> None:
         """Called before optimizer step `step` (from 0) of `steps`: schedules live here."""
@@ -98,6 +122,13 @@ class Objective(Part, nn.Module):
                 projection as the objective sees them; the same on every rank.
             row_numbers: int64 ``(rows,)``, which rows of the data these are.
         """
+
+    @property
+    def is_one_graph(self) -> bool:
+        """Whether `forward` is tensor operations alone, the same at every step: what it computes
+        depends on nothing but the batch, parameters and buffers, and it changes none of them.
+        torch.compile takes such an objective into its graph, and leaves others out."""
+        return False
 
     @property
     def wants_between_anchors(self) -> bool:

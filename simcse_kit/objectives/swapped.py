@@ -90,6 +90,8 @@ class Swapped(Objective):
     Keys of a queue, where there is one, take part in the balance of the codes.
     """
 
+    USES = frozenset({"queue"})
+
     class Settings(PartSettings):
         prototypes: Int = Field(
             100, ge=2, description="K; about as many as texts in a batch, or a queue beside it."

@@ -46,6 +46,7 @@ class FollowsSimilarities(Objective):
 
     IS_BASE = True
     NEEDS = frozenset({"teachers"})
+    USES = frozenset({"negatives"})
     Settings = SimilaritySettings
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:

@@ -28,6 +28,8 @@ class FollowsVectors(Objective):
 
     IS_BASE = True
     NEEDS = frozenset({"teachers"})
+    USES = frozenset({"negatives"})
+    WHOLE = True
     Settings = TeacherSettings
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:

@@ -1,4 +1,5 @@
 from .finding import KINDS as KINDS
+from .finding import base_of as base_of
 from .finding import find_part as find_part
 from .finding import part_names as part_names
 from .part import Context as Context

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from simcse_kit.errors import InputError
-from simcse_kit.parts.part import Part
+from simcse_kit.parts.part import Part, PartSettings
 
 #: Kinds of parts, and the package whose files hold them: a file a part, called as the part is.
 KINDS = {
@@ -20,7 +20,25 @@ KINDS = {
     "pairing": "simcse_kit.views.pairings",
     "projection": "simcse_kit.training.projections",
     "keys": "simcse_kit.training.keys",
+    "negatives": "simcse_kit.objectives.negatives",
 }
+
+#: Where the class stands that parts of a kind derive from.
+BASES = {
+    "objective": "simcse_kit.objectives:Objective",
+    "view": "simcse_kit.views:View",
+    "pairing": "simcse_kit.views:Pairing",
+    "projection": "simcse_kit.training:Projection",
+    "keys": "simcse_kit.training:Keys",
+    "negatives": "simcse_kit.objectives:Negatives",
+}
+
+
+def base_of(kind: str) -> type[Part]:
+    """The class that parts of a kind derive from."""
+    where, _, name = BASES[kind].partition(":")
+    found: type[Part] = getattr(importlib.import_module(where), name)
+    return found
 
 
 def part_names(kind: str) -> list[str]:
@@ -46,13 +64,13 @@ def find_part(kind: str, name: str) -> type[Part]:
         InputError: there is none, or what is there is no part.
     """
     if ":" in name:
-        return _own(kind, name)
+        return _own(kind, name, f"{kind} {name!r}")
     if name.isidentifier() and importlib.util.find_spec(f"{KINDS[kind]}.{name}") is not None:
         parts = _parts_in(importlib.import_module(f"{KINDS[kind]}.{name}"))
         if parts:
             return parts[0]
     for entry in entry_points(group=KINDS[kind], name=name):
-        return _own(kind, entry.value)
+        return _own(kind, entry.value, f"{kind} {name!r} ({entry.value})")
     names = part_names(kind)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
@@ -75,21 +93,46 @@ def _parts_in(module: ModuleType) -> list[type[Part]]:
     ]
 
 
-def _own(kind: str, name: str) -> type[Part]:
-    """A class of a user's own, by where it is."""
+def _own(kind: str, name: str, said: str) -> type[Part]:
+    """A class of a user's own, by where it is; `said`: what a complaint begins with."""
     where, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name and (where == error.name or where.startswith(f"{error.name}.")):
             raise InputError(
-                f"{kind} {name!r}: there is no module {error.name!r} to import; install its "
+                f"{said}: there is no module {error.name!r} to import; install its "
                 "package, or add its folder to PYTHONPATH"
             ) from None
         raise
-    found = getattr(module, attribute, None)
-    if not inspect.isclass(found) or not issubclass(found, Part):
-        parts = ", ".join(f"{where}:{each.__name__}" for each in _parts_in(module))
-        said = f"there are {parts}" if parts else "derive it from the kit's class of that kind"
-        raise InputError(f"{kind} {name!r} is no part of simcse_kit; {said}")
-    return found
+    except (TypeError, ValueError):  # what Python says to "" and to ".relative"
+        raise InputError(f"{said}: {where!r} names no module; write package.module:Name") from None
+    found, base = getattr(module, attribute, None), base_of(kind)
+    if inspect.isclass(found) and issubclass(found, base) and not found.__dict__.get("IS_BASE"):
+        _check_settings(said, found)
+        return found
+    there = [each for each in _parts_in(module) if issubclass(each, base)]
+    if there:
+        advice = f"there are {', '.join(f'{where}:{each.__name__}' for each in there)}"
+    else:
+        advice = f"derive it from {BASES[kind].replace(':', '.')}"
+    what = f"{where} has no {attribute!r}" if found is None else f"it is no {kind} of simcse_kit"
+    raise InputError(f"{said}: {what}; {advice}")
+
+
+def _check_settings(said: str, part: type[Part]) -> None:
+    """Raise InputError for settings of a user's own part that nobody could leave out."""
+    settings = part.Settings
+    if not (inspect.isclass(settings) and issubclass(settings, PartSettings)):
+        raise InputError(f"{said}: its Settings must derive from simcse_kit.parts.PartSettings")
+    for name, field in settings.model_fields.items():
+        if name in ("name", "weight"):
+            raise InputError(
+                f"{said}: its Settings have {name!r}, which recipes use for every part; call it "
+                "something else"
+            )
+        if field.is_required():
+            raise InputError(
+                f"{said}: its setting {name!r} has no default; give it one, for instance "
+                f"{name}: … = Field(…, description='…')"
+            )

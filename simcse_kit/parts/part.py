@@ -64,13 +64,35 @@ class Part:
     A subclass declares `Settings` and reads ``self.settings``; what the run is like comes as the
     first argument, in ``self.context``. It is built once, after the model is loaded.
 
+    Attributes:
+        IS_BASE: whether it is there to be derived from alone, and so no part.
+        NEEDS: what of the data, or beside them, it cannot do without; of an objective names of
+            `simcse_kit.objectives.Embedded`'s fields.
+
     Raises:
         pydantic.ValidationError: a setting is unknown or out of bounds.
+        TypeError: a setting is given without its name.
     """
 
+    IS_BASE: ClassVar[bool] = False
+    NEEDS: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[PartSettings]] = PartSettings
 
+    @classmethod
+    def needs(cls, settings: Any) -> frozenset[str]:
+        """`NEEDS` under these settings, where some of them ask for more."""
+        return cls.NEEDS
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Raise InputError for what is wrong whatever the model: a file that is not there."""
+
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
+        if not isinstance(context, Context | None):
+            raise TypeError(
+                f"{type(self).__name__}({context!r}): settings are given by name, for instance "
+                f"{type(self).__name__}({next(iter(self.Settings.model_fields), 'name')}=…)"
+            )
         super().__init__()
         self.context = context or Context()
         self.settings: Any = self.Settings(**settings)

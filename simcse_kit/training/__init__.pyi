@@ -1,6 +1,8 @@
 from .distributed import is_main as is_main
 from .distributed import leave as leave
+from .keys.source import Keys as Keys
 from .model.building import build_model as build_model
+from .projections.projection import Projection as Projection
 from .rows.collator import ViewCollator as ViewCollator
 from .rows.views import build_views as build_views
 from .run import train as train

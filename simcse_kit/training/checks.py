@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import constants
 
-from simcse_kit.data import Rows, Source, at_home, map_them
+from simcse_kit.data import Rows, Source, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
@@ -123,71 +123,6 @@ def check_dev(dev: PairTask | None, config: TrainConfig) -> None:
             f"dev set {dev.source}: {len(dev)} pairs with scores from {dev.gold.min():g} to "
             f"{dev.gold.max():g} rank nothing; give at least three pairs of different scores"
         )
-
-
-#: What rows have beside their texts that training has no use for.
-_EXTRA = {
-    "labelled": ("labels", "supervised_contrastive"),
-    "scored": ("scores", "cosent"),
-}
-
-
-#: What an objective may need of the rows, and the kind of rows that has it.
-_KINDS = {"labels": "labelled", "scores": "scored"}
-_HOW = {
-    "labels": "give rows with the columns text and label",
-    "scores": "give pairs with the columns sentence1, sentence2 and score",
-}
-
-
-def check_kind(rows: Rows, config: TrainConfig) -> None:
-    """Raise InputError for rows that the objectives cannot be computed on."""
-    specs = [config.objective, *config.auxiliaries]
-    for spec in specs:
-        needs: frozenset[str] = getattr(spec.part, "NEEDS", frozenset())
-        for need, kind in _KINDS.items():
-            if need in needs and rows.kind != kind:
-                raise InputError(
-                    f"{rows.source}: objective {spec.name} learns from {need}, and {rows.kind} "
-                    f"rows have none; {_HOW[need]}"
-                )
-        if "teachers" in needs and not config.teachers:
-            raise InputError(
-                f"objective {spec.name} learns from a teacher, and there is none; name an encoder "
-                "or a file of vectors, for instance --set teachers=[FOLDER]"
-            )
-    wanted = {need for spec in specs for need in getattr(spec.part, "NEEDS", ())}
-    if config.teachers and "teachers" not in wanted:
-        raise InputError(
-            "teachers are named, and no objective learns from them; set one that does, for "
-            "instance auxiliaries=[{name: similarity_kl}]"
-        )
-    if config.pairing is not None and rows.kind != "text":
-        raise InputError(
-            f"{rows.source}: pairing chooses the positives of plain texts, and {rows.kind} rows "
-            "have their own; leave it out"
-        )
-    if config.batch_sampler == "group_by_label" and rows.labels is None:
-        raise InputError(
-            f"{rows.source}: batch_sampler 'group_by_label' needs labels, and {rows.kind} rows "
-            f"have none; {_HOW['labels']}"
-        )
-    if rows.kind in ("text", "pairs") or rows.kind in {_KINDS[n] for n in wanted if n in _KINDS}:
-        return
-    extra, learns = _EXTRA[rows.kind]
-    wrong = (
-        f"{rows.source}: objective {config.objective.name} learns nothing from {extra}; set one "
-        f"that does, for instance objective={learns}"
-    )
-    if not rows.names:
-        raise InputError(f"{wrong}, or give the texts without them")
-    texts = [rows.names[name] for name in rows.columns]
-    alone = (
-        {"text": texts[0]}
-        if len(texts) == 1
-        else dict(zip(("anchor", "positive"), texts, strict=True))
-    )
-    raise map_them(f"{wrong}; or to train on the texts whatever the {extra},", alone)
 
 
 def check_batch(rows: Rows, config: TrainConfig, count: int) -> None:

@@ -25,7 +25,6 @@ from simcse_kit.training.checks import (
     check_batch,
     check_dev,
     check_encoder,
-    check_kind,
 )
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
@@ -50,6 +49,7 @@ from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.rows.learnable import check_negatives
 from simcse_kit.training.rows.linked_rows import NoDuplicates
 from simcse_kit.training.rows.sampling import ByEpoch, WindowedByLength
+from simcse_kit.training.rows.suited import check_kind
 from simcse_kit.training.runs.checkpoints import step_of
 from simcse_kit.training.runs.folder import (
     Ended,

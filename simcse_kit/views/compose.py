@@ -34,6 +34,11 @@ class Compose(View):
                 spec_of("view", each, key=f"views.{place}") for place, each in enumerate(value)
             )
 
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        for spec in settings.views:
+            spec.part.check(spec.settings)
+
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
         self._views: list[View] = [spec.build(self.context) for spec in self.settings.views]

@@ -32,6 +32,8 @@ class Span(View):
     words, and an anchor starts only where `longest` words have room.
     """
 
+    BOTH_SIDES = True
+
     class Settings(PartSettings):
         shortest: Int = Field(32, ge=1, description="Words of the shortest span.")
         longest: Int = Field(512, ge=1, description="Words of the longest span.")

@@ -41,14 +41,13 @@ class Synonym(View):
             0.1, ge=0, lt=1, description="Probability that a word with synonyms is replaced."
         )
 
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        _lexicon(settings.lexicon)
+
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
-        if self.settings.lexicon is None:
-            raise InputError(
-                "view synonym needs a file of words and synonyms; set its lexicon, such as "
-                "{name: synonym, lexicon: synonyms.tsv}"
-            )
-        self._lexicon = read_lexicon(self.settings.lexicon)
+        self._lexicon = _lexicon(self.settings.lexicon)
         several = [word for word in self._lexicon if len(word.split()) > 1]
         if several:
             logger.warning(
@@ -89,6 +88,16 @@ class Synonym(View):
         """The synonyms of a word that the tokens can say."""
         synonyms = [_in_case(each, word) for each in self._lexicon.get(word.casefold(), ())]
         return [np.array(ids) for ids in self.vocabulary.words(synonyms) if ids]
+
+
+def _lexicon(path: Path | None) -> dict[str, list[str]]:
+    """Words and synonyms of the setting's file; InputError where there is none."""
+    if path is None:
+        raise InputError(
+            "view synonym needs a file of words and synonyms; set its lexicon, such as "
+            "{name: synonym, lexicon: synonyms.tsv}"
+        )
+    return read_lexicon(path)
 
 
 def _in_case(synonym: str, word: str) -> str:

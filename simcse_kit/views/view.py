@@ -6,6 +6,8 @@ included, and gives texts end to end, as many and in the same order. All of it i
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from simcse_kit.parts import Part
@@ -79,6 +81,9 @@ class View(Part):
     """Token ids of a side's texts become others: `context.vocabulary` tells of the tokens."""
 
     IS_BASE = True
+
+    #: Whether it makes something of a text only where both sides have it, with the same settings.
+    BOTH_SIDES: ClassVar[bool] = False
 
     #: Whether it puts mask tokens into texts, where pooling may be at a template's mask.
     MASKS = False

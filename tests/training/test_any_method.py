@@ -69,11 +69,17 @@ def drawn(seed: int) -> tuple[str, dict[str, Any]]:
     keys = {"name": "momentum", "momentum": 0.8, "queue_length": int(pick.integers(1, 20))}
     keys |= {"positives": one("encoder", "momentum"), "predictor": one(True, False)}
     method["keys"] = one(None, keys)
+    method["negatives"] = one(None, "noise")
+    added = [method["objective"], *method["auxiliaries"]]
+    if not any(
+        isinstance(each, dict) and each["name"] in ("info_nce", "swapped") for each in added
+    ):
+        keys["positives"], method["negatives"] = "momentum", None  # nothing looks at a queue
     if kind == "text":
         method["pairing"] = one(None, None, {"name": "neighbour", "direction": "both"})
     if kind == "labelled":
         method |= one({}, {"batch_sampler": "group_by_label", "samples_per_label": 2})
-    if method["keys"] is None:
+    if method["keys"] is None or keys["positives"] == "encoder":
         method["positive_dropout"] = one(None, 0.3)
     return kind, method
 

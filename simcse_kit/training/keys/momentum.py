@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simcse_kit.compute import PackedBatch
 from simcse_kit.encoder import SentenceEncoder, evaluating
+from simcse_kit.errors import key_error
 from simcse_kit.parts import Context, Float, Int, PartSettings
 from simcse_kit.training.keys.source import Keys
 from simcse_kit.training.model.moving_average import MovingAverage
@@ -43,6 +44,20 @@ class Momentum(Keys):
             False, description="Two more layers on the anchors' side, in training alone."
         )
 
+        @model_validator(mode="after")
+        def _of_use(self) -> Self:
+            if self.queue_length == 0 and self.positives == "encoder":
+                raise key_error(
+                    "queue_length",
+                    "queue_length is 0 and positives is 'encoder', so nothing is compared with the "
+                    "copy; set a length, or positives to 'momentum'",
+                )
+            return self
+
+    @classmethod
+    def replaces_positives(cls, settings: Any) -> bool:
+        return bool(settings.positives == "momentum")
+
     queue: Tensor
     queue_texts: Tensor
     filled: Tensor
@@ -51,7 +66,6 @@ class Momentum(Keys):
         super().__init__(context, **settings)
         own = self.settings
         width = self.context.width
-        self.gives_positives = own.positives == "momentum"
         self.predictor = (
             nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
             if own.predictor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,8 +20,15 @@ class Keys(Part, nn.Module):
 
     IS_BASE: ClassVar[bool] = True
 
-    #: Whether a row's positive is its key; else the trained encoder's own embedding is.
-    gives_positives: bool = False
+    @classmethod
+    def replaces_positives(cls, settings: Any) -> bool:
+        """Whether a row's positive is its key; else the trained encoder's own embedding is."""
+        return False
+
+    @property
+    def gives_positives(self) -> bool:
+        """`replaces_positives` under its own settings."""
+        return self.replaces_positives(self.settings)
 
     def start(self, encoder: SentenceEncoder, projection: nn.Module | None) -> None:
         """Take over what it needs of the model, whose weights are loaded."""

@@ -16,6 +16,7 @@ from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.model.moving_average import MovingAverage
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.methods import is_named
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def build_model(
         auxiliaries=[(spec.build(context), spec.weight) for spec in config.auxiliaries],
         projection=projection,
         keys=keys,
+        negatives=None if config.negatives is None else config.negatives.build(context),
         average=None if config.ema_decay is None else _average(encoder, config.ema_decay),
         matryoshka=[
             *zip(
@@ -83,7 +85,14 @@ def _projection(
     encoder: SentenceEncoder, config: TrainConfig, context: Context
 ) -> nn.Module | None:
     """The head: given to the encoder where it is kept, else handed back."""
-    if config.head == "none" or (config.head == "keep" and encoder.head is not None):
+    if config.head == "none":
+        return None
+    if config.head == "keep" and encoder.head is not None:
+        if is_named(config, "projection"):
+            raise InputError(
+                f"projection {config.projection.name}: {encoder.name!r} has a head already, which "
+                "head 'keep' keeps; leave projection out, or set model_head to none"
+            )
         return None
     # `truncate_dim` cuts what comes out of a head that is kept
     width = encoder.width if config.head == "keep" else encoder.dimension

@@ -15,7 +15,13 @@ from torch.nn import functional as F
 
 from simcse_kit.compute import PackedBatch, set_dropout
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.objectives import Embedded, Objective, equal_text_mask, linked_text_mask
+from simcse_kit.objectives import (
+    Embedded,
+    Negatives,
+    Objective,
+    equal_text_mask,
+    linked_text_mask,
+)
 from simcse_kit.training.distributed import join_rows, launched_together
 from simcse_kit.training.keys.source import Keys
 from simcse_kit.training.model.collapse import batch_geometry
@@ -55,6 +61,7 @@ class ContrastiveModel(nn.Module):
         auxiliaries: further objectives and their weights in the sum.
         projection: between the two in training only, or None.
         keys: further keys, or None.
+        negatives: further negatives, or None.
         average: the moving average of the encoder that is kept as the model, or None.
         matryoshka: leading numbers of the embeddings that the objective is taken on too, and the
             weight of each; empty: on all of them alone (Kusupati et al., NeurIPS 2022, eq. 1).
@@ -74,6 +81,7 @@ class ContrastiveModel(nn.Module):
         auxiliaries: Sequence[tuple[Objective, float]] = (),
         projection: nn.Module | None = None,
         keys: Keys | None = None,
+        negatives: Negatives | None = None,
         average: MovingAverage | None = None,
         matryoshka: Sequence[tuple[int, float]] = (),
         masked_lm: MaskedLanguageModel | None = None,
@@ -89,6 +97,7 @@ class ContrastiveModel(nn.Module):
         self.weights = [weight for _, weight in auxiliaries]
         self.projection = projection
         self.keys = keys
+        self.negatives = negatives
         self.average = average
         self.matryoshka = tuple(matryoshka)
         self.masked_lm = masked_lm
@@ -171,8 +180,9 @@ class ContrastiveModel(nn.Module):
 
     def begin_step(self, step: int, steps: int) -> None:
         """Tell the parts that optimizer step `step` (from 0) of `steps` begins."""
-        for objective in self.objectives():
-            objective.begin_step(step, steps)
+        for each in (*self.objectives(), self.negatives):
+            if each is not None:
+                each.begin_step(step, steps)
 
     def after_step(self, step: int) -> None:
         """Let what follows the weights do so, after optimizer step `step` (from 1)."""
@@ -263,6 +273,8 @@ class ContrastiveModel(nn.Module):
             None if key_batch is None or self.keys is None else joins(self.keys.encode(key_batch))
         )
         embedded = self._embedded(z, keys, text_ids, _joined(given, joins))
+        if self.negatives is not None:
+            embedded = self.negatives.added_to(embedded)
         loss = self._loss(embedded)
         if keys is not None and self.keys is not None and text_ids is not None:
             self.keys.remember(keys, text_ids[:, 1])

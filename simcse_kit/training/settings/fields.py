@@ -15,13 +15,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
 )
 
 from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
-from simcse_kit.parts import Float, Int, Seed, Spec, spec_of
-from simcse_kit.training.settings.dotted import PARTS
+from simcse_kit.parts import Float, Int, Seed, Spec
+from simcse_kit.training.settings.named import Guide, PartSpec, PartSpecs, Teachers
 
 Head = Literal["none", "train_only", "keep"]
 ModelHead = Literal["none", "keep"]
@@ -55,37 +54,6 @@ def _profile(value: object) -> Profile | None:
         ) from None
 
 
-def _part(value: object, info: ValidationInfo) -> Spec | None:
-    """A part by its name, or by a mapping of its name and settings."""
-    key = str(info.field_name)
-    return None if value is None else spec_of(PARTS[key], value, key)
-
-
-def _parts(value: object, info: ValidationInfo) -> object:
-    """Several objectives, a list of them or one alone."""
-    given = value if isinstance(value, list | tuple) else [value]
-    return [spec_of("objective", each, str(info.field_name)) for each in given]
-
-
-def _teachers(value: object) -> object:
-    """Encoders or files of vectors, a list of them or one alone."""
-    given = value if isinstance(value, list | tuple) else [value]
-    return [_teacher(each, "teachers") for each in given]
-
-
-def _guide(value: object) -> object:
-    return None if value is None else _teacher(value, "guide")
-
-
-def _teacher(value: object, key: str) -> object:
-    from simcse_kit.encoder import teacher_of  # torch comes with it: only where there is one
-
-    return teacher_of(value, key)
-
-
-PartSpec = Annotated[Spec, BeforeValidator(_part)]
-
-
 class Settings(BaseModel):
     """The settings alone; a description says what one does and when to change it."""
 
@@ -112,7 +80,7 @@ class Settings(BaseModel):
         " its settings by dotted keys, as objective.temperature (temperature and "
         "hard_negative_weight are short for two of them).",
     )
-    auxiliaries: Annotated[list[Spec], BeforeValidator(_parts)] = Field(
+    auxiliaries: PartSpecs = Field(
         [],
         description="Objectives that are added, each with its weight: "
         "[{name: decorrelation, weight: 0.1}].",
@@ -140,12 +108,17 @@ class Settings(BaseModel):
         description="Where further negatives, or the positives, come from: momentum keeps a slow "
         "copy of the encoder and a queue of what it gave. None: the batch alone.",
     )
-    teachers: Annotated[list[Any], BeforeValidator(_teachers)] = Field(
+    negatives: PartSpec | None = Field(
+        None,
+        description="Further negatives of every row that no text is: noise moves random vectors to "
+        "where the batch is dense. None: none.",
+    )
+    teachers: Teachers = Field(
         [],
         description="Encoders (folder or hub id) or files of vectors (.npy, a row for each text) "
         "that objectives of distillation learn from; or {model: NAME, pooling: mean, …}.",
     )
-    guide: Annotated[Any, BeforeValidator(_guide)] = Field(
+    guide: Guide = Field(
         None,
         description="An encoder that says which candidates are no negatives: "
         "objective.guide_margin.",

@@ -22,7 +22,7 @@ _WORDS = {
 
 def needs_of(config: TrainConfig) -> tuple[str, ...]:
     """What the parts of a recipe declare to need, in words; () where rows of texts will do."""
-    needs = {need for spec in _specs(config) for need in getattr(spec.part, "NEEDS", ())}
+    needs = {need for spec in _specs(config) for need in spec.part.needs(spec.settings)}
     known = [words for name, words in _WORDS.items() if name in needs]
     return (*known, *sorted(name.replace("_", " ") for name in needs - _WORDS.keys()))
 

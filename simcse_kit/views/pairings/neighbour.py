@@ -30,6 +30,8 @@ class Neighbour(Pairing):
             is one alone and its sentences are to be no negatives.
     """
 
+    NEEDS = frozenset({"documents"})
+
     class Settings(PartSettings):
         window: Int = Field(1, ge=1, description="How many sentences away a positive may be.")
         direction: Literal["next", "both"] = Field(
