@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -137,6 +138,12 @@ def rows(labels, kind="labelled"):
         (rows(["a", "a", "a"]), 8, 4, "'a' is the label of all 3 rows"),
         (rows(["a", "b", "c"]), 8, 4, "of 3 labels 0 have two rows or more"),
         (rows(["a", "a", "b", "c"]), 8, None, "of 3 labels 1 have two rows or more"),
+        (
+            replace(rows(["a", "a", "b", "b"]), columns={"text": ["same"] * 4}),
+            8,
+            None,
+            "'same' is the text of all 4 rows",
+        ),
         (rows(["a", "a", "b", "b"]), 10, 4, "10 rows is no multiple of samples_per_label 4"),
         (rows(["a", "a", "b", "b"]), 4, 4, "fills a batch of 4 rows with one label"),
     ],

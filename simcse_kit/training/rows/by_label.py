@@ -132,8 +132,8 @@ def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = No
             they are made in another way.
 
     Raises:
-        InputError: the rows have no labels, all one, or no two labels with two rows each; or
-            batches do not hold two labels of K rows each.
+        InputError: the rows have no labels, all one, or no two labels with two rows each; their
+            texts are all one; or batches do not hold two labels of K rows each.
     """
     if rows.labels is None:
         raise InputError(
@@ -145,6 +145,12 @@ def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = No
         raise InputError(
             f"{rows.where(0)}: {rows.labels[0]!r:.60} is the label of all {len(rows)} rows, so "
             "there is nothing to tell apart; give rows of several labels"
+        )
+    texts = rows.texts()
+    if all(text == texts[0] for text in texts):
+        raise InputError(
+            f"{rows.where(0)}: {texts[0]!r:.60} is the text of all {len(rows)} rows, so there is "
+            "nothing to tell apart; give texts that differ"
         )
     if np.count_nonzero(counts > 1) < 2:
         raise InputError(
