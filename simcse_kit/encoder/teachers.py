@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from simcse_kit.compute import Precision
 from simcse_kit.data import KeptMatrix, add_texts, at_home, text_numbers
-from simcse_kit.encoder.identity import embeddings_of
+from simcse_kit.encoder.identity import embeddings_of, weights_of
 from simcse_kit.encoder.pooling import Pooling
 from simcse_kit.encoder.prompts import prompt_text
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
@@ -91,10 +91,14 @@ def teacher_of(value: Any, key: str = "teachers") -> Teacher:
 
 @dataclass(frozen=True)
 class _Said:
-    """What one teacher says: row ``places[n]`` (None: row ``n``) is its vector of text ``n``."""
+    """What one teacher says: row ``places[n]`` (None: row ``n``) is its vector of text ``n``.
+
+    `key` is equal for equal weights, or equal files.
+    """
 
     matrix: np.ndarray
     places: np.ndarray | None
+    key: str
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
         rows = np.maximum(numbers, 0)
@@ -110,6 +114,7 @@ class TeacherVectors:
         numbers: int64 ``(N,)``, of each text that was given: equal for equal texts, -1 for none
             (`simcse_kit.data.text_numbers`).
         widths: T of each teacher.
+        keys: of each teacher, equal for equal weights or, of files, equal vectors.
     """
 
     def __init__(
@@ -142,10 +147,10 @@ class TeacherVectors:
                 self._said.append(_from_file(teacher, len(texts), firsts))
                 continue
             distinct = [texts[each] for each in firsts]
-            vectors = _embedded(teacher, distinct, cache_dir, device, show_progress)
-            self._said.append(_Said(vectors, None))
+            self._said.append(_embedded(teacher, distinct, cache_dir, device, show_progress))
             _free()
         self.widths = tuple(each.matrix.shape[1] for each in self._said)
+        self.keys = tuple(each.key for each in self._said)
 
     def gather(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of each teacher float32 ``(…, T)`` for text numbers ``(…)``; zeros for those below 0."""
@@ -180,14 +185,17 @@ def _from_file(teacher: Teacher, texts: int, firsts: np.ndarray) -> _Said:
             f"teacher {teacher.model}: holds {len(matrix):,} vectors, and the data {texts:,} "
             "texts; it must hold one for each, of several columns one column under the other"
         )
+    digest = hashlib.sha256(f"{kind} {shape}".encode())
     for start in range(0, texts, _AT_A_TIME):
-        finite = np.isfinite(matrix[start : start + _AT_A_TIME]).all(1)
+        some = np.ascontiguousarray(matrix[start : start + _AT_A_TIME])
+        digest.update(some)
+        finite = np.isfinite(some).all(1)
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise InputError(
                 f"teacher {teacher.model}: vector {row} is not finite; embed that text again"
             )
-    return _Said(np.asarray(matrix), firsts)
+    return _Said(np.asarray(matrix), firsts, digest.hexdigest()[:32])
 
 
 def _embedded(
@@ -196,7 +204,7 @@ def _embedded(
     cache_dir: Path | None,
     device: str | torch.device | None,
     show_progress: bool,
-) -> np.ndarray:
+) -> _Said:
     """Its vectors of distinct texts, read-only ``(M, T)``."""
     encoder = SentenceEncoder.from_pretrained(
         teacher.model,
@@ -225,7 +233,8 @@ def _embedded(
             bar.update(end - start)
             return _narrowed(found, dtype, teacher)
 
-        return _kept(encoder, prompt, normalize, dtype, texts, cache_dir, rows)
+        key = weights_of(encoder)  # as they are stored, before a machine computes in them
+        return _Said(_kept(encoder, prompt, normalize, dtype, texts, cache_dir, rows), None, key)
 
 
 def _kept(

@@ -163,6 +163,9 @@ def train(
         begun.check_model(began, model)
     check_encoder(encoder, rows, config)
     vectors = Vectors.of(rows, config, encoder.device)
+    began |= vectors.told()
+    if begun is not None:
+        begun.check_followed(config, vectors.told())
     context = _context(rows, config, steps, vectors)
     contrastive = build_model(encoder, config, context)
     arguments = _arguments(config, folder, encoder, dev, checkpoint)

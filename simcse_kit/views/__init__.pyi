@@ -8,3 +8,6 @@ from .view import Draws as Draws
 from .view import View as View
 from .vocabulary import Vocabulary as Vocabulary
 from .vocabulary import vocabulary_of as vocabulary_of
+from .within import Frame as Frame
+from .within import Within as Within
+from .within import frame_of as frame_of

@@ -12,7 +12,7 @@ from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder, keep_layers
 from simcse_kit.errors import InputError
 from simcse_kit.training import train
-from training_rows import assert_same, config, sentences, weights
+from training_rows import assert_same, config, pair_rows, sentences, weights
 
 TEXTS = [*sentences(20), *sentences(4)]  # four stand twice
 
@@ -80,3 +80,31 @@ def test_what_cannot_be_followed_is_said_before_training(tiny_encoder, tmp_path)
     ):
         with pytest.raises(InputError, match=said):
             train(model, rows(), config(tmp_path, max_steps=1, **settings), tmp_path / "out")
+
+
+def test_a_file_of_vectors_is_of_all_rows_and_none_are_held_out(tiny_encoder, tmp_path):
+    np.save(tmp_path / "v.npy", np.ones((40, 4)))
+    settings = config(
+        tmp_path,
+        max_steps=1,
+        eval_split=0.2,
+        objective="similarity_kl",
+        teachers=[str(tmp_path / "v.npy")],
+    )
+    with pytest.raises(InputError, match="of which eval_split holds some out"):
+        train(str(tiny_encoder("bert")), pair_rows(20), settings, tmp_path / "out")
+
+
+def test_a_run_goes_on_with_the_teacher_that_it_was_begun_with(tiny_encoder, tmp_path):
+    model, file, run = str(tiny_encoder("bert")), tmp_path / "v.npy", tmp_path / "run"
+    vectors = np.random.default_rng(0).normal(size=(24, 4))
+    np.save(file, vectors)
+    settings = config(tmp_path, max_steps=4, objective="similarity_kl", teachers=[str(file)])
+    train(model, rows(), settings, run)
+    for later in ("checkpoint-4", "last"):
+        shutil.rmtree(run / later)
+    np.save(file, vectors + 1)
+    with pytest.raises(InputError, match=r"teachers: .*v.npy' has changed since the run"):
+        train(model, rows(), settings, run, resume=True)
+    np.save(file, vectors)
+    assert train(model, rows(), settings, run, resume=True).steps == 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +20,18 @@ from simcse_kit.encoder import (
     position_limit,
     without_template,
 )
+from simcse_kit.errors import InputError
 from simcse_kit.parts import Context, Spec
 from simcse_kit.training.checks import tokens_folder
 from simcse_kit.training.distributed import is_main, one_a_machine_first, world_size
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.learnable import tell_cut
-from simcse_kit.training.rows.prompts import prompted
+from simcse_kit.training.rows.prompts import prompted, prompts_of
 from simcse_kit.training.rows.templated import Templates
 from simcse_kit.training.rows.views import build_views, link_rows
 from simcse_kit.training.settings.config import TrainConfig
-from simcse_kit.views import Pairing, View, vocabulary_of
+from simcse_kit.views import Pairing, View, Within, frame_of, vocabulary_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,19 +95,37 @@ def build_collator(
 def _edits(
     encoder: SentenceEncoder, config: TrainConfig, context: Context, added: int
 ) -> dict[int, View]:
-    """The views that change tokens, by the column they are of."""
+    """The views that change tokens, by the column they are of; prompts stay as they are."""
     specs: Mapping[int, Spec | None] = {0: config.anchor_view, 1: config.positive_view}
     chosen = {column: spec for column, spec in specs.items() if spec is not None}
     if not chosen:
         return {}
     limit, tokenizer = position_limit(encoder.backbone), without_template(encoder.tokenizer)
     room = None if limit is None else limit - added
-    known = context.but(vocabulary=vocabulary_of(tokenizer, config.max_length, room))
-    views: dict[int, View] = {column: spec.build(known) for column, spec in chosen.items()}
+    vocabulary = vocabulary_of(tokenizer, config.max_length, room)
+    frames = {
+        column: frame_of(partial(_tokenised, tokenizer), prompt, vocabulary)
+        for column, prompt in enumerate(prompts_of(encoder, config))
+    }
+
+    def built(width: int = 0) -> dict[int, View]:
+        views: dict[int, View] = {}
+        for column, spec in chosen.items():
+            frame = frames[column]
+            known = context.but(vocabulary=frame.known_to(vocabulary))
+            view: View = spec.build(known.but(width=width) if width else known)
+            views[column] = Within(view, frame) if frame.added else view
+        return views
+
+    views = built()
     if not any(view.cuts for view in views.values()):
         return views
-    known = known.but(width=use_cutoff(encoder.backbone, encoder.name))
-    return {column: spec.build(known) for column, spec in chosen.items()}
+    return built(use_cutoff(encoder.backbone, encoder.name))
+
+
+def _tokenised(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(texts)["input_ids"]
+    return ids
 
 
 def pairing_of(rows: Rows, config: TrainConfig) -> Pairing | None:
@@ -132,6 +153,15 @@ class Vectors:
         if not config.teachers and config.guide is None:
             return cls()
 
+        guide = [] if config.guide is None else [config.guide]
+        for each in (*config.teachers, *guide):
+            if each.is_file and config.eval_split is not None:
+                raise InputError(
+                    f"teacher {each.model}: holds a vector for each text of the data, of which "
+                    "eval_split holds some out; give the dev set apart (--eval-data), or an "
+                    "encoder as the teacher"
+                )
+
         def made(teachers: Sequence[Teacher]) -> TeacherVectors | None:
             if not teachers:
                 return None
@@ -144,8 +174,12 @@ class Vectors:
                     show_progress=is_main(),
                 )
 
-        guide = [] if config.guide is None else [config.guide]
         return cls(made(config.teachers), made(guide))
+
+    def told(self) -> dict[str, list[str]]:
+        """What a run's file tells of them, equal for equal teachers whatever the machine."""
+        both = {"teachers": self.teachers, "guide": self.guide}
+        return {name: [*each.keys] for name, each in both.items() if each is not None}
 
 
 def known_columns(rows: Rows) -> dict[str, np.ndarray]:

@@ -42,8 +42,7 @@ def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> list[
             f"{rows.source}: document_prompt is for the positives and negatives of pairs, and "
             "these rows are texts; give prompt"
         )
-    first = _before_anchors(encoder)
-    others = first if config.document_prompt is None else config.document_prompt
+    first, others = prompts_of(encoder, config)
     if (first or others) and not encoder.include_prompt:
         raise InputError(
             f"{encoder.name!r} leaves its prompts out of pooling, which training does not; set "
@@ -53,6 +52,12 @@ def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> list[
     if not first and not others:
         return texts
     return [*_behind(first, texts[: len(rows)]), *_behind(others, texts[len(rows) :])]
+
+
+def prompts_of(encoder: SentenceEncoder, config: TrainConfig) -> tuple[str, str]:
+    """What is put before anchors, and before the other texts of a row."""
+    first = _before_anchors(encoder)
+    return first, first if config.document_prompt is None else config.document_prompt
 
 
 def _before_anchors(encoder: SentenceEncoder) -> str:

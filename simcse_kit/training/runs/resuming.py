@@ -183,6 +183,23 @@ class Begun:
             "weights or tokenizer are others; restore it, or give a new output folder"
         )
 
+    def check_followed(self, config: TrainConfig, now: Mapping[str, list[str]]) -> None:
+        """InputError where a teacher or the guide is another than it was, under the same name.
+
+        Args:
+            now: as `simcse_kit.training.rows.batches.Vectors` tells of them.
+        """
+        named = {"teachers": config.teachers, "guide": [config.guide]}
+        for setting, keys in now.items():
+            had = self.told.get(setting, keys)
+            for each, before, after in zip(named[setting], had, keys, strict=False):
+                if before != after and each is not None:
+                    raise InputError(
+                        f"{setting}: {each.model!r} has changed since the run in "
+                        f"{str(self.folder)!r} was begun with it; restore it, or give a new "
+                        "output folder"
+                    )
+
     def _refuse(self, found: Mapping[str, tuple[Any, ...]]) -> None:
         if found:
             raise InputError(
