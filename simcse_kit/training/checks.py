@@ -179,3 +179,8 @@ def _check_views_differ(encoder: SentenceEncoder, rows: Rows) -> None:
             "in %d of %d rows",
             *(rows.where(same[0]), len(same), len(rows)),
         )
+
+
+def joint_batch(config: TrainConfig) -> int:
+    """Rows that are each other's negatives."""
+    return config.per_device_train_batch_size * (world_size() if config.gather_negatives else 1)

@@ -25,6 +25,7 @@ from simcse_kit.training.checks import (
     check_batch,
     check_dev,
     check_encoder,
+    joint_batch,
 )
 from simcse_kit.training.compiled_update import CompiledUpdate
 from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
@@ -62,7 +63,7 @@ from simcse_kit.training.runs.folder import (
     take_checkpoint,
     write_history,
 )
-from simcse_kit.training.runs.in_force import in_force, joint_batch
+from simcse_kit.training.runs.in_force import in_force
 from simcse_kit.training.runs.interrupting import GracefulInterrupt, Interrupted
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.runs.result import (

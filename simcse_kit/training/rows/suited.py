@@ -7,8 +7,8 @@ import numpy as np
 from simcse_kit.data import Rows, map_them
 from simcse_kit.errors import InputError
 from simcse_kit.objectives.objective import PROMISED
+from simcse_kit.training.checks import joint_batch
 from simcse_kit.training.distributed import world_size
-from simcse_kit.training.runs.in_force import joint_batch
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.methods import (
     both_sided,

@@ -9,6 +9,7 @@ import yaml
 
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training.checks import joint_batch
 from simcse_kit.training.dev import DevSet
 from simcse_kit.training.distributed import world_size
 from simcse_kit.training.settings.arguments import Further
@@ -121,11 +122,6 @@ def _fitting_recipe(given: TrainConfig, rows: Rows) -> list[str]:
         f"  {'advice':<10} the defaults suit a masked language model; --recipe {name} holds what "
         "was measured for a sentence encoder and pairs"
     ]
-
-
-def joint_batch(config: TrainConfig) -> int:
-    """Rows that are each other's negatives."""
-    return config.per_device_train_batch_size * (world_size() if config.gather_negatives else 1)
 
 
 def _views(rows: Rows, config: TrainConfig) -> str:
