@@ -131,13 +131,12 @@ def test_chunks_give_the_gradient_of_the_whole_batch(tiny_encoder, tmp_path, fam
     assert_alike(parts, whole, 5e-4)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_is_resumed_and_its_folder_pools_at_the_mask_everywhere(
-    tiny_encoder, tmp_path, monkeypatch, bf16
+    tiny_encoder, tmp_path, monkeypatch
 ):
     from sentence_transformers import SentenceTransformer
 
-    settings = config(tmp_path, **PROMPT, max_steps=4, bf16=bf16, mini_batch_size=4)
+    settings = config(tmp_path, **PROMPT, max_steps=4, bf16=True, mini_batch_size=4)
     start = tiny_encoder("bert")
     whole = check_resumed(
         start, text_rows(24), settings, tmp_path, monkeypatch, at=3, dev=dev_task()
