@@ -188,7 +188,7 @@ def _from_file(teacher: Teacher, texts: int, firsts: np.ndarray) -> _Said:
     digest = hashlib.sha256(f"{kind} {shape}".encode())
     for start in range(0, texts, _AT_A_TIME):
         some = np.ascontiguousarray(matrix[start : start + _AT_A_TIME])
-        digest.update(some)
+        digest.update(some.data)
         finite = np.isfinite(some).all(1)
         if not finite.all():
             row = start + int(np.argmin(finite))
