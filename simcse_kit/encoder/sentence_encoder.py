@@ -105,6 +105,7 @@ class SentenceEncoder(AroundTexts):
             )
         self.backbone = parts.backbone
         self.tokenizer = parts.tokenizer
+        self._mask_id: int | None = self.tokenizer.mask_token_id  # to ask breaks a compiled graph
         self.pooling = check_pooling(parts.pooling or "")
         self.head = parts.head
         self.normalize = parts.normalize
@@ -245,8 +246,7 @@ class SentenceEncoder(AroundTexts):
         Args:
             skip: first tokens of each sequence that are not pooled (see `include_prompt`).
         """
-        mask_id = self.tokenizer.mask_token_id
-        embeddings = pool(self.backbone, batch, self.pooling, skip, mask_id)
+        embeddings = pool(self.backbone, batch, self.pooling, skip, self._mask_id)
         if self.head is not None:
             embeddings = self.head(embeddings)
         if self.truncate_dim is None:

@@ -192,6 +192,7 @@ def train(
                 write_history(folder, trainer.state.log_history)
         else:
             _run(trainer, checkpoint, folder, config.profile)
+        contrastive.release()
         return _finish(trainer, keeper, steps)
 
 

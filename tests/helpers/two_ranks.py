@@ -1,6 +1,7 @@
-"""What test_distributed starts on two ranks: ``torchrun --nproc_per_node 2 two_ranks.py FOLDER``.
+"""What test_distributed starts: ``torchrun --nproc_per_node 2 two_ranks.py FOLDER ENCODER``.
 
-Also imported by the test, whose single process does the same work for comparison.
+With names of methods (`methods.METHODS`) behind, some steps of each of them alone. Also imported by
+the test, whose single process does the same work for comparison.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from methods import METHODS, rows_of, settings_of, some_steps
 from simcse_kit.compute.packing import PackedBatch
 from simcse_kit.data.links import linked_texts
 from simcse_kit.data.rows import Rows
@@ -205,6 +209,45 @@ def command_line(encoder: str, folder: Path) -> None:
     app(["train", *words], standalone_mode=False)
 
 
+#: Methods of which every run of the tests takes some steps.
+OFTEN = ("keys for positives", "prototypes", "swapped", "options", "cut-offs", "teachers")
+
+
+def own_rows(rows: np.ndarray) -> np.ndarray:
+    """More of a batch's for rank 0 than for rank 1."""
+    return rows[:5] if distributed.rank() == 0 else rows[5:]
+
+
+def steps_by_hand(encoder: str, folder: Path, methods: Sequence[str]) -> None:
+    """What each method's steps leave on this rank."""
+    ddp = partial(nn.parallel.DistributedDataParallel, find_unused_parameters=True)
+    for name in methods:
+        own, kind = settings_of(folder, encoder, name), METHODS[name][0]
+        found = some_steps(encoder, own, kind, own=own_rows, wrapped=ddp)
+        save_file(found, folder / f"{name}-{distributed.rank()}.safetensors")
+
+
+def labelled_run(encoder: str, folder: Path, batch_size: int, name: str) -> TrainResult:
+    """A run whose batches have several rows a label, whose parts have all kinds of state."""
+    method: dict[str, Any] = {
+        "objective": {"name": "info_nce", "learn_temperature": True},
+        "auxiliaries": [
+            "supervised_contrastive",
+            {"name": "prototypes", "clusters": [2], "refresh_every": 3},
+        ],
+        "keys": {"name": "momentum", "momentum": 0.8, "queue_length": 12},
+        "projection": {"name": "mlp", "norm": "batch"},
+        "ema_decay": 0.7,
+        "anchor_view": "deletion",
+        "batch_sampler": "group_by_label",
+        "samples_per_label": 2,
+    }
+    own: dict[str, Any] = {"dropout": 0.0, "optim": "sgd", "learning_rate": 0.01}
+    own |= {"per_device_train_batch_size": batch_size, "num_train_epochs": 2, "max_steps": -1}
+    own = settings(folder, **(method | own))
+    return train(encoder, rows_of("labelled"), own, folder / name, eval_data=dev())
+
+
 def main(folder: Path, encoder: str) -> None:
     answers: dict[str, Any] = {}
     joined = train(encoder, pairs(), settings(folder, **JOINED), folder / "two", eval_data=dev())
@@ -234,6 +277,8 @@ def main(folder: Path, encoder: str) -> None:
     answers["orders"] = {
         name: in_the_second_epoch(encoder, folder / name, own) for name, own in ORDERS.items()
     }
+    answers["labelled"] = told(labelled_run(encoder, folder, 4, "labelled"))
+    steps_by_hand(encoder, folder, OFTEN)
     answers["interrupted"] = _interrupted(encoder, folder)
     answers["agreed"] = [distributed.any_rank(rank == 1), distributed.any_rank(False)]
     command_line(encoder, folder)
@@ -242,4 +287,9 @@ def main(folder: Path, encoder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    if sys.argv[3:]:
+        torch.distributed.init_process_group("gloo")
+        steps_by_hand(sys.argv[2], Path(sys.argv[1]), sys.argv[3:])
+        distributed.leave()
+    else:
+        main(Path(sys.argv[1]), sys.argv[2])

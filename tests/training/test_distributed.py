@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import two_ranks
+from methods import METHODS, assert_alike, settings_of, some_steps
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training import distributed
@@ -25,13 +26,11 @@ def encoder(tiny_encoder) -> str:
     return str(tiny_encoder("bert"))
 
 
-@pytest.fixture(scope="module")
-def launched(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """What two ranks left (see `two_ranks`), and what they said on stdout."""
-    folder = tmp_path_factory.mktemp("two-ranks")
+def on_two_ranks(*words: str) -> str:
+    """Run `two_ranks` to its end; what it said on stdout."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     with subprocess.Popen(
-        [*launcher, "--standalone", two_ranks.__file__, str(folder), encoder],
+        [*launcher, "--standalone", two_ranks.__file__, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,7 +42,14 @@ def launched(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
             process.terminate()  # not killed: the launcher ends its ranks
             raise
     assert process.returncode == 0, complained[-4000:]
-    return folder, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def launched(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What two ranks left (see `two_ranks`), and what they said on stdout."""
+    folder = tmp_path_factory.mktemp("two-ranks")
+    return folder, on_two_ranks(str(folder), encoder)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,40 @@ def test_a_run_is_that_of_one_process_with_the_joined_batches(folder, answers, e
             torch.testing.assert_close(
                 last[1].get_parameter(name), value, atol=1e-4, rtol=1e-3, msg=name
             )
+
+
+def assert_as_in_one_process(method: str, folder: Path, encoder: str, tmp_path: Path) -> None:
+    expected = some_steps(encoder, settings_of(tmp_path, encoder, method), METHODS[method][0])
+    for rank in (0, 1):
+        found = load_file(folder / f"{method}-{rank}.safetensors")
+        assert_alike(found, expected, 1e-3)
+
+
+@pytest.mark.parametrize("method", two_ranks.OFTEN)
+def test_every_part_is_of_the_joined_batch(method, folder, encoder, tmp_path):
+    assert_as_in_one_process(method, folder, encoder, tmp_path)
+
+
+@pytest.mark.slow
+def test_so_is_every_other(encoder, tmp_path):
+    others = [method for method in METHODS if method not in two_ranks.OFTEN]
+    on_two_ranks(str(tmp_path), encoder, *others)
+    for method in others:
+        assert_as_in_one_process(method, tmp_path, encoder, tmp_path)
+
+
+def test_a_labelled_run_with_all_kinds_of_state_is_that_of_one_process(
+    folder, answers, encoder, tmp_path
+):
+    one = two_ranks.labelled_run(encoder, tmp_path, 8, "one")
+    two = answers[0]["labelled"]
+    assert two["steps"] == one.steps == 8
+    assert two["best"][1] == pytest.approx(one.best_score, abs=0.5)
+    places = tmp_path / "one", folder / "labelled"
+    expected, found = (load_file(each / "checkpoint-8" / "model.safetensors") for each in places)
+    assert {"keys.queue", "average.copy.backbone.embeddings.word_embeddings.weight"} <= found.keys()
+    assert {"objective.log_scale", "auxiliaries.1.centroids"} <= found.keys()
+    assert_alike(found, expected, 1e-3)
 
 
 def test_ranks_agree_and_return_the_same_model(answers):

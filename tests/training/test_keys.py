@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from simcse_kit.compute import PackedBatch
+from simcse_kit.compute import PackedBatch, use_cutoff
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training import train
 from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.moving_average import MovingAverage
-from training_rows import config, sentences
+from training_rows import config, sentences, text_rows, weights
 
 ROWS = 4
 
@@ -144,6 +146,48 @@ def test_average_of_weights_begins_as_a_copy_and_forgets_the_first_ones():
         decay = min(0.99, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * source.weight.detach().double()
     torch.testing.assert_close(average.copy.weight.double(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("family", ["bert", "mpnet", "modernbert"])
+def test_a_copy_computes_with_its_own_weights(tiny_encoder, family, precision):
+    """Whatever was put before or into the layers of its source, and stays there."""
+    encoder = SentenceEncoder.from_pretrained(
+        tiny_encoder(family), pooling="cls", dropout=0.0, device="cpu", precision=precision
+    )
+    use_cutoff(encoder.backbone)
+    average = MovingAverage(encoder, 0.5)
+    texts = sentences(4)
+    batch = PackedBatch.from_sequences([encoder.tokenizer(text)["input_ids"] for text in texts])
+    before = encoder.encode(texts), encoder.train()(batch).detach()
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(torch.randn_like(weight))
+    np.testing.assert_array_equal(average.copy.encode(texts), before[0])
+    torch.testing.assert_close(average.copy.train()(batch), before[1], atol=1e-5, rtol=1e-5)
+    assert not torch.equal(encoder(batch), before[1])
+    average.follow(encoder, 1)
+    assert not torch.equal(average.copy(batch), before[1])
+
+
+def test_an_average_that_is_handed_out_is_trained_where_its_source_was():
+    source = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    source[0].weight.requires_grad_(False)
+    average = MovingAverage(source, 0.9)
+    assert not any(each.requires_grad for each in average.parameters())
+    average.release()
+    asked = {name for name, each in average.copy.named_parameters() if each.requires_grad}
+    assert asked == {"0.bias", "1.weight", "1.bias"}
+
+
+def test_the_averaged_encoder_of_a_run_can_be_trained_further(tiny_encoder, tmp_path):
+    run = partial(train, data=text_rows(16), config=config(tmp_path, max_steps=2, ema_decay=0.9))
+    first = run(tiny_encoder("bert"), output_dir=tmp_path / "first").encoder
+    start = weights(first)
+    second = run(first, output_dir=tmp_path / "second").encoder
+    assert all(each.requires_grad for each in first.parameters())
+    found = weights(second)
+    assert any(not torch.equal(found[name], start[name]) for name in start)
 
 
 def test_sides_with_dropout_of_their_own(tiny_encoder, tmp_path):

@@ -21,13 +21,13 @@ from training_rows import assert_same
 _CLOCKS = {"sentences_per_second", "train_runtime"}
 
 
-def _start(encoder: str, folder: Path) -> tuple[Any, Any]:
+def _start(encoder: str, folder: Path, method: str) -> tuple[Any, Any]:
     """A run's process, everything loaded; forked from one that has imported all and computed
     nothing, so that no thread is lost."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed", "simcse_kit.training.run", "simcse_kit.encoder"])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=killed.go, args=(encoder, folder, theirs))
+    process = context.Process(target=killed.go, args=(encoder, folder, method, theirs))
     process.start()
     theirs.close()
     try:
@@ -38,20 +38,22 @@ def _start(encoder: str, folder: Path) -> tuple[Any, Any]:
     return process, ours
 
 
-def _whole(encoder: str, folder: Path) -> float:
+def _whole(encoder: str, folder: Path, method: str) -> float:
     """Train without being disturbed; the seconds that it took from where everything is loaded."""
-    process, _ = _start(encoder, folder)
+    process, _ = _start(encoder, folder, method)
     began = time.monotonic()
     process.join()
     assert process.exitcode == 0
     return time.monotonic() - began
 
 
-def _killed(encoder: str, folder: Path, seconds: float, pick: random.Random, most: int) -> int:
+def _killed(
+    encoder: str, folder: Path, method: str, seconds: float, pick: random.Random, most: int
+) -> int:
     """Train to the end, killed at random moments on the way; how often it was."""
     kills = 0
     while read_ended(folder) is None:
-        process, _ = _start(encoder, folder)
+        process, _ = _start(encoder, folder, method)
         process.join(pick.uniform(0, seconds) if kills < most else None)
         if process.is_alive():
             process.kill()
@@ -89,15 +91,15 @@ def _left(folder: Path) -> dict[str, Any]:
     }
 
 
-def _compare(encoder: str, place: Path, kills: int, seed: int) -> None:
+def _compare(encoder: str, place: Path, method: str, kills: int, seed: int) -> None:
     (place / "whole").mkdir()
     whole, pick = place / "whole" / "run", random.Random(seed)
-    seconds = _whole(encoder, whole)
+    seconds = _whole(encoder, whole, method)
     expected, done, number = _left(whole), 0, 0
     while done < kills:
         folder = place / str(number) / "run"
         folder.parent.mkdir()
-        done += _killed(encoder, folder, seconds, pick, kills - done)
+        done += _killed(encoder, folder, method, seconds, pick, kills - done)
         found, number = _left(folder), number + 1
         assert_same(found.pop("tensors"), expected["tensors"])
         for key, value in found.items():
@@ -106,9 +108,12 @@ def _compare(encoder: str, place: Path, kills: int, seed: int) -> None:
 
 
 def test_killed_three_times(tiny_encoder, tmp_path):
-    _compare(str(tiny_encoder("bert")), tmp_path, 3, seed=0)
+    _compare(str(tiny_encoder("bert")), tmp_path, "all", 3, seed=0)
 
 
 @pytest.mark.slow
-def test_killed_fifty_times(tiny_encoder, tmp_path):
-    _compare(str(tiny_encoder("bert")), tmp_path, 50, seed=1)
+@pytest.mark.parametrize(
+    ("method", "kills"), [(each, 50 if each == "masked LM" else 12) for each in killed.METHODS]
+)
+def test_killed_many_times(tiny_encoder, tmp_path, method, kills):
+    _compare(str(tiny_encoder("bert")), tmp_path, method, kills, seed=1)

@@ -23,7 +23,8 @@ class Momentum(Keys):
 
     The queue is empty at the start, for random vectors would be negatives of no text; the copy is
     taken after the weights are loaded. The text form (ESimCSE) takes positives from the trained
-    encoder and the queue from the copy; the original (MoCo) takes both from the copy.
+    encoder and the queue from the copy; the original (MoCo) takes both from the copy. The queue
+    takes in every batch, also those that are accumulated to one step: the later meet the earlier.
 
     Source: He et al., Momentum Contrast (CVPR 2020), eq. 2 and algorithm 1; Wu et al., ESimCSE
     (COLING 2022), eq. 5 and 6; the predictor is BYOL's and MoCo v3's.
@@ -89,9 +90,11 @@ class Momentum(Keys):
     def encode(self, batch: PackedBatch) -> Tensor:
         with nullcontext() if self.settings.dropout else evaluating(self.encoder):
             keys: Tensor = self.encoder.copy(batch)
-        if self.projection is not None:
-            keys = self.projection.copy(keys)
         return keys
+
+    @property
+    def head(self) -> nn.Module | None:
+        return None if self.projection is None else self.projection.copy
 
     def earlier(self) -> tuple[Tensor, Tensor] | None:
         if self._count is None:

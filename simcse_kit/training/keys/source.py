@@ -39,8 +39,13 @@ class Keys(Part, nn.Module):
         return anchors
 
     def encode(self, batch: PackedBatch) -> Tensor:
-        """Keys ``(B, D)`` of texts."""
+        """Keys of texts, as they go into `head`."""
         raise NotImplementedError
+
+    @property
+    def head(self) -> nn.Module | None:
+        """What makes ``(B, D)`` of them, by the joined batch where it norms; None: they are."""
+        return None
 
     def earlier(self) -> tuple[Tensor, Tensor] | None:
         """Keys of earlier batches ``(Q, D)`` and the numbers of their texts ``(Q,)``, or None."""

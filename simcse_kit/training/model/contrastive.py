@@ -26,6 +26,7 @@ from simcse_kit.training.distributed import join_rows, launched_together
 from simcse_kit.training.keys.source import Keys
 from simcse_kit.training.model.collapse import batch_geometry
 from simcse_kit.training.model.grad_cache import encode_in_chunks
+from simcse_kit.training.model.joined import itself, joined, norms_by_batch, projected
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.model.moving_average import MovingAverage
 
@@ -96,6 +97,7 @@ class ContrastiveModel(nn.Module):
         self.auxiliaries = nn.ModuleList([each for each, _ in auxiliaries])
         self.weights = [weight for _, weight in auxiliaries]
         self.projection = projection
+        self.norms_by_batch = projection is not None and norms_by_batch(projection)
         self.keys = keys
         self.negatives = negatives
         self.average = average
@@ -124,6 +126,11 @@ class ContrastiveModel(nn.Module):
         if self.positive_dropout is not None:
             return Sides(((0,), (1,)), (None, self.positive_dropout), keys)
         return Sides(keys=keys)
+
+    def release(self) -> None:
+        """Once training is over: let what is kept be trained further."""
+        if self.average is not None:
+            self.average.release()
 
     def objectives(self) -> Iterator[Objective]:
         """The objective and what is added to it."""
@@ -157,18 +164,29 @@ class ContrastiveModel(nn.Module):
 
         Batches must be laid out: every size of row is a graph of its own, forward and backward,
         from the tokens to the loss and its figures, and inductor's mode ``reduce-overhead`` makes
-        CUDA graphs of them. Where ranks exchange embeddings, or tokens are predicted (never the
-        same number of them), the graphs are of the encoder alone.
+        CUDA graphs of them. Where ranks exchange embeddings, tokens are predicted (never the same
+        number of them), or a part is not the same at every step (it draws, counts, or norms by the
+        batch), the graphs are of the encoder alone.
 
         Args:
             settings: of `torch.compile`.
         """
         # at the default limit of 8 graphs dynamo would run further sizes of row uncompiled
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-        joined = self.gather_negatives and launched_together()
-        part = "_encode" if joined or self.masked_lm is not None else "_contrast"
+        part = "_contrast" if self._is_one_graph() else "_encode"
         setattr(self, part, torch.compile(getattr(self, part), dynamic=False, **settings))
         self._is_compiled = True
+
+    def _is_one_graph(self) -> bool:
+        """Whether all of a step, from tokens to loss, is the same graph at every step."""
+        if self.gather_negatives and launched_together():
+            return False
+        beside = (self.masked_lm, self.keys, self.negatives)
+        if any(each is not None for each in beside):
+            return False
+        if self.norms_by_batch:
+            return False
+        return all(each.is_one_graph for each in self.objectives())
 
     def activation_checkpointing_enable(self, **settings: Any) -> None:
         """Recompute the backbone's layers in the backward pass (the Trainer asks for it)."""
@@ -262,17 +280,14 @@ class ContrastiveModel(nn.Module):
             each = zip(h, self._encoders(), emptied, strict=True)
             h = [whole - encode(empty)[numbers] for whole, encode, (empty, numbers) in each]
         z = h[0] if len(h) == 1 else torch.cat(h, dim=1)  # (B, V, D)
-        joins = join_rows if self.gather_negatives else _itself
-        if self.projection is not None and not _normed(self.projection):
-            z = self.projection(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        z = joins(z)
-        if self.projection is not None and _normed(self.projection):  # by the joined batch
-            z = self.projection(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        joins = join_rows if self.gather_negatives else itself
+        z = projected(z, self.projection, joins, by_batch=self.norms_by_batch)
         text_ids = None if text_ids is None else joins(text_ids)
-        keys = (
-            None if key_batch is None or self.keys is None else joins(self.keys.encode(key_batch))
-        )
-        embedded = self._embedded(z, keys, text_ids, _joined(given, joins))
+        keys = None
+        if key_batch is not None and self.keys is not None:
+            keys = self.keys.encode(key_batch)
+            keys = projected(keys, self.keys.head, joins, by_batch=self.norms_by_batch)
+        embedded = self._embedded(z, keys, text_ids, joined(given, joins))
         if self.negatives is not None:
             embedded = self.negatives.added_to(embedded)
         loss = self._loss(embedded)
@@ -361,23 +376,6 @@ class ContrastiveModel(nn.Module):
         keys = text_ids[:, :1] * self.texts + candidates
         places = torch.searchsorted(self.links, keys).clamp_(max=len(self.links) - 1)
         return own | (self.links[places] == keys)
-
-
-def _itself(rows: Tensor) -> Tensor:
-    return rows
-
-
-def _joined(given: dict[str, Any], joins: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """What is told of the rows, of all ranks'."""
-    return {
-        name: tuple(map(joins, value)) if isinstance(value, list | tuple) else joins(value)
-        for name, value in given.items()
-    }
-
-
-def _normed(module: nn.Module) -> bool:
-    """Whether it computes with figures of the batch, which must be the joined one."""
-    return any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in module.modules())
 
 
 def _leading(width: int, embeddings: Tensor) -> Tensor:

@@ -95,14 +95,15 @@ class MaskedLanguageModel(nn.Module):
     def forward(self, backbone: PreTrainedModel, batch: PackedBatch, chunks: int = 1) -> Tensor:
         """Mean cross-entropy in nats of the chosen tokens; 0 where none was chosen.
 
-        The batch given is left as it is: the contrastive pass reads unmasked texts. In several
+        The batch given is left as it is: the contrastive pass reads unmasked texts, and this one
+        sees all of the embeddings, whatever a view cuts off of them there. In several
         `chunks` (see `training.grad_cache`), and on several ranks, it is the mean over the
         chosen tokens of all of them: on a rank, the own tokens' share, such that the mean over
         ranks is that mean.
         """
         masked, chosen = self.mask(batch.input_ids)
-        read = replace(batch, input_ids=masked)
-        answers = replace(batch, input_ids=torch.where(chosen, batch.input_ids, _NOT_ASKED))
+        read = replace(batch, input_ids=masked, kept=None)
+        answers = replace(read, input_ids=torch.where(chosen, batch.input_ids, _NOT_ASKED))
         summed = partial(self._summed, backbone)
         if chunks == 1:
             total = summed(read, answers)

@@ -23,9 +23,16 @@ class MovingAverage(nn.Module):
 
     def __init__(self, source: nn.Module, decay: float, *, warm: bool = False) -> None:
         super().__init__()
-        self.copy = copy.deepcopy(source).requires_grad_(False)
+        self.copy = copy.deepcopy(source)
+        self._trained = [each for each in self.copy.parameters() if each.requires_grad]
+        self.copy.requires_grad_(False)
         self.decay = decay
         self.warm = warm
+
+    def release(self) -> None:
+        """Let the copy be trained, where the source is."""
+        for each in self._trained:
+            each.requires_grad_(True)
 
     @torch.no_grad()
     def follow(self, source: nn.Module, step: int) -> None:
