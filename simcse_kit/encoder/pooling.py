@@ -150,8 +150,9 @@ def pool(
         states = layers[-1]
     blocks = _blocks(batch, states)
     if pooling == "mask":
+        mask = -1 if mask_id is None else mask_id  # of a tokenizer that has none
         masked = [
-            ids == mask_id if inside is None else inside & (ids == mask_id)
+            ids.eq(mask) if inside is None else inside & ids.eq(mask)
             for ids, inside in _blocks(batch, batch.input_ids)
         ]
         blocks = [(block, only) for (block, _), only in zip(blocks, masked, strict=True)]

@@ -150,9 +150,9 @@ def check_encoder(encoder: SentenceEncoder, rows: Rows, config: TrainConfig) -> 
             f"torch_compile: {family} models run padded, in shapes that change with every batch; "
             "leave torch_compile out"
         )
-    changed = (config.anchor_view, config.positive_view, config.pairing, config.positive_dropout)
-    changed = (*changed, config.positive_template)
-    if not any(encoder.dropout_rates()) and all(each is None for each in changed):
+    differing = ("anchor_view", "positive_view", "pairing", "positive_dropout", "positive_template")
+    alike = all(getattr(config, name) is None for name in differing)
+    if alike and not any(encoder.dropout_rates()):
         _check_views_differ(encoder, rows)
 
 

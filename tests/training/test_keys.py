@@ -15,7 +15,7 @@ from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.training import train
 from simcse_kit.training.model.building import build_model
 from simcse_kit.training.model.contrastive import ContrastiveModel
-from simcse_kit.training.model.moving_average import MovingAverage
+from simcse_kit.training.moving_average import MovingAverage
 from training_rows import config, sentences, text_rows, weights
 
 ROWS = 4

@@ -47,7 +47,7 @@ class Approximate:
         if not path.is_file():
             with replacing(path) as aside:
                 faiss.write_index(_built(corpus), str(aside))
-        self.index = faiss.read_index(str(path))
+        self.index = _read(path)
         if hasattr(self.index, "nlist"):
             self.index.nprobe = max(1, self.index.nlist // _PROBED)
 
@@ -63,10 +63,18 @@ class Approximate:
         return in_order(queries, self.corpus, found, min(len(self.corpus), depth))
 
 
+def _read(path: Path) -> Any:
+    """The index in a file; whether it has cells depends on how many rows it was built of."""
+    import faiss
+
+    return faiss.read_index(str(path))
+
+
 def _built(corpus: np.ndarray) -> Any:
     import faiss
 
     count, width = corpus.shape
+    index: Any
     if count < _MANY:
         index = faiss.IndexFlatIP(width)
     else:

@@ -15,7 +15,7 @@ from simcse_kit.encoder import SentenceEncoder, evaluating
 from simcse_kit.errors import key_error
 from simcse_kit.parts import Context, Float, Int, PartSettings
 from simcse_kit.training.keys.source import Keys
-from simcse_kit.training.model.moving_average import MovingAverage
+from simcse_kit.training.moving_average import MovingAverage
 
 
 class Momentum(Keys):

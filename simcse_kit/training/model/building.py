@@ -14,7 +14,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.parts import Context
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
-from simcse_kit.training.model.moving_average import MovingAverage
+from simcse_kit.training.moving_average import MovingAverage
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.methods import is_named
 

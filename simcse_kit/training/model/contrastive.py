@@ -28,7 +28,7 @@ from simcse_kit.training.model.collapse import batch_geometry
 from simcse_kit.training.model.grad_cache import encode_in_chunks
 from simcse_kit.training.model.joined import itself, joined, norms_by_batch, projected
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
-from simcse_kit.training.model.moving_average import MovingAverage
+from simcse_kit.training.moving_average import MovingAverage
 
 
 @dataclass(frozen=True)
