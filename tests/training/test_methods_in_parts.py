@@ -87,7 +87,7 @@ def test_in_bf16_it_is_what_it_is_in_fp32_nearly(steps, method):
         assert value.isfinite().all(), name
         assert value.dtype == wide[name].dtype
     torch.testing.assert_close(narrow["losses"], wide["losses"], atol=0.3, rtol=0.1)
-    torch.testing.assert_close(narrow["figures"], wide["figures"], atol=0.1, rtol=0.1)
+    torch.testing.assert_close(narrow["figures"], wide["figures"], atol=0.3, rtol=0.1)
 
 
 @pytest.mark.parametrize("method", each_method(("keys for positives", "cut-offs")))
