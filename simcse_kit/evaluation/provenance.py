@@ -32,8 +32,9 @@ def provenance(program: str) -> dict[str, Any]:
 
 def _typed(program: str) -> str:
     """The program's name in a command; ours has one, started as a module too."""
-    started = Path(sys.argv[0])
-    return "simcse-kit" if started.suffix and started.parent.name == "simcse_kit" else program
+    started = Path(sys.argv[0]).as_posix()
+    ours = started.endswith(("simcse_kit/__main__.py", "simcse_kit/commands/cli.py"))
+    return "simcse-kit" if ours else program
 
 
 #: What stands in a command in place of folders that are nobody else's business.

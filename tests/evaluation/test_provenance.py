@@ -53,6 +53,7 @@ def test_the_command_of_a_figure_is_the_one_that_was_given(tmp_path: Path, monke
         ("/home/ann/kit/simcse_kit/__main__.py", "simcse-kit"),
         ("/home/ann/kit/simcse_kit/commands/cli.py", "simcse-kit"),
         ("/home/ann/simcse_kit/simcse-kit", "simcse-kit"),
+        ("/home/ann/simcse_kit/scripts/mine.py", "mine.py"),
         ("/home/ann/kit/my_training.py", "my_training.py"),
     ],
 )
