@@ -135,10 +135,16 @@ def mine(
     if corpus is None and corpus_columns:
         raise InputError("--corpus-column is of the columns of --corpus FILE; give it, too")
     with chatter_on_stderr():
-        from simcse_kit.evaluation.mining import check_written, mine_hard_negatives, workplace_of
+        from simcse_kit.evaluation.mining import (
+            check_apart,
+            check_written,
+            mine_hard_negatives,
+            workplace_of,
+        )
 
         rules = rule.rules(guide_margin or 0.0)
         check_written(output, output_format)
+        check_apart(output, data, corpus or "")
         pairs, others = _read(data, corpus, corpus_columns, reading)
         encoder = loading.load(model, alone=guide is None)
         guided = None if guide is None else loading.load(guide, alone=False)

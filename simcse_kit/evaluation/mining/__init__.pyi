@@ -12,4 +12,5 @@ from .rules import Rules as Rules
 from .rules import Scored as Scored
 from .rules import choose as choose
 from .workplace import workplace_of as workplace_of
+from .written import check_apart as check_apart
 from .written import check_written as check_written

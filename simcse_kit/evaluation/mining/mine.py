@@ -20,6 +20,7 @@ from simcse_kit.evaluation.mining.vectors import Side, Vectors, sides_of
 from simcse_kit.evaluation.mining.workplace import Workplace
 from simcse_kit.evaluation.mining.written import (
     OutputFormat,
+    check_apart,
     check_texts,
     check_written,
     laid_out,
@@ -69,6 +70,7 @@ def mine_hard_negatives(
     """
     rules, output = rules or Rules(), at_home(output)
     check_written(output, output_format)
+    check_apart(output, rows.source)
     if index == "faiss":
         check_faiss()
     pool = pool_of(rows, corpus)

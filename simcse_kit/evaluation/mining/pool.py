@@ -41,7 +41,7 @@ def pool_of(rows: Rows, corpus: Sequence[str] = ()) -> Pool:
     """The anchors and candidates of rows.
 
     Args:
-        corpus: candidates beside the positives of the rows.
+        corpus: candidates beside the positives of the rows; blank ones are none.
 
     Raises:
         InputError: rows that are no pairs, and candidates that are all positives of every anchor.
@@ -49,7 +49,8 @@ def pool_of(rows: Rows, corpus: Sequence[str] = ()) -> Pool:
     if rows.kind != "pairs":
         raise _no_pairs(rows)
     columns = rows.columns["anchor"], rows.columns["positive"]
-    anchors, candidates = distinct(columns[0]), distinct([*columns[1], *corpus])
+    others = [stripped for text in corpus if (stripped := text.strip())]  # as cells of rows are
+    anchors, candidates = distinct(columns[0]), distinct([*columns[1], *others])
     pairs = np.array(
         list(dict.fromkeys(_places(columns, (anchors, candidates)))), dtype=np.int64
     ).reshape(-1, 2)

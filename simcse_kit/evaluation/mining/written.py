@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,16 @@ def check_written(path: Path, output_format: OutputFormat) -> None:
             " .jsonl, or another --output-format",
         )
     check_can_write(path)
+
+
+def check_apart(path: Path, *given: str) -> None:
+    """Raise InputError where the output is a file that was given: it would be replaced."""
+    for name in given:
+        if path.exists() and os.path.exists(name) and path.samefile(name):
+            raise InputError(
+                f"cannot write {path}: it holds the texts that are mined, and would lose those "
+                "without a negative; give another name"
+            )
 
 
 def check_texts(path: Path, texts: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ import mining as pairs
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.mining import blocks, vectors
+from simcse_kit.evaluation.mining import blocks, mine_hard_negatives, vectors
 from simcse_kit.evaluation.mining.outcome import outcome_cells, outcome_sentences
 from simcse_kit.evaluation.mining.rules import Rules
 from simcse_kit.evaluation.mining.workplace import workplace_of
@@ -205,6 +205,16 @@ def test_no_negatives_at_all_are_no_file(encoder: SentenceEncoder, tmp_path: Pat
         str(raised.value)
     )
     assert not output.exists()
+
+
+def test_the_data_are_not_written_over(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    data = tmp_path / "pairs.jsonl"
+    data.write_text('{"anchor": "the man", "positive": "a boy"}\n' * 2)
+    (tmp_path / "link.jsonl").symlink_to(data)
+    for output in (data, tmp_path / "link.jsonl"):
+        with pytest.raises(InputError, match="it holds the texts that are mined"):
+            mine_hard_negatives(encoder, read_rows(data), output)
+    assert data.read_text().count("boy") == 2
 
 
 def test_an_index_says_how_many_it_finds(encoder: SentenceEncoder, tmp_path: Path) -> None:

@@ -69,3 +69,8 @@ def test_rows_without_a_negative_are_refused() -> None:
 def test_rows_of_another_kind_are_refused(given: list[dict[str, object]], says: str) -> None:
     with pytest.raises(InputError, match=says):
         pool_of(read_rows(given))
+
+
+def test_texts_of_a_corpus_lose_white_space_as_cells_do_and_blank_ones_are_none() -> None:
+    pool = pool_of(rows(("a", "b"), ("c", "d")), corpus=["", " \t", " b ", "e\n"])
+    assert pool.candidates == ["b", "d", "e"]
