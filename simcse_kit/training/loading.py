@@ -51,8 +51,6 @@ def load_to_train(model: str | Path | SentenceEncoder, config: TrainConfig) -> S
     use_prompts(encoder, config)
     if config.template is not None:
         encoder.use_template(config.template)
-    if config.template is not None:
-        encoder.use_template(config.template)
     if encoder.similarity_fn_name != "cosine":
         logger.warning(
             "%s compares by %s; training compares by cosine, and so does the model it leaves",

@@ -44,7 +44,6 @@ from simcse_kit.training.settings.hugging_face import (
 from simcse_kit.training.settings.methods import check_method
 from simcse_kit.training.settings.recipe_files import SettingsLoader, load_recipe
 from simcse_kit.training.settings.templates import check_templates
-from simcse_kit.training.settings.templates import check_templates
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -187,7 +186,6 @@ class TrainConfig(Further, Settings):
             )
         check_needs(self)
         check_method(self)
-        check_templates(self)
         check_templates(self)
         return self
 
