@@ -106,7 +106,9 @@ def _complaint(item: dict[str, Any], origin: Mapping[str, str]) -> str:
     context: dict[str, Any] = item.get("ctx", {})
     location = item["loc"]
     key = str(context.get("key") or (location[0] if location else ""))
-    of = key if key in origin else key.partition(".")[0]  # a part's setting, or the part
+    # the setting; or the part that it is of, or one of a part's own
+    inner = (name for name in origin if name.startswith(f"{key}."))
+    of = key if key in origin else next(inner, key.partition(".")[0])
     place = f"{origin[of]}: " if of in origin else ""
     if "sentence" in context:
         return f"{place}{context['sentence']}"

@@ -72,6 +72,7 @@ def check_apart(
     origins = {config.origin(key) or "" for key in config.model_fields_set}
     places = [
         ("data", _name(data)),
+        *(("data", each.data) for each in config.datasets),
         ("dev set", "" if dev is None else dev.source),
         ("cache of tokens", str(_tokens_place(config) or "")),
         *(("Hugging Face cache", each) for each in (constants.HF_HUB_CACHE, constants.HF_HOME)),

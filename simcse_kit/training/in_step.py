@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,23 +26,28 @@ class StepsOfParts(TrainerCallback):
     Args:
         embed: gives float32 ``(N, D)`` for numbers of rows, as `encode` does, for objectives that
             look at the whole data every so many steps.
+        further: the two of each further data set.
     """
 
     def __init__(
-        self, model: ContrastiveModel, embed: Callable[[np.ndarray], np.ndarray], rows: int
+        self,
+        model: ContrastiveModel,
+        embed: Callable[[np.ndarray], np.ndarray],
+        rows: int,
+        further: Sequence[tuple[Callable[[np.ndarray], np.ndarray], int]] = (),
     ) -> None:
         self.model = model
-        self.embed = embed
-        self.rows = rows
+        self.sets = [(embed, rows), *further]
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         step = state.global_step
-        for objective in self.model.objectives():
-            if objective.REFRESHES and step % objective.refresh_every == 0:
-                chosen = _some(self.rows, objective.sample, args.seed, step)
-                objective.refresh(self.embed(chosen), chosen)
+        for goal, (embed, rows) in zip(self.model.goals, self.sets, strict=True):
+            for objective in goal.objectives():
+                if objective.REFRESHES and step % objective.refresh_every == 0:
+                    chosen = _some(rows, objective.sample, args.seed, step)
+                    objective.refresh(embed(chosen), chosen)
         self.model.begin_step(step, state.max_steps)
 
     def on_step_end(

@@ -7,10 +7,10 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from transformers import TrainingArguments, set_seed
 
 from simcse_kit.compute import keep_buffers
@@ -19,10 +19,8 @@ from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
 from simcse_kit.evaluation.sts import PairTask
-from simcse_kit.parts import Context
 from simcse_kit.training.checks import (
     check_apart,
-    check_batch,
     check_dev,
     check_encoder,
     joint_batch,
@@ -43,14 +41,16 @@ from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.profiling import ProfileSteps
 from simcse_kit.training.progress import Milestones, above_the_bar
 from simcse_kit.training.rehearsal import rehearse
-from simcse_kit.training.rows.batches import Vectors, build_collator, pairing_of
-from simcse_kit.training.rows.by_label import ByLabel, check_labels
+from simcse_kit.training.rows.batches import Vectors, build_collator
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.held_out import hold_out
-from simcse_kit.training.rows.learnable import check_negatives
-from simcse_kit.training.rows.linked_rows import NoDuplicates
-from simcse_kit.training.rows.sampling import ByEpoch, WindowedByLength
-from simcse_kit.training.rows.suited import check_kind
+from simcse_kit.training.rows.several import SeveralCollators
+from simcse_kit.training.rows.training_set import (
+    TrainingSet,
+    order_of,
+    rows_an_epoch,
+    training_sets,
+)
 from simcse_kit.training.runs.checkpoints import step_of
 from simcse_kit.training.runs.folder import (
     Ended,
@@ -131,18 +131,12 @@ def train(
         check_folder(folder, overwrite=overwrite)
     check_dev(eval_data, config)
     rows = data if isinstance(data, Rows) else read_rows(data)
-    check_kind(rows, config)
-    all_rows = rows
+    sets = training_sets(rows, config)
+    all_rows = [each.rows for each in sets]
     rows, dev = _judged_on(rows, eval_data, config)
-    if rows.kind in ("text", "pairs"):
-        check_negatives(rows, config)  # those that are left
-    elif rows.kind == "labelled":
-        by_label = config.batch_sampler == "group_by_label"
-        check_labels(rows, joint_batch(config), config.samples_per_label if by_label else None)
-    pairing = pairing_of(rows, config)
-    count = len(rows) if pairing is None else len(pairing.rows())
-    check_batch(rows, config, count)
-    steps = steps_in_all(count, config)
+    sets = [replace(sets[0], rows=rows), *sets[1:]]  # those that are left
+    sets = [each.checked() for each in sets]
+    steps = steps_in_all(rows_an_epoch(sets, config), config)
     given, config = config, (begun.cadence(config) if begun else config).for_length(steps)
     judge = None if dev is None else dev.key
     checkpoint = None
@@ -162,30 +156,38 @@ def train(
     began = began_as(encoder, model, all_rows, judge, steps)
     if begun is not None:
         begun.check_model(began, model)
-    check_encoder(encoder, rows, config)
-    vectors = Vectors.of(rows, config, encoder.device)
-    began |= vectors.told()
+    for each in sets:
+        check_encoder(encoder, each.rows, each.config)
+    vectors = [Vectors.of(each.rows, each.config, encoder.device) for each in sets]
+    for told, own in zip([began, *began.get("datasets", [])], vectors, strict=True):
+        told |= own.told()
     if begun is not None:
-        begun.check_followed(config, vectors.told())
-    context = _context(rows, config, steps, vectors)
-    contrastive = build_model(encoder, config, context)
+        begun.check_followed([each.config for each in sets], [each.told() for each in vectors])
+    contexts = [each.context(steps, own) for each, own in zip(sets, vectors, strict=True)]
+    contrastive = build_model(encoder, config, *contexts)
     arguments = _arguments(config, folder, encoder, dev, checkpoint)
     rehearse(arguments, contrastive, steps)
-    collator = build_collator(contrastive, rows, config, context, vectors, pairing)
+    collators = [
+        build_collator(contrastive, each.rows, each.config, context, own, each.pairing, number)
+        for number, (each, context, own) in enumerate(zip(sets, contexts, vectors, strict=True))
+    ]
     if ready is not None:
         ready()
     if is_main():
-        logger.info(in_force(given, config, encoder, rows, dev, steps))
+        further = [(each.rows, each.config) for each in sets[1:]]
+        logger.info(in_force(given, config, encoder, rows, dev, steps, further))
         if begun is not None and checkpoint is not None:
             begun.say(changed, began, config, step_of(checkpoint))
-    told = {"base_model": short(encoder.name), "data": short(rows.source), "rows": len(rows)}
+    sources = ", ".join(short(each.rows.source) for each in sets)
+    told = {"base_model": short(encoder.name), "data": sources}
+    told |= {"rows": ", ".join(str(len(each.rows)) for each in sets)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, contrastive.kept, config, dev, told)
     with prepared(folder, config, began, resume=resume, overwrite=overwrite):
         if is_main():
             keeper.settle()
         wait_for_all()
-        trainer = _trainer(keeper, arguments, contrastive, collator, count, checkpoint)
+        trainer = _trainer(keeper, arguments, contrastive, sets, collators, checkpoint)
         if checkpoint is not None and step_of(checkpoint) >= steps:
             trainer.take_up(str(checkpoint))  # trained, but interrupted before it was all written
             if is_main():
@@ -194,18 +196,6 @@ def train(
             _run(trainer, checkpoint, folder, config.profile)
         contrastive.release()
         return _finish(trainer, keeper, steps)
-
-
-def _context(rows: Rows, config: TrainConfig, steps: int, vectors: Vectors) -> Context:
-    """What the parts may know of the run."""
-    return Context(
-        rows=len(rows),
-        steps=steps,
-        batch_size=joint_batch(config),
-        classes=0 if rows.labels is None else len(set(rows.labels)),
-        teacher_widths=() if vectors.teachers is None else vectors.teachers.widths,
-        seed=config.seed,
-    )
 
 
 def steps_in_all(rows: int, config: TrainConfig) -> int:
@@ -242,6 +232,8 @@ def _arguments(
         save_strategy="steps",
         push_to_hub=False,  # the finished folder is pushed, not the Trainer's state
         use_cpu=config.use_cpu or encoder.device.type == "cpu",
+        # a batch is of one data set, and the objectives of the others take no part in it
+        ddp_find_unused_parameters=config.ddp_find_unused_parameters or bool(config.datasets),
     )
     # DataParallel would gather losses of halved batches: one process, one device; torchrun
     # for more.
@@ -255,8 +247,8 @@ def _trainer(
     keeper: Keeper,
     arguments: TrainingArguments,
     model: ContrastiveModel,
-    collator: ViewCollator,
-    rows: int,
+    sets: list[TrainingSet],
+    collators: list[ViewCollator],
     checkpoint: Path | None,
 ) -> ContrastiveTrainer:
     config, encoder, dev = keeper.config, keeper.encoder, keeper.dev
@@ -269,11 +261,15 @@ def _trainer(
         model.compile_step(backend=backend, **mode)
         if not (config.fp16 or launched_together()):  # a scaler and DDP have ways of their own
             update = CompiledUpdate(backend=backend, **mode)
+    counts = [each.count for each in sets]
+    collator: ViewCollator | SeveralCollators = collators[0]
+    if len(sets) > 1:
+        collator = SeveralCollators(collators, counts)
     trainer = ContrastiveTrainer(
         model=model,
         args=arguments,
         data_collator=collator,
-        train_dataset=RowNumbers(rows),
+        train_dataset=RowNumbers(sum(counts)),
         eval_dataset=None if dev is None else RowNumbers(len(dev)),
         evaluate_dev=None if dev is None else lambda: dev.score(encoder),
         dev_figure="" if dev is None else dev.figure,
@@ -281,29 +277,15 @@ def _trainer(
         alarm=None if config.collapse == "off" else CollapseAlarm(joint_batch(config)),
         stop_on_alarm=config.collapse == "stop",
         patience=config.early_stopping_patience,
-        order=_order(config, collator, rows),
+        order=partial(order_of, sets, collators, config),
         update=update,
         best=None if dev is None or checkpoint is None else read_best(keeper.folder),
     )
     trainer.by_epoch.told.append(collator)
-    trainer.add_callback(StepsOfParts(model, partial(embed_rows, model, collator), rows))
+    embeds = [partial(embed_rows, model, each) for each in collators]
+    further = [*zip(embeds[1:], counts[1:], strict=True)]
+    trainer.add_callback(StepsOfParts(model, embeds[0], counts[0], further))
     return trainer
-
-
-def _order(
-    config: TrainConfig, collator: ViewCollator, rows: int
-) -> Callable[[int, int], ByEpoch] | None:
-    if config.batch_sampler == "group_by_label":
-        labels, each = collator.columns["labels"], config.samples_per_label
-        return lambda batch, seed: ByLabel(labels, batch * world_size(), each, seed)
-    if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:
-        texts = collator.text_ids[collator.views(np.arange(rows))]
-        return lambda batch, seed: NoDuplicates(texts, batch * world_size(), seed)
-    window = config.group_window
-    if window == 1:
-        return None
-    lengths = collator.lengths(rows)
-    return lambda batch, seed: WindowedByLength(lengths, batch, window, seed)
 
 
 def _run(

@@ -125,6 +125,11 @@ def common_settings(
     """What all seeds have in common: recipe, model, rows, and the set their steps are chosen on."""
     common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
     told = {"model": str(model), "data": rows.source, "rows": content_of(rows)}
+    if config.datasets:
+        told["rows of datasets"] = ", ".join(
+            content_of(read_rows(each.data, columns=each.columns or None, split=each.split))
+            for each in config.datasets
+        )
     judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
     return told | {"dev": judge} | common
 

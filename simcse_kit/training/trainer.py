@@ -72,7 +72,8 @@ class ContrastiveTrainer(Trainer):
         alarm: collapse alarm, or None.
         stop_on_alarm: stop, or only warn.
         patience: evaluations without a new best after which training stops.
-        order: makes the sampler of the training rows from (rows a batch, seed); None: shuffled.
+        order: makes the sampler of the training rows from (rows a batch, seed); it, or what it
+            gives, is None: shuffled.
         update: clips and updates through torch.compile; None: as the Trainer does.
     """
 
@@ -87,7 +88,7 @@ class ContrastiveTrainer(Trainer):
         alarm: CollapseAlarm | None,
         stop_on_alarm: bool,
         patience: int | None,
-        order: Callable[[int, int], ByEpoch] | None = None,
+        order: Callable[[int, int], ByEpoch | None] | None = None,
         update: CompiledUpdate | None = None,
         best: tuple[int, float] | None = None,
         **kwargs: Any,
@@ -121,10 +122,10 @@ class ContrastiveTrainer(Trainer):
         self._left_out: Tensor | int = 0  # steps since the last log
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.order is None:
-            return super()._get_train_sampler(train_dataset)
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        sampler = self.order(self.args.train_batch_size, seed)
+        sampler = None if self.order is None else self.order(self.args.train_batch_size, seed)
+        if sampler is None:
+            return super()._get_train_sampler(train_dataset)
         self.by_epoch.told.append(sampler)
         return sampler
 

@@ -30,6 +30,7 @@ from simcse_kit.evaluation.sts.suite import PairTask
 from simcse_kit.objectives.info_nce import InfoNCE
 from simcse_kit.training import distributed
 from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import TrainResult, train
 from simcse_kit.training.settings.config import TrainConfig
@@ -102,7 +103,7 @@ def joint_model(encoder_folder: str) -> ContrastiveModel:
     model = ContrastiveModel(
         encoder,
         # an objective with a parameter of its own
-        InfoNCE(temperature=0.135, learn_temperature=True, hard_negative_weight=2.0),
+        Goal(InfoNCE(temperature=0.135, learn_temperature=True, hard_negative_weight=2.0)),
         projection=Head(32, 16),
         masked_lm=lm,
         masked_lm_weight=0.5,
@@ -110,7 +111,7 @@ def joint_model(encoder_folder: str) -> ContrastiveModel:
     )
     # the first row's anchor has two positives elsewhere, one of them a negative of the last rank
     links = linked_texts(np.array([0, 0, 0]), np.array([1, 10, 17]), ROWS * 3)
-    model.link(links, ROWS * 3)
+    model.goals[0].link(links, ROWS * 3)
     return model.train()
 
 

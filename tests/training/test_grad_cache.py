@@ -34,7 +34,7 @@ def build(folder, dropout: float, objective: nn.Module | None = None, **own) -> 
     torch.manual_seed(0)
     model = build_model(encoder, TrainConfig(**own))
     if objective is not None:
-        model.objective = objective
+        model.goals[0].objective = model.objective = objective
     return model.train()
 
 

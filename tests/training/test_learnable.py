@@ -124,9 +124,10 @@ def test_what_is_taken_out_is_what_the_masks_take_out(tiny_encoder, tmp_path, se
     settings = config(tmp_path)
     model = build_model(load_to_train(tiny_encoder("bert"), settings), settings)
     views, numbers = build_views(rows, settings)
-    link_rows(model, rows, numbers)
+    goal = model.goals[0]
+    link_rows(goal, rows, numbers)
     ids = torch.from_numpy(numbers[views(np.arange(12))])
-    mask = equal_text_mask(ids) | linked_text_mask(ids, model.links, model.texts)
+    mask = equal_text_mask(ids) | linked_text_mask(ids, goal.links, goal.texts)
     found = taken_out(numbers[:12], numbers[12:24], numbers[12:])
     np.testing.assert_allclose(found, mask.double().mean(1).numpy())
 

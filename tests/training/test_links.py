@@ -38,7 +38,7 @@ def loss_of(tiny_encoder, tmp_path, rows: Rows, batch_rows: list[int], **own):
     settings = config(tmp_path, head="none", **own)
     model = build_model(encoder, settings).train()
     views, text_ids = build_views(rows, settings)
-    link_rows(model, rows, text_ids)
+    link_rows(model.goals[0], rows, text_ids)
     numbers = views(np.array(batch_rows))
     texts = [rows.texts()[n] for n in numbers.reshape(-1)]
     batch = PackedBatch.from_sequences([encoder.tokenizer(text)["input_ids"] for text in texts])

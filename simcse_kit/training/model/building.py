@@ -13,6 +13,7 @@ from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.parts import Context
 from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.moving_average import MovingAverage
 from simcse_kit.training.settings.config import TrainConfig
@@ -24,7 +25,7 @@ _Head = TypeVar("_Head", bound=nn.Module)
 
 
 def build_model(
-    encoder: SentenceEncoder, config: TrainConfig, context: Context | None = None
+    encoder: SentenceEncoder, config: TrainConfig, *contexts: Context
 ) -> ContrastiveModel:
     """Add what is trained beside the backbone, freshly initialised as Hugging Face does.
 
@@ -32,7 +33,7 @@ def build_model(
     small steps would be rounded away. What computes in half precision casts as it goes.
 
     Args:
-        context: of the run, as far as it is known; widths are filled in here.
+        contexts: of each data set, as far as they are known; widths are filled in here.
 
     Raises InputError where the parts do not fit the encoder.
     """
@@ -40,11 +41,12 @@ def build_model(
         given = str(dtype).removeprefix("torch.")
         logger.info("%s is given in %s; it is trained in fp32", encoder.name, given)
     use_fast_dropout(encoder.backbone)
-    context = context or Context(seed=config.seed)
-    projection = _projection(encoder, config, context)
+    sets = config.of_each_dataset()
+    contexts = contexts or (Context(seed=config.seed),) * len(sets)
+    projection = _projection(encoder, config, contexts[0])
     encoder.float()
     width = _width_out(projection, encoder)
-    context = context.but(width=width)
+    contexts = tuple(each.but(width=width) for each in contexts)
     masked_lm = None
     if config.mlm_weight > 0:
         masked_lm = MaskedLanguageModel(encoder, config.mlm_probability).to(encoder.device)
@@ -55,23 +57,19 @@ def build_model(
         )
     keys = None
     if config.keys is not None:
-        keys = config.keys.build(context).to(encoder.device)
+        keys = config.keys.build(contexts[0]).to(encoder.device)
         keys.start(encoder, projection)
+    goals = [
+        _goal(own, context, weight, encoder.device)
+        for own, context, weight in zip(sets, contexts, config.weights(), strict=True)
+    ]
     model = ContrastiveModel(
         encoder,
-        config.objective.build(context),
-        auxiliaries=[(spec.build(context), spec.weight) for spec in config.auxiliaries],
+        goals[0],
+        further=goals[1:],
         projection=projection,
         keys=keys,
-        negatives=None if config.negatives is None else config.negatives.build(context),
         average=None if config.ema_decay is None else _average(encoder, config.ema_decay),
-        matryoshka=[
-            *zip(
-                config.matryoshka_dims,
-                config.matryoshka_weights or [1.0] * len(config.matryoshka_dims),
-                strict=True,
-            )
-        ],
         masked_lm=masked_lm,
         masked_lm_weight=config.mlm_weight,
         mini_batch_size=config.mini_batch_size,
@@ -79,6 +77,19 @@ def build_model(
         positive_dropout=_positive_dropout(encoder, config),
     )
     return model.float().to(encoder.device)
+
+
+def _goal(config: TrainConfig, context: Context, weight: float, device: torch.device) -> Goal:
+    """What a data set's rows are trained for, by its own settings."""
+    dims = config.matryoshka_dims
+    return Goal(
+        config.objective.build(context),
+        auxiliaries=[(spec.build(context), spec.weight) for spec in config.auxiliaries],
+        negatives=None if config.negatives is None else config.negatives.build(context),
+        matryoshka=[*zip(dims, config.matryoshka_weights or [1.0] * len(dims), strict=True)],
+        weight=weight,
+        device=device,
+    )
 
 
 def _projection(

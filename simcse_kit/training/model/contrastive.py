@@ -8,23 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simcse_kit.compute import PackedBatch, set_dropout
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.objectives import (
-    Embedded,
-    Negatives,
-    Objective,
-    equal_text_mask,
-    linked_text_mask,
-)
+from simcse_kit.objectives import Embedded, Objective
 from simcse_kit.training.distributed import join_rows, launched_together
 from simcse_kit.training.keys.source import Keys
 from simcse_kit.training.model.collapse import batch_geometry
+from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.model.grad_cache import encode_in_chunks
 from simcse_kit.training.model.joined import itself, joined, norms_by_batch, projected
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
@@ -50,7 +43,7 @@ class Sides:
 
 
 class ContrastiveModel(nn.Module):
-    """What is trained: encoder, train-only projection and objective.
+    """What is trained: encoder, train-only projection, and an objective for each data set.
 
     The parts' own parameters and state (learned temperature, projection, queue, momentum encoder,
     averaged weights) live here, so that the Trainer's checkpoints carry them; only the encoder, or
@@ -58,14 +51,11 @@ class ContrastiveModel(nn.Module):
 
     Args:
         encoder: gives ``(sequences, D)`` for a packed batch.
-        objective: gives a scalar for what a batch has become (`simcse_kit.objectives.Embedded`).
-        auxiliaries: further objectives and their weights in the sum.
+        goal: what batches are trained for.
+        further: the same of each further data set.
         projection: between the two in training only, or None.
         keys: further keys, or None.
-        negatives: further negatives, or None.
         average: the moving average of the encoder that is kept as the model, or None.
-        matryoshka: leading numbers of the embeddings that the objective is taken on too, and the
-            weight of each; empty: on all of them alone (Kusupati et al., NeurIPS 2022, eq. 1).
         masked_lm: auxiliary loss, added `masked_lm_weight` times, or None.
         mini_batch_size: rows (each with all its views) that are encoded at a time, with the
             gradient of the whole batch (`simcse_kit.training.model.grad_cache`); None: all.
@@ -74,17 +64,18 @@ class ContrastiveModel(nn.Module):
         positive_dropout: of the positives' and hard negatives' pass, where it is a pass of its own.
     """
 
+    #: Or the Trainer would count "labels" as tokens, and not divide by the batches it accumulates.
+    accepts_loss_kwargs = False
+
     def __init__(
         self,
         encoder: SentenceEncoder,
-        objective: Objective,
+        goal: Goal,
         *,
-        auxiliaries: Sequence[tuple[Objective, float]] = (),
+        further: Sequence[Goal] = (),
         projection: nn.Module | None = None,
         keys: Keys | None = None,
-        negatives: Negatives | None = None,
         average: MovingAverage | None = None,
-        matryoshka: Sequence[tuple[int, float]] = (),
         masked_lm: MaskedLanguageModel | None = None,
         masked_lm_weight: float = 0.0,
         mini_batch_size: int | None = None,
@@ -93,23 +84,19 @@ class ContrastiveModel(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.objective = objective
-        self.auxiliaries = nn.ModuleList([each for each, _ in auxiliaries])
-        self.weights = [weight for _, weight in auxiliaries]
+        self.goals = (goal, *further)  # a tuple: their state is named below
+        self.objective, self.auxiliaries = goal.objective, goal.auxiliaries
+        self.negatives = goal.negatives
+        self.further = nn.ModuleList(further)
         self.projection = projection
         self.norms_by_batch = projection is not None and norms_by_batch(projection)
         self.keys = keys
-        self.negatives = negatives
         self.average = average
-        self.matryoshka = tuple(matryoshka)
         self.masked_lm = masked_lm
         self.masked_lm_weight = masked_lm_weight
         self.mini_batch_size = mini_batch_size
         self.gather_negatives = gather_negatives
         self.positive_dropout = positive_dropout
-        self.links = torch.empty(0, dtype=torch.int64)
-        self.texts = 0
-        self.groups: Tensor | None = None
         self._is_compiled = False
 
     @property
@@ -133,31 +120,17 @@ class ContrastiveModel(nn.Module):
             self.average.release()
 
     def objectives(self) -> Iterator[Objective]:
-        """The objective and what is added to it."""
-        yield self.objective
-        yield from self.auxiliaries  # type: ignore[misc]
+        """All of all data sets."""
+        for goal in self.goals:
+            yield from goal.objectives()
 
-    def link(self, links: np.ndarray, texts: int) -> None:
-        """Take no candidate for a negative that the data pair with the anchor in another row.
-
-        Args:
-            links, texts: as of `simcse_kit.data.linked_texts`: pairs of text numbers, and how many
-                texts are numbered.
-        """
-        self.links = torch.from_numpy(links).to(self.encoder.device)
-        self.texts = texts
-
-    def group(self, groups: np.ndarray, text_ids: np.ndarray) -> None:
-        """Take no candidate for a negative that is of the anchor's group.
-
-        Args:
-            groups: int64 ``(rows,)``, of rows of one text each.
-            text_ids: int64 ``(rows,)``: numbers of the texts; of equal ones the last row's group
-                stands for all.
-        """
-        table = np.zeros(int(text_ids.max()) + 1, dtype=np.int64)
-        table[text_ids] = groups
-        self.groups = torch.from_numpy(table).to(self.encoder.device)
+    def told(self) -> dict[str, float]:
+        """What the parts have for the log; those of a further data set with its number."""
+        return {
+            f"{key}_{dataset + 1}" if dataset else key: value
+            for dataset, goal in enumerate(self.goals)
+            for key, value in goal.told().items()
+        }
 
     def compile_step(self, **settings: Any) -> None:
         """Train through torch.compile, weights and checkpoints as they were.
@@ -198,9 +171,8 @@ class ContrastiveModel(nn.Module):
 
     def begin_step(self, step: int, steps: int) -> None:
         """Tell the parts that optimizer step `step` (from 0) of `steps` begins."""
-        for each in (*self.objectives(), self.negatives):
-            if each is not None:
-                each.begin_step(step, steps)
+        for goal in self.goals:
+            goal.begin_step(step, steps)
 
     def after_step(self, step: int) -> None:
         """Let what follows the weights do so, after optimizer step `step` (from 1)."""
@@ -209,15 +181,12 @@ class ContrastiveModel(nn.Module):
         if self.average is not None:
             self.average.follow(self.encoder, step)
 
-    def told(self) -> dict[str, float]:
-        """What the parts have for the log."""
-        return {key: value for each in self.objectives() for key, value in each.told().items()}
-
     def forward(
         self,
         batch: PackedBatch | Sequence[PackedBatch],
         text_ids: Tensor | None = None,
         key_batch: PackedBatch | None = None,
+        dataset: int = 0,
         emptied: Sequence[tuple[PackedBatch, Tensor]] | None = None,
         **given: Any,
     ) -> dict[str, Any]:
@@ -229,6 +198,7 @@ class ContrastiveModel(nn.Module):
             text_ids: int ``(B, V)``, equal for equal texts, below 0 where a row lacks a hard
                 negative, to mask false negatives; or None.
             key_batch: the ``B`` positives for the keys' encoder, or None.
+            dataset: which one all rows are of.
             emptied: of each pass, templates without a text, and which ``(B, V)`` of them gives
                 what is subtracted from each embedding (PromptBERT, section 4.3); or None.
             given: what the data tell of the rows, by the names of `Embedded`'s fields.
@@ -242,7 +212,9 @@ class ContrastiveModel(nn.Module):
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
         if self._is_compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        loss, figures = self._contrast(batches, text_ids, key_batch, emptied, given, rows, chunks)
+        loss, figures = self._contrast(
+            self.goals[dataset], batches, text_ids, key_batch, emptied, given, rows, chunks
+        )
         if self.masked_lm is not None:
             auxiliary = self.masked_lm(self.encoder.backbone, batches[0], chunks)
             loss = loss + self.masked_lm_weight * auxiliary
@@ -261,6 +233,7 @@ class ContrastiveModel(nn.Module):
 
     def _contrast(
         self,
+        goal: Goal,
         batches: list[PackedBatch],
         text_ids: Tensor | None,
         key_batch: PackedBatch | None,
@@ -269,7 +242,7 @@ class ContrastiveModel(nn.Module):
         rows: int,
         chunks: int,
     ) -> tuple[Tensor, Tensor]:
-        """The objective of a batch, and its figures."""
+        """What a batch is trained for, and its figures."""
         padded = not self.encoder.packed
         # (B·V, D) a pass, each copy with its own dropout mask: one forward, or one a chunk
         h = [
@@ -287,10 +260,8 @@ class ContrastiveModel(nn.Module):
         if key_batch is not None and self.keys is not None:
             keys = self.keys.encode(key_batch)
             keys = projected(keys, self.keys.head, joins, by_batch=self.norms_by_batch)
-        embedded = self._embedded(z, keys, text_ids, joined(given, joins))
-        if self.negatives is not None:
-            embedded = self.negatives.added_to(embedded)
-        loss = self._loss(embedded)
+        embedded = self._embedded(goal, z, keys, text_ids, joined(given, joins))
+        loss: Tensor = goal(embedded)
         if keys is not None and self.keys is not None and text_ids is not None:
             self.keys.remember(keys, text_ids[:, 1])
         return loss, batch_geometry(embedded.anchors, embedded.positives)
@@ -309,7 +280,12 @@ class ContrastiveModel(nn.Module):
             return self._encode(batch)
 
     def _embedded(
-        self, z: Tensor, keys: Tensor | None, text_ids: Tensor | None, given: dict[str, Any]
+        self,
+        goal: Goal,
+        z: Tensor,
+        keys: Tensor | None,
+        text_ids: Tensor | None,
+        given: dict[str, Any],
     ) -> Embedded:
         """What a batch has become, from the embeddings ``(B, V, D)`` of all its passes."""
         anchors, positives, first = z[:, 0], z[:, 1:2], 2
@@ -323,64 +299,12 @@ class ContrastiveModel(nn.Module):
             anchors,
             positives[:, 0],
             negatives if negatives.shape[1] else None,
-            self._false_negatives(text_ids),
-            None if text_ids is None else self._between_anchors(text_ids),
+            goal.false_negatives(text_ids),
+            goal.between_anchors(text_ids),
             None if earlier is None else earlier[0],
-            None if earlier is None or text_ids is None else self._of_own(text_ids, earlier[1]),
+            None if earlier is None or text_ids is None else goal.of_own(text_ids, earlier[1]),
             **given,
         )
-
-    def _loss(self, embedded: Embedded) -> Tensor:
-        """The objective on all dimensions asked for, and what is added to it."""
-        if self.matryoshka:
-            parts = [
-                weight * self.objective(embedded.map_embeddings(partial(_leading, width)))
-                for width, weight in self.matryoshka
-            ]
-            loss = torch.stack(parts).sum()
-        else:
-            loss = self.objective(embedded)
-        for auxiliary, weight in zip(self.auxiliaries, self.weights, strict=True):
-            loss = loss + weight * auxiliary(embedded)
-        return loss
-
-    def _false_negatives(self, text_ids: Tensor | None) -> Tensor | None:
-        """Candidates that the data do not mean as negatives: equal texts, and linked ones."""
-        if text_ids is None:
-            return None
-        mask = equal_text_mask(text_ids)
-        if len(self.links):
-            mask |= linked_text_mask(text_ids, self.links, self.texts)
-        if self.groups is not None:  # of single texts: positives are all the candidates
-            mask |= self._of_group(text_ids, text_ids[:, 1])
-        return mask
-
-    def _of_group(self, text_ids: Tensor, candidates: Tensor) -> Tensor:
-        """Which candidates ``(N,)`` are of the anchor's group, ``(B, N)``."""
-        assert self.groups is not None
-        return self.groups[text_ids[:, :1]] == self.groups[candidates]
-
-    def _between_anchors(self, text_ids: Tensor) -> Tensor | None:
-        """The same of other rows' anchors as candidates, where an objective asks for it."""
-        if not any(each.wants_between_anchors for each in self.objectives()):
-            return None
-        return self._of_own(text_ids, text_ids[:, 0])
-
-    def _of_own(self, text_ids: Tensor, candidates: Tensor) -> Tensor:
-        """Which candidates ``(N,)`` are a row's own texts or linked with its anchor, ``(B, N)``."""
-        own = (text_ids[:, :2, None] == candidates).any(1)
-        if self.groups is not None:
-            own = own | self._of_group(text_ids, candidates)
-        if not len(self.links):
-            return own
-        keys = text_ids[:, :1] * self.texts + candidates
-        places = torch.searchsorted(self.links, keys).clamp_(max=len(self.links) - 1)
-        return own | (self.links[places] == keys)
-
-
-def _leading(width: int, embeddings: Tensor) -> Tensor:
-    """The first numbers of ``(…, D)``, of unit length as a cut embedding is compared."""
-    return F.normalize(embeddings[..., :width], dim=-1)
 
 
 @contextmanager

@@ -43,14 +43,18 @@ def build_collator(
     context: Context,
     vectors: Vectors,
     pairing: Pairing | None = None,
+    dataset: int = 0,
 ) -> ViewCollator:
     """Tokenise the rows' texts, and say how a batch of them is made.
+
+    Args:
+        dataset: which of the model's goals is theirs.
 
     Raises InputError for texts that the encoder cannot read, or views that the settings misstate.
     """
     encoder = model.encoder
     views, text_ids = build_views(rows, config)
-    link_rows(model, rows, text_ids)
+    link_rows(model.goals[dataset], rows, text_ids)
     texts = prompted(rows, encoder, config)
     templates, bare = Templates.of(encoder, config), without_template(encoder.tokenizer)
     with one_a_machine_first():
@@ -69,7 +73,7 @@ def build_collator(
     if pairing is not None:
         groups = pairing.groups()
         if groups is not None and text_ids is not None:
-            model.group(groups, text_ids)
+            model.goals[dataset].group(groups, text_ids)
         if is_main():
             logger.info("%s: %s", rows.source, pairing.told())
     edits = _edits(encoder, config, context, templates.added)

@@ -56,7 +56,8 @@ def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> list[
 
 def prompts_of(encoder: SentenceEncoder, config: TrainConfig) -> tuple[str, str]:
     """What is put before anchors, and before the other texts of a row."""
-    first = _before_anchors(encoder)
+    # a data set of several may have a prompt of its own; else it is the encoder's by now
+    first = _before_anchors(encoder) if config.prompt is None else config.prompt
     return first, first if config.document_prompt is None else config.document_prompt
 
 

@@ -29,6 +29,25 @@ class ByEpoch(Sampler[int]):
         return np.random.default_rng((self.seed, self.epoch))
 
 
+class Shuffled(ByEpoch):
+    """Rows in random order.
+
+    Args:
+        rows: how many.
+        seed: of all epochs.
+    """
+
+    def __init__(self, rows: int, seed: int) -> None:
+        super().__init__(seed)
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.draw().permutation(self.rows).tolist()
+
+
 class ToldEpoch(Protocol):
     """A sampler, or what makes the batches."""
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
 from simcse_kit.training.distributed import is_main
-from simcse_kit.training.model.contrastive import ContrastiveModel
+from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.views import dropout_twins, given_columns
 
 logger = logging.getLogger(__name__)
 
 
-def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) -> None:
-    """Tell the model which texts several rows pair, and say how many there are.
+def link_rows(goal: Goal, rows: Rows, text_ids: np.ndarray | None) -> None:
+    """Tell the rows' goal which texts several rows pair, and say how many there are.
 
     Args:
         text_ids: of `build_views`; None where no text stands in two places.
@@ -29,7 +29,7 @@ def link_rows(model: ContrastiveModel, rows: Rows, text_ids: np.ndarray | None) 
     texts = int(text_ids.max()) + 1
     links = linked_texts(anchors, positives, texts)
     if len(links):
-        model.link(links, texts)
+        goal.link(links, texts)
         if is_main():
             logger.info(
                 "%s: %s; none of them counts as a negative",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -14,6 +14,7 @@ from simcse_kit.training.dev import DevSet
 from simcse_kit.training.distributed import world_size
 from simcse_kit.training.settings.arguments import Further
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.datasets import DataSet
 from simcse_kit.training.settings.dotted import flat, root, short_name
 
 # What is said in any case, by line; the rest only where it was set.
@@ -76,11 +77,13 @@ def in_force(
     rows: Rows,
     dev: DevSet | None,
     steps: int,
+    further: Sequence[tuple[Rows, TrainConfig]] = (),
 ) -> str:
     """All that a run is about to do, a line a part of it; ``*`` marks what nobody set.
 
     Args:
         given: the settings as they were given; `config`: with what followed from the run's length.
+        further: further data sets, each with its settings.
     """
     values = effective(config, encoder)
 
@@ -93,14 +96,16 @@ def in_force(
     lines = {name: line(keys) for name, keys in _LINES.items()}
     lines["model"] = f"{encoder.name}: {lines['model']}"
     lines["run"] = f"{steps:,} steps on {encoder.device.type}, {lines['run']}"
-    columns = ", ".join(rows.columns)
-    lines["data"] = f"{rows.source}: {len(rows):,} rows ({columns}), {_views(rows, config)}"
+    lines["data"] = _data(rows, config)
+    for number, (own, its) in enumerate(further):
+        lines[f"data {number + 2}"] = f"{_data(own, its)}; {_differs(given.datasets[number])}"
     lines["dev"] = "none: the last step is kept" if dev is None else _judged(dev, config, steps)
-    spoken = {key for keys in _LINES.values() for key in keys}
-    further = [key for key in values if given.origin(key) is not None and key not in spoken]
-    if further:
-        lines["also"] = line(further)
-    order = ("model", "data", "dev", "objective", "optimizer", "run", "also")
+    spoken = {key for keys in _LINES.values() for key in keys} | {"datasets"}
+    besides = [key for key in values if given.origin(key) is not None and key not in spoken]
+    if besides:
+        lines["also"] = line(besides)
+    data = [name for name in lines if name.startswith("data")]
+    order = ("model", *data, "dev", "objective", "optimizer", "run", "also")
     said = [f"  {name:<10} {lines[name]}" for name in order if name in lines]
     fitting = _fitting_recipe(given, rows)
     return "\n".join(["settings in force (* by default):", *said, *_origins(given), *fitting])
@@ -122,6 +127,19 @@ def _fitting_recipe(given: TrainConfig, rows: Rows) -> list[str]:
         f"  {'advice':<10} the defaults suit a masked language model; --recipe {name} holds what "
         "was measured for a sentence encoder and pairs"
     ]
+
+
+def _data(rows: Rows, config: TrainConfig) -> str:
+    columns = ", ".join(rows.columns)
+    return f"{rows.source}: {len(rows):,} rows ({columns}), {_views(rows, config)}"
+
+
+def _differs(dataset: DataSet) -> str:
+    """What of a further data set is not as of the run."""
+    given = flat(dataset.model_dump(mode="json")).items()
+    own = [(key, value) for key, value in given if key not in ("data", "columns", "split")]
+    said = ", ".join(f"{short_name(key)} {_text(value)}" for key, value in own)
+    return said or "all as of the run"
 
 
 def _views(rows: Rows, config: TrainConfig) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,14 @@ Differences = dict[str, tuple[Any, Any]]
 
 
 def began_as(
-    encoder: SentenceEncoder, given: object, rows: Rows, judge: str | None, steps: int
+    encoder: SentenceEncoder, given: object, rows: Sequence[Rows], judge: str | None, steps: int
 ) -> dict[str, Any]:
     """What a run's file tells of its beginning: no folders of this machine but the model's.
 
     Args:
         encoder: before its first step.
         given: what the run was given as model; of an encoder the weights may be trained already.
-        rows: all that were given.
+        rows: all that were given, of each data set.
         judge: the dev set's key (`simcse_kit.training.dev.DevSet`), or None without one.
         steps: how many there are to be.
     """
@@ -61,14 +61,18 @@ def began_as(
         "model": encoder.name,
         "architecture": architecture_of(encoder),
         "weights": None if isinstance(given, SentenceEncoder) else weights_of(encoder),
-        "data": short(rows.source),
-        "rows": len(rows),
-        "content": content_of(rows),
+        **_told_of(rows[0]),
         "ranks": world_size(),
         "computed": f"in {encoder.precision} on {encoder.device.type}",
         "steps": steps,
     }
-    return told | ({} if judge is None else {"judge": judge})
+    further = {"datasets": [_told_of(each) for each in rows[1:]]} if rows[1:] else {}
+    return told | further | ({} if judge is None else {"judge": judge})
+
+
+def _told_of(rows: Rows) -> dict[str, Any]:
+    """What a run's file tells of a data set."""
+    return {"data": short(rows.source), "rows": len(rows), "content": content_of(rows)}
 
 
 def content_of(rows: Rows) -> str:
@@ -141,9 +145,19 @@ class Begun:
             found & {"early_stopping_patience", "collapse"}
         )
 
-    def check_data(self, rows: Rows) -> None:
-        """InputError where the rows are others, or divided among another number of ranks."""
-        told = self.told
+    def check_data(self, rows: Sequence[Rows]) -> None:
+        """InputError where the rows are others, or divided among another number of ranks.
+
+        Args:
+            rows: of each data set; that others are named, the settings tell.
+        """
+        for told, own in zip([self.told, *self.told.get("datasets", [])], rows, strict=False):
+            self._check_content(told, own)
+        ranks = self.told.get("ranks", world_size())
+        if ranks != world_size():
+            self._refuse({"the number of ranks": (ranks, world_size())})
+
+    def _check_content(self, told: Mapping[str, Any], rows: Rows) -> None:
         if "content" in told and told["content"] != content_of(rows):
             had, now = (f"{told['data']!r}", told["rows"]), (f"{short(rows.source)!r}", len(rows))
             if had == now:
@@ -153,9 +167,6 @@ class Begun:
                     "the same rows, so restore them, or give a new output folder"
                 )
             self._refuse({"data": tuple(f"{name} of {count:,} rows" for name, count in (had, now))})
-        ranks = told.get("ranks", world_size())
-        if ranks != world_size():
-            self._refuse({"the number of ranks": (ranks, world_size())})
 
     def same_name(self, model: object) -> bool:
         """Whether a model is named as the run's was, or lies where that lay."""
@@ -183,15 +194,25 @@ class Begun:
             "weights or tokenizer are others; restore it, or give a new output folder"
         )
 
-    def check_followed(self, config: TrainConfig, now: Mapping[str, list[str]]) -> None:
+    def check_followed(
+        self, configs: Sequence[TrainConfig], now: Sequence[Mapping[str, list[str]]]
+    ) -> None:
         """InputError where a teacher or the guide is another than it was, under the same name.
 
         Args:
-            now: as `simcse_kit.training.rows.batches.Vectors` tells of them.
+            configs: of each data set.
+            now: as `simcse_kit.training.rows.batches.Vectors` tells of theirs.
         """
+        sets = [self.told, *self.told.get("datasets", [])]
+        for told, config, own in zip(sets, configs, now, strict=False):
+            self._check_followed(told, config, own)
+
+    def _check_followed(
+        self, told: Mapping[str, Any], config: TrainConfig, now: Mapping[str, list[str]]
+    ) -> None:
         named = {"teachers": config.teachers, "guide": [config.guide]}
         for setting, keys in now.items():
-            had = self.told.get(setting, keys)
+            had = told.get(setting, keys)
             for each, before, after in zip(named[setting], had, keys, strict=False):
                 if before != after and each is not None:
                     raise InputError(

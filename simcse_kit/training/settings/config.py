@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, explain_settings, key_error
@@ -41,7 +42,7 @@ from simcse_kit.training.settings.hugging_face import (
     refusal,
     training_arguments,
 )
-from simcse_kit.training.settings.methods import check_method
+from simcse_kit.training.settings.methods import check_method, needs_of_objectives
 from simcse_kit.training.settings.recipe_files import SettingsLoader, load_recipe
 from simcse_kit.training.settings.templates import check_templates
 
@@ -151,6 +152,11 @@ class TrainConfig(Further, Settings):
 
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:
+        self._check()
+        return self
+
+    def _check(self) -> None:
+        """Complain of settings that do not go together, of each data set's too."""
         if self.head == "keep" and self.pooling == "cls_before_pooler":
             raise key_error(
                 "head",
@@ -187,7 +193,41 @@ class TrainConfig(Further, Settings):
         check_needs(self)
         check_method(self)
         check_templates(self)
-        return self
+        for given, own in zip(self.datasets, self.of_each_dataset()[1:], strict=False):
+            try:
+                own._check()
+            except PydanticCustomError as error:
+                said = (error.context or {})["sentence"]
+                raise key_error("datasets", f"data set {given.data}: {said}") from None
+
+    def of_each_dataset(self) -> list[TrainConfig]:
+        """The settings that each data set is trained with; itself where there is one alone.
+
+        Of several, those have teachers and a guide alone whose objectives ask for them.
+        """
+        if not self.datasets:
+            return [self]
+        alone = {"datasets": [], "multi_dataset_batch_sampler": "proportional"}
+        changes: list[dict[str, Any]] = [{}, *(each.own() for each in self.datasets)]
+        made = [self.model_copy(update=alone | own) for own in changes]
+        for key, none in (("teachers", []), ("guide", None)):
+            if not getattr(self, key):
+                continue
+            asking = [key in needs_of_objectives(each) for each in made]
+            if any(asking):  # else it is for nothing, which is said of the first
+                made = [
+                    each if asks or key in own else each.model_copy(update={key: none})
+                    for each, asks, own in zip(made, asking, changes, strict=True)
+                ]
+        return made
+
+    def weights(self) -> list[float]:
+        """What the losses of each data set are multiplied by."""
+        return [1.0, *(each.weight for each in self.datasets)]
+
+    def shares(self) -> list[float]:
+        """Of each data set's batches, how many an epoch has."""
+        return [1.0, *(each.share for each in self.datasets)]
 
     def to_training_arguments(
         self, output_dir: str | Path, *, bf16: bool | None = None, **extra: Any

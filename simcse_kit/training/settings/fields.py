@@ -9,22 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from simcse_kit.encoder import Pooling
 from simcse_kit.errors import key_error
 from simcse_kit.parts import Float, Int, Seed, Spec
+from simcse_kit.training.settings.datasets import BatchSampler, DataSets, InTurn
 from simcse_kit.training.settings.named import Guide, PartSpec, PartSpecs, Teachers
 
 Head = Literal["none", "train_only", "keep"]
 ModelHead = Literal["none", "keep"]
-BatchSampler = Literal["random", "no_duplicates", "group_by_label"]
 Collapse = Literal["stop", "warn", "off"]
 Layout = Literal["current", "legacy"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -241,6 +235,17 @@ class Settings(BaseModel):
         True,
         description="On several ranks every rank's rows are negatives of every rank's. false: each "
         "rank's own alone.",
+    )
+    datasets: DataSets = Field(
+        [],
+        description="Further data sets, each with parts of its own: [{data: FILE, objective: "
+        "cosent, weight: 0.5}]. What one does not set is the run's. Every batch is of one data "
+        "set; encoder and projection are shared.",
+    )
+    multi_dataset_batch_sampler: InTurn = Field(
+        "proportional",
+        description="Of datasets: proportional draws batches by how many each data set has; "
+        "round_robin takes turns until the smallest is used up.",
     )
     mlm_weight: Float = Field(
         0.0,

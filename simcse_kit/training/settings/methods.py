@@ -20,7 +20,9 @@ _METHOD = {"objective", "auxiliaries", "keys", "negatives", "teachers", "guide"}
 
 def check_method(config: Settings) -> None:
     """Raise a complaint, with the reason, for parts that exclude each other."""
-    for refuse in (_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _compiled):
+    for refuse in (
+        *(_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _compiled, _datasets),
+    ):
         refuse(config)
     if config.model_fields_set & _METHOD:
         for refuse in (_whole, _further, _teachers, _schedule):
@@ -254,6 +256,33 @@ def _sampler(config: Settings) -> None:
             f"samples_per_label {config.samples_per_label}, of which batch_sampler "
             "'group_by_label' makes batches",
         )
+
+
+def _datasets(config: Settings) -> None:
+    """What several data sets in one run exclude."""
+    in_turn = config.multi_dataset_batch_sampler == "round_robin"
+    if in_turn and not config.datasets:
+        raise key_error(
+            "multi_dataset_batch_sampler",
+            "multi_dataset_batch_sampler says how the batches of datasets follow each other, and "
+            "there are no datasets; give some, or leave it out",
+        )
+    if not config.datasets:
+        return
+    shared = [each.data for each in config.datasets if each.share != 1]
+    if in_turn and shared:
+        raise key_error(
+            "datasets",
+            f"data set {shared[0]}: share is of multi_dataset_batch_sampler 'proportional'; in "
+            "turn all data sets have equally many batches; leave one out",
+        )
+    for key, why in {
+        "keys": "a queue would hold keys of one data set as negatives of another's rows",
+        "eval_split": "held-out texts may stand in the other data sets; give --eval-data",
+        "torch_compile": "a captured graph computes the objective of one data set",
+    }.items():
+        if getattr(config, key):
+            raise key_error(key, f"{key} and datasets exclude each other: {why}; leave one out")
 
 
 def _compiled(config: Settings) -> None:
