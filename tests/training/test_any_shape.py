@@ -10,7 +10,7 @@ import pytest
 from resumed_runs import check_resumed
 from training_rows import config, dev_task, pair_rows, text_rows
 
-FEW, MANY = range(4), range(4, 60)
+FEW, MANY = range(2), range(2, 60)
 
 
 def drawn(seed: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from simcse_kit.training import run as training
 from simcse_kit.training import trainer
 from simcse_kit.training.compiled_update import clip, compile_update
 from simcse_kit.training.model.collapse import CollapseAlarm
+from simcse_kit.training.rows import batches
 from simcse_kit.training.run import TrainResult, train
 from training_rows import NOUNS, VERBS, config, dev_task, sentences
 
@@ -109,8 +110,11 @@ def compiling(monkeypatch, tiny_encoder):
     """`train` as on a GPU: batches laid out, nothing of a CPU's own, compilation allowed."""
     monkeypatch.setattr(fast_layers, "kernels", lambda: None)
     monkeypatch.setattr(training, "check_encoder", lambda *_: None)
-    collate = training.ViewCollator
-    monkeypatch.setattr(training, "ViewCollator", lambda *given, **_: collate(*given[:3], 0))
+    collate = batches.ViewCollator
+    laid_out = {"pad_id": 0}
+    monkeypatch.setattr(
+        batches, "ViewCollator", lambda *given, **how: collate(*given, **(how | laid_out))
+    )
 
     def run(folder, compiled: bool, **settings) -> TrainResult:
         how = {"torch_compile": True, "torch_compile_backend": "aot_eager"} if compiled else {}

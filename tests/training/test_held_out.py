@@ -12,8 +12,8 @@ import pytest
 from simcse_kit.data.rows import Rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.training import run as training
 from simcse_kit.training.dev import HeldOutPairs
+from simcse_kit.training.rows import batches as training
 from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper

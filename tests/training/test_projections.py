@@ -77,7 +77,7 @@ def test_matryoshka_is_sentence_transformers(tiny_encoder, tmp_path, weights):
     own = {"matryoshka_dims": dims, "matryoshka_weights": weights, "head": "none"}
     model = build_model(encoder_of(tiny_encoder("bert")), config(tmp_path, **own))
     ours = [torch.randn(6, 32, requires_grad=True) for _ in range(2)]
-    loss = model._loss(Embedded(*ours))
+    loss = model.goals[0](Embedded(*ours))
     loss.backward()
 
     class Given(nn.Module):

@@ -348,7 +348,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tiny_encod
     )
     bert = tiny_encoder("bert")
     cases = [
-        (bert, scored, {}, "x.tsv: scored rows"),
+        (bert, scored, {}, "x.tsv: objective info_nce learns nothing from scores"),
         (bert, text_rows(4), {}, "4 rows do not fill one batch of 8"),
         (bert, text_rows(), {"max_length": 65}, "over the 64 tokens"),
         (bert, text_rows(), {"dropout": 0.0}, "every dropout rate"),
