@@ -29,7 +29,7 @@ from eval.quality.interval_coverage import (
     simulated,
     simulation_options,
 )
-from eval.quality.printed_intervals import SIZES
+from eval.quality.printed_intervals import SIZES, shown_by_size
 from simcse_kit.evaluation.labels.classification import labelled_items
 from simcse_kit.evaluation.search.duplicates import pair_items
 from simcse_kit.evaluation.task_comparison import compare_tasks
@@ -197,10 +197,7 @@ def claim(found: Mapping[str, Any]) -> str:
         by_size[of] += [rate for figure, rate in rates.items() if figure not in BESIDE]
         plain += [rates["uncorrected"]] if "uncorrected" in rates else []
         called += [rates["f1"]] if "f1" in rates else []
-    shown = "; ".join(
-        f"{np.median(rates):.1f} % ({min(rates):.1f} to {max(rates):.1f}) at {n:,} items"
-        for n, rates in by_size.items()
-    )
+    shown = shown_by_size(by_size)
     return (
         f"Over {found['simulations']:,} simulated test sets a case, tests at 5 % of every kind that"
         f" commands print found a difference between equal models in {shown}; without Holm's"

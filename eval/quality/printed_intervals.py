@@ -13,7 +13,7 @@ of two models, which are tested too. `interval_coverage` has the suite, clusters
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -215,6 +215,14 @@ def cases(simulations: int, draws: int) -> dict[str, Callable[[], Rates]]:
     return found
 
 
+def shown_by_size(by_size: Mapping[int, Sequence[float]]) -> str:
+    """Median, least and most of some rates in %, by the number of items that they are of."""
+    return "; ".join(
+        f"{np.median(rates):.1f} % ({min(rates):.1f} to {max(rates):.1f}) at {n:,} items"
+        for n, rates in by_size.items()
+    )
+
+
 def claim(found: dict[str, Any]) -> str:
     """What the figures of the result file say."""
     by_size: dict[int, list[float]] = {n: [] for n in SIZES}
@@ -222,10 +230,7 @@ def claim(found: dict[str, Any]) -> str:
         for n in SIZES:
             if "covered" in rates and f" {n} " in name:
                 by_size[n].append(rates["covered"])
-    covered = "; ".join(
-        f"{np.median(rates):.1f} % ({min(rates):.1f} to {max(rates):.1f}) at {n:,} items"
-        for n, rates in by_size.items()
-    )
+    covered = shown_by_size(by_size)
     most = max(rates["significant"] for rates in found["rates"].values() if "significant" in rates)
     return (
         f"Over {found['simulations']:,} simulated test sets a case, 95 % intervals of every kind of"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -19,9 +18,10 @@ from simcse_kit.data import (
     at_home,
     check_can_make,
     check_can_write,
-    replacing,
+    json_text,
     without_controls,
 )
+from simcse_kit.data import write_json as put_json
 from simcse_kit.errors import explain
 
 if TYPE_CHECKING:
@@ -107,12 +107,10 @@ def check_outputs(json_file: str | None, plots: Path | None) -> None:
 
 def write_json(figures: object, file: str) -> None:
     """Write figures as JSON, and say where; ``-`` is stdout."""
-    text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
     if file == "-":
-        typer.echo(text)
+        typer.echo(json_text(figures))
         return
-    with replacing(at_home(file)) as aside:
-        aside.write_text(text + "\n", encoding="utf-8")
+    put_json(at_home(file), figures)
     note(f"wrote {file}")
 
 

@@ -2,9 +2,11 @@ from .atomic import beside as beside
 from .atomic import check_can_make as check_can_make
 from .atomic import check_can_write as check_can_write
 from .atomic import disk_errors as disk_errors
+from .atomic import json_text as json_text
 from .atomic import leftovers as leftovers
 from .atomic import replacing as replacing
 from .atomic import take_room as take_room
+from .atomic import write_json as write_json
 from .bad_rows import BadRows as BadRows
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them

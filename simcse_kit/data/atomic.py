@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,18 @@ def replacing(path: Path) -> Iterator[Path]:
         yield aside
         aside.chmod(mode)
         os.replace(aside, path)
+
+
+def json_text(value: object) -> str:
+    """JSON that people can read; ValueError for numbers that JSON has not."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Put a value on the disk as `json_text`, whole or not at all."""
+    text = json_text(value)
+    with replacing(path) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

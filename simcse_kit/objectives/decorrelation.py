@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simcse_kit.objectives.cosines import full_precision
-from simcse_kit.objectives.dimensions import standard_columns
+from simcse_kit.objectives.dimensions import correlations
 from simcse_kit.objectives.objective import Embedded, Objective
 from simcse_kit.parts import Float, PartSettings
 
@@ -32,7 +32,7 @@ def decorrelation(
     Returns:
         Scalar, at least 0; constant embeddings give 1.
     """
-    correlation = standard_columns(anchors).T @ standard_columns(positives) / len(anchors)
+    correlation = correlations(anchors, positives)
     own = torch.diagonal(correlation)
     others = correlation.pow(2).sum() - own.pow(2).sum()
     return ((1 - own).pow(2).sum() + off_diagonal_weight * others) / len(own)

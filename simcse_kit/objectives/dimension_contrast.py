@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simcse_kit.objectives.cosines import full_precision
-from simcse_kit.objectives.dimensions import standard_columns
+from simcse_kit.objectives.dimensions import correlations
 from simcse_kit.objectives.objective import Embedded, Objective
 from simcse_kit.parts import Float, PartSettings
 
@@ -31,7 +31,7 @@ def dimension_contrast(anchors: Tensor, positives: Tensor, *, temperature: float
     Returns:
         Scalar in nats; constant embeddings give ``ln D``.
     """
-    correlation = standard_columns(anchors).T @ standard_columns(positives) / len(anchors)
+    correlation = correlations(anchors, positives)
     own = F.log_softmax(correlation / temperature, dim=1).diagonal()
     return -own.mean()
 

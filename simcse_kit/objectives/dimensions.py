@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def correlations(anchors: Tensor, positives: Tensor) -> Tensor:
+    """Of each dimension of the anchors ``(B, D)`` with each of the positives', ``(D, D)``."""
+    return standard_columns(anchors).T @ standard_columns(positives) / len(anchors)
+
+
 def standard_columns(side: Tensor) -> Tensor:
     """Columns of ``(B, D)`` with mean 0 and standard deviation 1 over the batch; constant ones 0.
 

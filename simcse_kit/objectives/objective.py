@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +30,6 @@ class Embedded:
         queue_false_negatives: bool ``(B, Q)``, or None.
         labels: int64 ``(B,)`` of labelled rows, or None.
         scores: float ``(B,)`` of scored pairs, or None.
-        row_numbers: int64 ``(B,)``, which row of the data each is, or None.
         teachers: vectors of each teacher for the views, ``(B, V, T)`` each; empty without.
         guide: of the guide model, ``(B, V, T)``, or None.
     """
@@ -43,7 +43,6 @@ class Embedded:
     queue_false_negatives: Tensor | None = None
     labels: Tensor | None = None
     scores: Tensor | None = None
-    row_numbers: Tensor | None = None
     teachers: tuple[Tensor, ...] = ()
     guide: Tensor | None = None
 
@@ -62,11 +61,6 @@ class Embedded:
         if value is None:
             raise InputError(f"the objective needs {name}, and the rows have none; choose another")
         return value
-
-    def there(self) -> set[str]:
-        """Names of what it has."""
-        found = {each.name for each in fields(self) if getattr(self, each.name) is not None}
-        return found if self.teachers else found - {"teachers"}
 
 
 #: What a batch can be relied on to have, given the rows or the settings for it.
@@ -90,7 +84,6 @@ class Objective(Part, nn.Module):
         sample: rows that `refresh` is shown at most; fewer where the data have fewer.
     """
 
-    IS_BASE = True
     USES: ClassVar[frozenset[str]] = frozenset()
     LEAST_ROWS: ClassVar[int] = 2
     WHOLE: ClassVar[bool] = False
@@ -139,6 +132,6 @@ class Objective(Part, nn.Module):
         """Figures of its own for the log, by name; read when the log is written."""
         return {}
 
+    @abstractmethod
     def forward(self, batch: Embedded) -> Tensor:
         """The loss, a scalar; GradCache, ranks and accumulation are the trainer's."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import reduce
 from typing import Any, Literal
 
@@ -44,7 +45,6 @@ class FollowsSimilarities(Objective):
     need not agree, with the student's or with each other.
     """
 
-    IS_BASE = True
     NEEDS = frozenset({"teachers"})
     USES = frozenset({"negatives"})
     Settings = SimilaritySettings
@@ -53,9 +53,9 @@ class FollowsSimilarities(Objective):
         super().__init__(context, **settings)
         self.shares = teacher_shares(self.settings, self.context)
 
+    @abstractmethod
     def compare(self, student: Tensor, teacher: Tensor, leave_out: Tensor) -> Tensor:
         """A scalar for similarities ``(R, C)``; bool ``(R, C)``: what counts on neither side."""
-        raise NotImplementedError
 
     def forward(self, batch: Embedded) -> Tensor:
         compared: Compared = self.settings.compared

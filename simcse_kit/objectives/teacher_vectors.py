@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,7 +27,6 @@ class FollowsVectors(Objective):
     teacher, which is of the training only.
     """
 
-    IS_BASE = True
     NEEDS = frozenset({"teachers"})
     USES = frozenset({"negatives"})
     WHOLE = True
@@ -41,9 +41,9 @@ class FollowsVectors(Objective):
             for each in self.context.teacher_widths
         )
 
+    @abstractmethod
     def compare(self, student: Tensor, teacher: Tensor, there: Tensor) -> Tensor:
         """A scalar for ``(N, T)`` of both sides; bool ``(N,)``: the texts that there are."""
-        raise NotImplementedError
 
     def forward(self, batch: Embedded) -> Tensor:
         student = all_views(batch).flatten(0, 1)

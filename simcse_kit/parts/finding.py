@@ -88,9 +88,13 @@ def _parts_in(module: ModuleType) -> list[type[Part]]:
         if inspect.isclass(each)
         and issubclass(each, Part)
         and each.__module__ == module.__name__
-        and not inspect.isabstract(each)
-        and not each.__dict__.get("IS_BASE", False)
+        and _is_whole(each)
     ]
+
+
+def _is_whole(part: type[Part]) -> bool:
+    """Whether a class is a part, and not what parts derive from."""
+    return not inspect.isabstract(part) and not part.__dict__.get("IS_BASE", False)
 
 
 def _own(kind: str, name: str, said: str) -> type[Part]:
@@ -108,9 +112,13 @@ def _own(kind: str, name: str, said: str) -> type[Part]:
     except (TypeError, ValueError):  # what Python says to "" and to ".relative"
         raise InputError(f"{said}: {where!r} names no module; write package.module:Name") from None
     found, base = getattr(module, attribute, None), base_of(kind)
-    if inspect.isclass(found) and issubclass(found, base) and not found.__dict__.get("IS_BASE"):
-        _check_settings(said, found)
-        return found
+    if inspect.isclass(found) and issubclass(found, base) and found is not base:
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise InputError(f"{said}: its class has no {missing}; write that")
+        if _is_whole(found):
+            _check_settings(said, found)
+            return found
     there = [each for each in _parts_in(module) if issubclass(each, base)]
     if there:
         advice = f"there are {', '.join(f'{where}:{each.__name__}' for each in there)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -58,14 +59,15 @@ class Context:
         return replace(self, **known)
 
 
-class Part:
+class Part(ABC):
     """A part of a method: keywords are its settings, checked by `Settings`.
 
     A subclass declares `Settings` and reads ``self.settings``; what the run is like comes as the
     first argument, in ``self.context``. It is built once, after the model is loaded.
 
     Attributes:
-        IS_BASE: whether it is there to be derived from alone, and so no part.
+        IS_BASE: whether it is there to be derived from alone, and so no part; a class that leaves
+            methods to be written is none in any case.
         NEEDS: what of the data, or beside them, it cannot do without; of an objective names of
             `simcse_kit.objectives.Embedded`'s fields.
 
@@ -73,6 +75,9 @@ class Part:
         pydantic.ValidationError: a setting is unknown or out of bounds.
         TypeError: a setting is given without its name.
     """
+
+    context: Context
+    settings: Any
 
     IS_BASE: ClassVar[bool] = False
     NEEDS: ClassVar[frozenset[str]] = frozenset()
@@ -86,6 +91,7 @@ class Part:
     @classmethod
     def check(cls, settings: Any) -> None:
         """Raise InputError for what is wrong whatever the model: a file that is not there."""
+        return None
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         if not isinstance(context, Context | None):
@@ -95,4 +101,4 @@ class Part:
             )
         super().__init__()
         self.context = context or Context()
-        self.settings: Any = self.Settings(**settings)
+        self.settings = self.Settings(**settings)

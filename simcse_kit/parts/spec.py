@@ -35,7 +35,7 @@ class Spec(BaseModel):
             settings = self.settings
             if name in type(settings).model_fields:
                 return getattr(settings, name)
-        return super().__getattr__(name)  # type: ignore[misc]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def __str__(self) -> str:
         return self.name

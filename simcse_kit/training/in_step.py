@@ -24,20 +24,17 @@ class StepsOfParts(TrainerCallback):
     All of it depends on the step alone, so a resumed run goes on as if it had not stopped.
 
     Args:
-        embed: gives float32 ``(N, D)`` for numbers of rows, as `encode` does, for objectives that
-            look at the whole data every so many steps.
-        further: the two of each further data set.
+        sets: of each data set, what gives float32 ``(N, D)`` for numbers of rows, as `encode` does,
+            for objectives that look at the whole data every so many steps; and how many rows.
     """
 
     def __init__(
         self,
         model: ContrastiveModel,
-        embed: Callable[[np.ndarray], np.ndarray],
-        rows: int,
-        further: Sequence[tuple[Callable[[np.ndarray], np.ndarray], int]] = (),
+        sets: Sequence[tuple[Callable[[np.ndarray], np.ndarray], int]],
     ) -> None:
         self.model = model
-        self.sets = [(embed, rows), *further]
+        self.sets = sets
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,9 @@ class MovingAverage(nn.Module):
             mine.copy_(other)
 
 
-def _alike(own: object, theirs: object) -> tuple[list[Tensor], list[Tensor]]:
+def _alike(
+    own: Iterable[tuple[str, Tensor]], theirs: Iterable[tuple[str, Tensor]]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Tensors of equal names, side by side."""
-    mine, others = dict(own), dict(theirs)  # type: ignore[call-overload]
+    mine, others = dict(own), dict(theirs)
     return [*mine.values()], [others[name].detach() for name in mine]

@@ -283,8 +283,7 @@ def _trainer(
     )
     trainer.by_epoch.told.append(collator)
     embeds = [partial(embed_rows, model, each) for each in collators]
-    further = [*zip(embeds[1:], counts[1:], strict=True)]
-    trainer.add_callback(StepsOfParts(model, embeds[0], counts[0], further))
+    trainer.add_callback(StepsOfParts(model, [*zip(embeds, counts, strict=True)]))
     return trainer
 
 

@@ -6,6 +6,7 @@ included, and gives texts end to end, as many and in the same order. All of it i
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -80,8 +81,6 @@ def _blank() -> Draws:
 class View(Part):
     """Token ids of a side's texts become others: `context.vocabulary` tells of the tokens."""
 
-    IS_BASE = True
-
     #: Whether it makes something of a text only where both sides have it, with the same settings.
     BOTH_SIDES: ClassVar[bool] = False
 
@@ -93,6 +92,7 @@ class View(Part):
         known: Vocabulary = self.context.vocabulary
         return known
 
+    @abstractmethod
     def __call__(
         self, ids: np.ndarray, lengths: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,6 @@ class View(Part):
             ids and lengths of as many texts in the same order; none is empty, and special tokens
             stay where they stand, first and last.
         """
-        raise NotImplementedError
 
     @property
     def cuts(self) -> bool:

@@ -204,7 +204,7 @@ def some_steps(
     pairing = pairing_of(rows, settings)
     collator = build_collator(model, rows, settings, context, vectors, pairing)
     count = len(rows) if pairing is None else len(pairing.rows())
-    parts = StepsOfParts(model, partial(embed_rows, model, collator), count)
+    parts = StepsOfParts(model, [(partial(embed_rows, model, collator), count)])
     change(model, collator)
     trained = wrapped(model.train())
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)

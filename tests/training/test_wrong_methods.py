@@ -34,28 +34,36 @@ from simcse_kit.objectives import Objective
 from simcse_kit.parts import PartSettings
 from simcse_kit.views import View
 
-class Bare(Objective):
+class Unwritten(Objective):
+    pass
+
+class Written(Objective):
+    def forward(self, batch):
+        return batch.anchors.mean()
+
+class Bare(Written):
     class Settings(PartSettings):
         share: float
 
-class Weighed(Objective):
+class Weighed(Written):
     class Settings(PartSettings):
         weight: float = 1.0
 
-class Settled(Objective):
+class Settled(Written):
     Settings = dict
 
-class Wishful(Objective):
+class Wishful(Written):
     NEEDS = frozenset({"moods"})
 
-class Hard(Objective):
+class Hard(Written):
     NEEDS = frozenset({"negatives"})
 
-class Queued(Objective):
+class Queued(Written):
     NEEDS = frozenset({"queue"})
 
 class Upper(View):
-    pass
+    def __call__(self, ids, lengths, draws):
+        return ids, lengths
 
 class Loose:
     pass
@@ -94,6 +102,7 @@ CASES = [
     case("no such module", "objective=nowhere.parts:X", "no module 'nowhere'", "PYTHONPATH"),
     case("no such class", "negatives=own:Noise", "own has no 'Noise'", "objectives.Negatives"),
     case("no module at all", "objective=:X", "package.module:Name"),
+    case("own class unfinished", "objective=own:Unwritten", "no forward", "write"),
     case("own setting without default", "objective=own:Bare", "'share' has no default"),
     case("own setting of a name taken", "objective=own:Weighed", "'weight'", "recipes"),
     case("own settings of another kind", "objective=own:Settled", "PartSettings"),

@@ -43,7 +43,7 @@ class Workplace:
         path = self._block(key, number)
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as aside, aside.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # allow_pickle is a keyword of it
+            np.savez(file, allow_pickle=False, **arrays)
 
     def _block(self, key: str, number: int) -> Path:
         return self.folder / f"blocks-{key}" / f"{number:06}.npz"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import torch
@@ -19,14 +20,12 @@ class Negatives(Part, nn.Module):
     ranks must agree on what is given: chance is drawn as in `simcse_kit.objectives.draws`.
     """
 
-    IS_BASE = True
-
     def begin_step(self, step: int, steps: int) -> None:
         """Called before optimizer step `step` (from 0) of `steps`."""
 
+    @abstractmethod
     def forward(self, batch: Embedded) -> Tensor:
         """Negatives ``(N, D)`` of all rows, any scale, N from 0; with a gradient or without."""
-        raise NotImplementedError
 
     def added_to(self, batch: Embedded) -> Embedded:
         """The batch with these behind the keys of its queue, masked for no row."""

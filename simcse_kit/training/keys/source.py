@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,8 +19,6 @@ class Keys(Part, nn.Module):
     `query` adds on the anchors' side.
     """
 
-    IS_BASE: ClassVar[bool] = True
-
     @classmethod
     def replaces_positives(cls, settings: Any) -> bool:
         """Whether a row's positive is its key; else the trained encoder's own embedding is."""
@@ -30,31 +29,31 @@ class Keys(Part, nn.Module):
         """`replaces_positives` under its own settings."""
         return self.replaces_positives(self.settings)
 
+    @abstractmethod
     def start(self, encoder: SentenceEncoder, projection: nn.Module | None) -> None:
         """Take over what it needs of the model, whose weights are loaded."""
-        raise NotImplementedError
 
     def query(self, anchors: Tensor) -> Tensor:
         """The anchors ``(B, D)`` as they are compared with keys."""
         return anchors
 
+    @abstractmethod
     def encode(self, batch: PackedBatch) -> Tensor:
         """Keys of texts, as they go into `head`."""
-        raise NotImplementedError
 
     @property
     def head(self) -> nn.Module | None:
         """What makes ``(B, D)`` of them, by the joined batch where it norms; None: they are."""
         return None
 
+    @abstractmethod
     def earlier(self) -> tuple[Tensor, Tensor] | None:
         """Keys of earlier batches ``(Q, D)`` and the numbers of their texts ``(Q,)``, or None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remember(self, keys: Tensor, texts: Tensor) -> None:
         """Take in a batch's keys ``(B, D)``, of all ranks, with the numbers of their texts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after_step(self, encoder: SentenceEncoder, projection: nn.Module | None, step: int) -> None:
         """Follow the weights after optimizer step `step` (from 1)."""
-        raise NotImplementedError

@@ -59,6 +59,9 @@ def build_model(
     if config.keys is not None:
         keys = config.keys.build(contexts[0]).to(encoder.device)
         keys.start(encoder, projection)
+    average = None
+    if config.ema_decay is not None:
+        average = MovingAverage(encoder, config.ema_decay, warm=True)
     goals = [
         _goal(own, context, weight, encoder.device)
         for own, context, weight in zip(sets, contexts, config.weights(), strict=True)
@@ -69,7 +72,7 @@ def build_model(
         further=goals[1:],
         projection=projection,
         keys=keys,
-        average=None if config.ema_decay is None else _average(encoder, config.ema_decay),
+        average=average,
         masked_lm=masked_lm,
         masked_lm_weight=config.mlm_weight,
         mini_batch_size=config.mini_batch_size,
@@ -132,10 +135,6 @@ def _width_out(projection: nn.Module | None, encoder: SentenceEncoder) -> int:
         return encoder.dimension
     linear = [each for each in projection.modules() if isinstance(each, nn.Linear)]
     return linear[-1].out_features
-
-
-def _average(encoder: SentenceEncoder, decay: float) -> MovingAverage:
-    return MovingAverage(encoder, decay, warm=True)
 
 
 def _positive_dropout(encoder: SentenceEncoder, config: TrainConfig) -> float | None:

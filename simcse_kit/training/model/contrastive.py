@@ -208,7 +208,8 @@ class ContrastiveModel(nn.Module):
             ranks gather; ``rows`` B.
         """
         batches = [batch] if isinstance(batch, PackedBatch) else list(batch)
-        rows = len(batches[0]) // self._views(batches[0], text_ids, len(batches))
+        # without text numbers a row has two views, in one pass or one each
+        rows = len(batches[0]) * len(batches) // 2 if text_ids is None else len(text_ids)
         chunks = 1 if self.mini_batch_size is None else -(-rows // self.mini_batch_size)
         if self._is_compiled:
             torch.compiler.cudagraph_mark_step_begin()
@@ -219,13 +220,6 @@ class ContrastiveModel(nn.Module):
             auxiliary = self.masked_lm(self.encoder.backbone, batches[0], chunks)
             loss = loss + self.masked_lm_weight * auxiliary
         return {"loss": loss, "figures": figures, "rows": rows}
-
-    def _views(self, first: PackedBatch, text_ids: Tensor | None, passes: int) -> int:
-        """Sequences a row of the first pass."""
-        if passes > 1:
-            return 1
-        views = 2 if text_ids is None else text_ids.shape[1]
-        return views - (self.keys is not None and self.keys.gives_positives)
 
     def _encode(self, batch: PackedBatch) -> Tensor:
         embeddings: Tensor = self.encoder(batch)

@@ -44,8 +44,8 @@ class Goal(nn.Module):
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.auxiliaries = nn.ModuleList([each for each, _ in auxiliaries])
-        self.weights = [weight for _, weight in auxiliaries]
+        self.added = tuple(auxiliaries)
+        self.auxiliaries = nn.ModuleList([each for each, _ in auxiliaries])  # for their state
         self.negatives = negatives
         self.matryoshka = tuple(matryoshka)
         self.weight = weight
@@ -57,7 +57,7 @@ class Goal(nn.Module):
     def objectives(self) -> Iterator[Objective]:
         """The objective and what is added to it."""
         yield self.objective
-        yield from self.auxiliaries  # type: ignore[misc]
+        yield from (each for each, _ in self.added)
 
     def link(self, links: np.ndarray, texts: int) -> None:
         """Take no candidate for a negative that the data pair with the anchor in another row.
@@ -103,7 +103,7 @@ class Goal(nn.Module):
             loss = torch.stack(parts).sum()
         else:
             loss = self.objective(embedded)
-        for auxiliary, weight in zip(self.auxiliaries, self.weights, strict=True):
+        for auxiliary, weight in self.added:
             loss = loss + weight * auxiliary(embedded)
         return loss if self.weight == 1 else self.weight * loss
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import nn
 
 from simcse_kit.encoder import Chain, Head
@@ -11,15 +13,13 @@ from simcse_kit.parts import Part
 class Projection(Part):
     """Builds a head for pooled vectors of `context.width` numbers."""
 
-    IS_BASE = True
-
+    @abstractmethod
     def trained(self) -> nn.Module:
         """The layers, ``(B, width)`` to ``(B, D)``, for training alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kept(self) -> Head | Chain:
         """The same as the saved encoder keeps them.
 
         Raises InputError where a folder of sentence-transformers cannot hold them.
         """
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
-class ByEpoch(Sampler[int]):
+class ByEpoch(Sampler[int], ABC):
     """An order of rows that depends on a seed and the epoch alone.
 
     So a resumed run goes on where it stopped, given that it is told the epoch (`TellEpoch`).
@@ -19,6 +20,10 @@ class ByEpoch(Sampler[int]):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.epoch = 0
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Rows of an epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""

@@ -53,7 +53,7 @@ class BatchesOfOne(ByEpoch):
         self.batches = batches
         self.batch_size = batch_size
         self.in_turn = in_turn
-        self.starts = starts_of([len(order) for order in orders])  # type: ignore[arg-type]
+        self.starts = starts_of([len(order) for order in orders])
 
     def __len__(self) -> int:
         return sum(self.batches) * self.batch_size
@@ -74,7 +74,7 @@ class BatchesOfOne(ByEpoch):
     def _batches(self, number: int) -> Iterator[list[int]]:
         """Batches of one data set without end."""
         order, start = self.orders[number], int(self.starts[number])
-        full = len(order) // self.batch_size  # type: ignore[arg-type]
+        full = len(order) // self.batch_size
         passes = -(-self.batches[number] // full)
         epoch = self.epoch
         for again in count():

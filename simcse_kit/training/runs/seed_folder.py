@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import replacing
+from simcse_kit.data import write_json
 from simcse_kit.errors import InputError
 
 FILE = "seeds.json"
@@ -40,9 +40,7 @@ class SeedFolder:
             "runs": {str(seed): run for seed, run in sorted(self.runs.items())},
             "summary": self.summary,
         }
-        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
-        with replacing(self.folder / FILE) as aside:
-            aside.write_text(text + "\n", encoding="utf-8")
+        write_json(self.folder / FILE, stored)
 
 
 def read_seed_folder(folder: Path) -> SeedFolder | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data import replacing
+from simcse_kit.data import replacing, write_json
 from simcse_kit.errors import InputError
 from simcse_kit.training.runs.seed_folder import FILE as SEEDS_FILE
 from simcse_kit.training.runs.seed_folder import SeedFolder
@@ -52,9 +52,7 @@ class TrialFolder:
             "left_off": self.left_off,
             "result": self.result,
         }
-        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
-        with replacing(self.folder / FILE) as aside:
-            aside.write_text(text + "\n", encoding="utf-8")
+        write_json(self.folder / FILE, stored)
 
 
 def read_trial_folder(folder: Path) -> TrialFolder | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 
 from simcse_kit.parts import Part
@@ -11,15 +13,13 @@ from simcse_kit.views.view import Draws
 class Pairing(Part):
     """Row numbers become text numbers: `context.documents` tells which rows belong together."""
 
-    IS_BASE = True
-
     def rows(self) -> np.ndarray:
         """int64, increasing: rows that have a positive, the only ones that are trained on."""
         return np.arange(self.context.rows)
 
+    @abstractmethod
     def __call__(self, rows: np.ndarray, draws: Draws) -> np.ndarray:
         """Row numbers ``(B,)`` to text numbers ``(B, 2)``: anchor, positive."""
-        raise NotImplementedError
 
     def groups(self) -> np.ndarray | None:
         """int64 ``(rows,)``: texts of one group are no negatives of each other; None: all are."""
