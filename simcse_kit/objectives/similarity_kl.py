@@ -91,9 +91,8 @@ def shuffled_groups(
     if leave_out is not None:
         group = group.masked_fill(leave_out.gather(1, order), last + 1)
     drawn = torch.rand(teacher.shape, generator=generator).argsort(dim=1).to(teacher.device)
-    back = group.gather(1, drawn).argsort(
-        dim=1, stable=True
-    )  # groups in order, each as it was drawn
+    # groups in order, each as it was drawn
+    back = group.gather(1, drawn).argsort(dim=1, stable=True)
     return order, order.gather(1, drawn.gather(1, back))
 
 

@@ -34,6 +34,8 @@ from simcse_kit.evaluation.sts import (
     numbered_sentences,
 )
 from simcse_kit.geometry import alignment, uniformity
+from simcse_kit.training.rows.held_out import hold_out
+from simcse_kit.training.settings.config import TrainConfig
 
 _DRAWS = 2_000  # for the interval on a card, which is written with every new best step
 _FOR_UNIFORMITY = 5_000  # texts, of which every pair is looked at
@@ -262,3 +264,13 @@ def _digest(*parts: object) -> str:
 def scored_on(dev: DevSet, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The entries of a history that hold the dev set's key figure."""
     return [entry for entry in history if dev.figure in entry]
+
+
+def judged_on(
+    rows: Rows, eval_data: PairTask | None, config: TrainConfig
+) -> tuple[Rows, DevSet | None]:
+    """The rows to train on, and the dev set: the given one, or what is held out of the rows."""
+    if config.eval_split is None:
+        return rows, None if eval_data is None else ScoredPairs(eval_data)
+    rows, held_out = hold_out(rows, config.eval_split, config.eval_split_seed)
+    return rows, HeldOutPairs(held_out, config.document_prompt)

@@ -26,7 +26,7 @@ from simcse_kit.training.checks import (
     joint_batch,
 )
 from simcse_kit.training.compiled_update import CompiledUpdate
-from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
+from simcse_kit.training.dev import DevSet, judged_on
 from simcse_kit.training.distributed import (
     is_main,
     launched_together,
@@ -43,7 +43,6 @@ from simcse_kit.training.progress import Milestones, above_the_bar
 from simcse_kit.training.rehearsal import rehearse
 from simcse_kit.training.rows.batches import Vectors, build_collator
 from simcse_kit.training.rows.collator import ViewCollator
-from simcse_kit.training.rows.held_out import hold_out
 from simcse_kit.training.rows.several import SeveralCollators
 from simcse_kit.training.rows.training_set import (
     TrainingSet,
@@ -133,7 +132,7 @@ def train(
     rows = data if isinstance(data, Rows) else read_rows(data)
     sets = training_sets(rows, config)
     all_rows = [each.rows for each in sets]
-    rows, dev = _judged_on(rows, eval_data, config)
+    rows, dev = judged_on(rows, eval_data, config)
     sets = [replace(sets[0], rows=rows), *sets[1:]]  # those that are left
     sets = [each.checked() for each in sets]
     steps = steps_in_all(rows_an_epoch(sets, config), config)
@@ -205,16 +204,6 @@ def steps_in_all(rows: int, config: TrainConfig) -> int:
     batches = rows // config.per_device_train_batch_size // world_size()
     an_epoch = max(1, -(-batches // config.gradient_accumulation_steps))
     return math.ceil(config.num_train_epochs * an_epoch)
-
-
-def _judged_on(
-    rows: Rows, eval_data: PairTask | None, config: TrainConfig
-) -> tuple[Rows, DevSet | None]:
-    """The rows to train on, and the dev set: the given one, or what is held out of the rows."""
-    if config.eval_split is None:
-        return rows, None if eval_data is None else ScoredPairs(eval_data)
-    rows, held_out = hold_out(rows, config.eval_split, config.eval_split_seed)
-    return rows, HeldOutPairs(held_out, config.document_prompt)
 
 
 def _arguments(

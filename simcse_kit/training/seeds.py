@@ -15,6 +15,7 @@ from simcse_kit.training.checks import check_apart
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.loading import load_trained
+from simcse_kit.training.rows.training_set import further_rows
 from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
@@ -126,10 +127,7 @@ def common_settings(
     common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
     told = {"model": str(model), "data": rows.source, "rows": content_of(rows)}
     if config.datasets:
-        told["rows of datasets"] = ", ".join(
-            content_of(read_rows(each.data, columns=each.columns or None, split=each.split))
-            for each in config.datasets
-        )
+        told["rows of datasets"] = ", ".join(map(content_of, further_rows(config)))
     judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
     return told | {"dev": judge} | common
 

@@ -90,10 +90,7 @@ def training_sets(rows: Rows, config: TrainConfig) -> list[TrainingSet]:
 
     Raises InputError for what cannot be read, or that its method cannot learn from.
     """
-    further = [
-        read_rows(each.data, columns=each.columns or None, split=each.split)
-        for each in config.datasets
-    ]
+    further = further_rows(config)
     sets = [
         TrainingSet(*each) for each in zip([rows, *further], config.of_each_dataset(), strict=True)
     ]
@@ -105,6 +102,14 @@ def training_sets(rows: Rows, config: TrainConfig) -> list[TrainingSet]:
                 raise
             raise InputError(f"{each.rows.source}: {error}") from None
     return sets
+
+
+def further_rows(config: TrainConfig) -> list[Rows]:
+    """Those of the settings' further data sets."""
+    return [
+        read_rows(each.data, columns=each.columns or None, split=each.split)
+        for each in config.datasets
+    ]
 
 
 def batches_of(sets: Sequence[TrainingSet], config: TrainConfig) -> list[int]:

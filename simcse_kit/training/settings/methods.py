@@ -55,14 +55,20 @@ def is_named(config: Settings, key: str) -> bool:
     return bool(part.name != default.name or (part.given and part.settings != default.settings))
 
 
-def check_parts(config: Settings) -> None:
-    """Raise InputError for what a part needs whatever the model and data: its file, for one."""
+def parts_of(config: Settings) -> Iterator[tuple[str, Spec]]:
+    """Every part that there is, with the setting that names it."""
     for name in type(config).model_fields:
         value = getattr(config, name)
-        chosen = isinstance(value, list) or (isinstance(value, Spec) and is_named(config, name))
         for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, Spec) and (each.given or chosen):
-                each.part.check(each.settings)
+            if isinstance(each, Spec):
+                yield name, each
+
+
+def check_parts(config: Settings) -> None:
+    """Raise InputError for what a part needs whatever the model and data: its file, for one."""
+    for name, spec in parts_of(config):
+        if name == "auxiliaries" or spec.given or is_named(config, name):
+            spec.part.check(spec.settings)
 
 
 def _head(config: Settings) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from simcse_kit.parts import Spec
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.methods import parts_of
 
 #: What `Embedded` calls what a batch has, and what that takes of the user.
 _WORDS = {
@@ -22,14 +19,6 @@ _WORDS = {
 
 def needs_of(config: TrainConfig) -> tuple[str, ...]:
     """What the parts of a recipe declare to need, in words; () where rows of texts will do."""
-    needs = {need for spec in _specs(config) for need in spec.part.needs(spec.settings)}
+    needs = {need for _, spec in parts_of(config) for need in spec.part.needs(spec.settings)}
     known = [words for name, words in _WORDS.items() if name in needs]
     return (*known, *sorted(name.replace("_", " ") for name in needs - _WORDS.keys()))
-
-
-def _specs(config: TrainConfig) -> Iterator[Spec]:
-    for name in type(config).model_fields:
-        value: Any = getattr(config, name)
-        for each in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(each, Spec):
-                yield each

@@ -21,8 +21,7 @@ from simcse_kit.errors import FULL, explain
 from simcse_kit.evaluation import embed
 from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.geometry import effective_rank
-from simcse_kit.training.dev import DevSet, HeldOutPairs, ScoredPairs
-from simcse_kit.training.rows.held_out import hold_out
+from simcse_kit.training.dev import DevSet, ScoredPairs, judged_on
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import read_ended
 from simcse_kit.training.runs.result import TrainResult
@@ -49,13 +48,10 @@ class Job:
 
     def dev_set(self) -> DevSet:
         """What the run is judged on; quietly, for training says what is to be said of it."""
-        if self.dev is not None:
-            return ScoredPairs(self.dev)
-        config = self.config
-        assert config.eval_split is not None
         with _quiet():
-            _, held_out = hold_out(self.rows, config.eval_split, config.eval_split_seed)
-        return HeldOutPairs(held_out, config.document_prompt)
+            _, dev = judged_on(self.rows, self.dev, self.config)
+        assert dev is not None
+        return dev
 
     def keys(self) -> dict[str, str]:
         """The data sets it is judged on, each with what tells it from others."""
