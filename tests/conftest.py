@@ -158,6 +158,14 @@ def _build_config(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
     )
 
 
+@pytest.fixture
+def fresh_compiler() -> None:
+    """What other tests of this process had compiled is forgotten: counts of graphs depend on it."""
+    import torch
+
+    torch.compiler.reset()
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
     """A small uncased WordPiece tokenizer, saved to a folder and loaded from it."""

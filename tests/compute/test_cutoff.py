@@ -32,6 +32,8 @@ from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training.model.grad_cache import encode_in_chunks
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 LENGTHS = np.array([7, 3, 7, 20, 5, 1, 3])
 

@@ -22,6 +22,8 @@ from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.run import train
 from simcse_kit.training.settings.config import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 
 

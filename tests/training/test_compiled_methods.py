@@ -11,6 +11,8 @@ from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.parts import Context
 from simcse_kit.training.model.building import build_model
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 #: Whose steps are the same graph each; others draw, count, look at the data, or norm by the batch.
 WHOLE = {"plain", "learned temperature", "views", "neighbours", "students", "cut-offs"}
 CAPTURED = [name for name, (_, own) in METHODS.items() if "keys" not in own]

@@ -26,6 +26,8 @@ from simcse_kit.training.rows import batches
 from simcse_kit.training.run import TrainResult, train
 from training_rows import NOUNS, VERBS, config, dev_task, sentences
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 LIMIT = 8.0
 TEXTS = [f"the {noun} {verb}" for noun in NOUNS for verb in VERBS]  # rows of one size
 
