@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +62,27 @@ class Template:
         Returns:
             Their ids ``(sum(lengths) + B · added,)`` and lengths.
         """
+        return self.inserted(ids, lengths, self.before, self.after), lengths + self.added
+
+    def inserted(
+        self, values: np.ndarray, lengths: np.ndarray, before: Sequence[int], after: Sequence[int]
+    ) -> np.ndarray:
+        """What is known of texts' tokens, end to end, with what is known of the template's.
+
+        Args:
+            values: ``(sum(lengths),)``. lengths: int64 ``(B,)``, of texts with special tokens.
+            before, after: a value for each of the template's tokens.
+        """
         ends = np.cumsum(lengths)
         places = [
-            np.repeat(ends - lengths + len(self.opening), len(self.before)),
-            np.repeat(ends - len(self.closing), len(self.after)),
+            np.repeat(ends - lengths + len(self.opening), len(before)),
+            np.repeat(ends - len(self.closing), len(after)),
         ]
-        put = [np.tile(each, len(lengths)) for each in (self.before, self.after)]
-        made = np.insert(ids, np.concatenate(places), np.concatenate(put).astype(ids.dtype))
-        return made, lengths + self.added
+        put = [np.tile(each, len(lengths)) for each in (before, after)]
+        made: np.ndarray = np.insert(
+            values, np.concatenate(places), np.concatenate(put).astype(values.dtype)
+        )
+        return made
 
     def without_text(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The template alone, once for a text of each length.

@@ -7,20 +7,35 @@ the pass over the batch carries it out (`simcse_kit.compute.packing`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from simcse_kit.views.view import Draws, View
 
 
-class Side(NamedTuple):
-    """The texts of one side as its view left them: ``ids`` end to end, ``lengths`` ``(B,)``."""
+@dataclass(frozen=True)
+class Side:
+    """The texts of one side as its view left them, and what it keeps of their embeddings.
 
-    view: View | None
+    Attributes:
+        ids: end to end, of `lengths` ``(B,)``.
+        kept_tokens: bool ``(sum(lengths),)``; None: all.
+        kept_features: bool ``(B, E)``; None: all.
+    """
+
     ids: np.ndarray
     lengths: np.ndarray
-    draws: Draws
+    kept_tokens: np.ndarray | None = None
+    kept_features: np.ndarray | None = None
+
+    @classmethod
+    def viewed(cls, view: View | None, ids: np.ndarray, lengths: np.ndarray, draws: Draws) -> Side:
+        """What a view makes of a side's texts; None: nothing."""
+        if view is None:
+            return cls(ids, lengths)
+        ids, lengths = view(ids, lengths, draws)
+        return cls(ids, lengths, view.kept_tokens(ids, lengths, draws), view.kept_features(draws))
 
 
 class Cutoff(View):
@@ -50,18 +65,15 @@ def all_kept(parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
 
 
 def cut_off(sides: Sequence[Side]) -> dict[str, np.ndarray | None]:
-    """What the sides' views keep of the embeddings of all texts, one side after the other.
+    """What is kept of the embeddings of all texts, one side after the other.
 
     Returns:
         keywords of `simcse_kit.compute.PackedBatch.from_flat` for those texts: ``kept_tokens``
         bool ``(all tokens,)`` and ``kept_features`` bool ``(all texts, E)``, None where no view
         cuts any.
     """
-    tokens: list[np.ndarray | None] = []
-    features: list[np.ndarray | None] = []
-    for view, ids, lengths, draws in sides:
-        tokens.append(None if view is None else view.kept_tokens(ids, lengths, draws))
-        features.append(None if view is None else view.kept_features(draws))
+    tokens = [side.kept_tokens for side in sides]
+    features = [side.kept_features for side in sides]
     return {
         "kept_tokens": _joined(tokens, [(len(side.ids),) for side in sides]),
         "kept_features": _joined(features, [(len(side.lengths),) for side in sides]),

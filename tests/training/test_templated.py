@@ -122,6 +122,30 @@ def test_hard_negatives_have_the_positives_template(tiny_encoder, tmp_path):
                 torch.testing.assert_close(got[place, column], expected, atol=1e-5, rtol=1e-4)
 
 
+def test_cut_offs_are_of_the_text_and_leave_the_template_whole(tiny_encoder, tmp_path):
+    """Each side loses what it loses without a template; the two templates differ in length."""
+
+    def lost(**own):
+        views = {"anchor_view": cut, "positive_view": {"name": "compose", "views": ["crop", cut]}}
+        settings = config(tmp_path, head="none", **views, **own)
+        model = build_model(load_to_train(str(tiny_encoder("bert")), settings), settings)
+        made = build_collator(model, text_rows(6), settings, Context(rows=6), Vectors())
+        batch = made(list(range(6)))["batch"]
+        lengths = np.repeat(*np.array(batch.groups, dtype=np.int64).T[::-1])
+        tokens, kept = (
+            np.split(values.numpy().reshape(-1), np.cumsum(lengths)[:-1])
+            for values in (batch.input_ids, batch.kept.tokens)
+        )
+        found = [tokens[n][~kept[n]].tolist() for n in batch.order.tolist()]
+        return found, made.templates
+
+    cut = {"name": "token_cutoff", "rate": 0.5}
+    plain, _ = lost()
+    framed, templates = lost(**PROMPT)
+    assert framed == plain and all(framed)
+    assert templates.anchor.added != templates.others.added
+
+
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
 def test_chunks_give_the_gradient_of_the_whole_batch(tiny_encoder, tmp_path, family):
     encoder = str(tiny_encoder(family))

@@ -100,15 +100,17 @@ def test_the_texts_themselves_stay():
 
 def test_sides_stand_one_after_the_other():
     token, feature = view(TokenCutoff, rate=0.5), view(FeatureCutoff)
-    first = Side(token, texts(), LENGTHS, draws())
-    second = Side(feature, texts(LENGTHS[::-1]), LENGTHS[::-1], draws(side=1))
-    bare = first._replace(view=None)
+    first = Side.viewed(token, texts(), LENGTHS, draws())
+    second = Side.viewed(feature, texts(LENGTHS[::-1]), LENGTHS[::-1], draws(side=1))
+    bare = Side.viewed(None, texts(), LENGTHS, draws())
     assert cut_off([bare, bare]) == {"kept_tokens": None, "kept_features": None}
 
     both = cut_off([first, second])
     tokens, features = both["kept_tokens"], both["kept_features"]
     total = LENGTHS.sum()
-    assert (tokens[:total] == token.kept_tokens(*first[1:])).all() and tokens[total:].all()
+    assert (tokens[:total] == token.kept_tokens(texts(), LENGTHS, draws())).all() and tokens[
+        total:
+    ].all()
     assert tokens.shape == (2 * total,) and features.shape == (2 * len(ROWS), WIDTH)
     assert (features[len(ROWS) :] == feature.kept_features(draws(side=1))).all()
     assert features[: len(ROWS)].all()

@@ -131,9 +131,6 @@ class ViewCollator:
 
     def _side(self, rows: np.ndarray, texts: np.ndarray, column: int) -> Side:
         """One column's tokens, as its view makes them, in their template."""
-        ids, lengths = self.store.gather(texts)
-        view, draws = self.edits.get(column), Draws(self.seed, self.epoch, rows, column)
-        if view is not None:
-            ids, lengths = view(ids, lengths, draws)
-        ids, lengths = self.templates.around(column, ids, lengths)
-        return Side(view, ids, lengths, draws)
+        draws = Draws(self.seed, self.epoch, rows, column)
+        side = Side.viewed(self.edits.get(column), *self.store.gather(texts), draws)
+        return self.templates.around(column, side)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from simcse_kit.encoder import (
 )
 from simcse_kit.errors import InputError
 from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.views import Side
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,17 @@ class Templates:
     def __bool__(self) -> bool:
         return self.anchor is not None or self.others is not None
 
-    def around(
-        self, column: int, ids: np.ndarray, lengths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A column's texts, end to end, in their template."""
+    def around(self, column: int, side: Side) -> Side:
+        """A column's texts in their template, of which no token is cut off."""
         template = self.others if column else self.anchor
-        return (ids, lengths) if template is None else template.around(ids, lengths)
+        if template is None:
+            return side
+        ids, lengths = template.around(side.ids, side.lengths)
+        kept = side.kept_tokens
+        if kept is not None:
+            whole = [True] * len(template.before), [True] * len(template.after)
+            kept = template.inserted(kept, side.lengths, *whole)
+        return replace(side, ids=ids, lengths=lengths, kept_tokens=kept)
 
     def check_masked(self, store: TokenStore, encoder: SentenceEncoder) -> None:
         """Raise InputError where pooling is at a mask token that some text is without."""
