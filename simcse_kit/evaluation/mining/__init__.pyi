@@ -1,7 +1,4 @@
 from .mine import mine_hard_negatives as mine_hard_negatives
-from .nearest import Barred as Barred
-from .nearest import cosines_at as cosines_at
-from .nearest import nearest as nearest
 from .outcome import Mined as Mined
 from .outcome import outcome_cells as outcome_cells
 from .outcome import outcome_sentences as outcome_sentences

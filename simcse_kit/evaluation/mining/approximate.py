@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from simcse_kit.corpus import Barred, in_order
 from simcse_kit.data import replacing
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.mining.nearest import Barred, in_order
 
 #: Candidates from which on cells are searched in place of all (IVF).
 _MANY = 20_000
@@ -32,7 +32,7 @@ def check_faiss() -> None:
 
 
 class Approximate:
-    """`simcse_kit.evaluation.mining.nearest.nearest`, by an index that lies in a file.
+    """`simcse_kit.corpus.nearest`, by an index that lies in a file.
 
     Of fewer than 20,000 candidates all are compared (IndexFlatIP). Of more, M, the 4·√M cells are
     learnt by k-means from a sample, each holds its candidates in fp16, and a query looks into the

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from simcse_kit.corpus import Barred, cosines_at, nearest
 from simcse_kit.evaluation.mining.approximate import Approximate
-from simcse_kit.evaluation.mining.nearest import Barred, cosines_at, nearest
 from simcse_kit.evaluation.mining.pool import Pool
 from simcse_kit.evaluation.mining.rules import Rules, Scored, choose
 from simcse_kit.evaluation.mining.vectors import Vectors

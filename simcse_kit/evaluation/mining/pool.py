@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simcse_kit.corpus import Barred
 from simcse_kit.data import Rows, linked_texts, map_them, text_numbers
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.embedding import distinct
-from simcse_kit.evaluation.mining.nearest import Barred
 
 
 @dataclass(frozen=True, eq=False)

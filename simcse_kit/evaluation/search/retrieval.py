@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from simcse_kit.corpus import Barred, UnitRows, product_blocks, unit
 from simcse_kit.errors import InputError
 from simcse_kit.geometry import normalize
 
@@ -181,8 +182,8 @@ def _ranked(
     scores = np.empty(len(judged.query))
     for start in range(0, len(scores), block):
         some = slice(start, start + block)
-        pairs = _unit(queries[judged.query[some]]), _unit(corpus[judged.document[some]])
-        scores[some] = np.einsum("jd,jd->j", *pairs)
+        pairs = queries[judged.query[some]], corpus[judged.document[some]]
+        scores[some] = np.einsum("jd,jd->j", *(unit(each, np.float64) for each in pairs))
     scores[judged.document < 0] = -2.0  # below every cosine
 
     # By query and descending score. Runs of scores that lie within a tie of the next are one group:
@@ -198,13 +199,6 @@ def _ranked(
     ahead = _others_ahead(queries, corpus, judged, own, (query, place, lowest - _TIE), block)
     rank = np.where(scores < -1.5, np.inf, ahead + place + 1)
     return _Ranked(query, grade, rank, first, place)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows (N, D) at length 1 in float64."""
-    exact = rows.astype(np.float64)
-    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact
 
 
 def _others_ahead(
@@ -228,14 +222,10 @@ def _others_ahead(
             part.start + np.flatnonzero(place[part] == p) for p in range(place[part].max() + 1)
         ]
         rows, documents = judged.query[part] - start, judged.document[part]
-        asked = _unit(queries[start : start + block])
-        for left in range(0, len(corpus), block):
-            scores = asked @ _unit(corpus[left : left + block]).T
-            here = (documents >= left) & (documents < left + block)
-            scores[rows[here], documents[here] - left] = -np.inf
-            same = own[start : start + block] - left
-            (alike,) = np.nonzero((same >= 0) & (same < scores.shape[1]))
-            scores[alike, same[alike]] = -np.inf
+        asked = unit(queries[start : start + block], np.float64)
+        mine = own[start : start + block]
+        gone = Barred.of(np.append(rows, np.arange(len(mine))), np.append(documents, mine))
+        for _, scores in product_blocks(asked, UnitRows(corpus, np.float64), gone, block=block):
             for some in of_place:  # at most one threshold a query: no larger than the block
                 reached = scores[query[some] - start] >= threshold[some, None]
                 ahead[some] += reached.sum(axis=1)

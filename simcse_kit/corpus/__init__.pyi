@@ -1,0 +1,9 @@
+from .exact import BLOCK as BLOCK
+from .exact import Barred as Barred
+from .exact import Rows as Rows
+from .exact import UnitRows as UnitRows
+from .exact import cosines_at as cosines_at
+from .exact import in_order as in_order
+from .exact import nearest as nearest
+from .exact import product_blocks as product_blocks
+from .exact import unit as unit
