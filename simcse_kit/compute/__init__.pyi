@@ -22,6 +22,8 @@ from .taught import original_class as original_class
 from .taught import teach as teach
 from .unaltered import forget_recorders as forget_recorders
 from .unaltered import make_recordable as make_recordable
+from .unpacked import TokenTypes as TokenTypes
+from .unpacked import token_blocks as token_blocks
 from .unpacked import use_token_types as use_token_types
 from .unpacked import watch_padding as watch_padding
 from .whole_layers import use_whole_layers as use_whole_layers

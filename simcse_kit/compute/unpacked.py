@@ -40,7 +40,7 @@ class TokenTypes:
 
     def of(self, lengths: Tensor, width: int) -> Tensor:
         """int64 ``(sequences, width)`` for sequences of these lengths; padding counts as text."""
-        types = torch.full((len(lengths), width), self.inside, device=lengths.device)
+        types = torch.full((lengths.shape[0], width), self.inside, device=lengths.device)
         for place, kind in enumerate(self.before):
             types[:, place] = kind
         for place, kind in enumerate(self.after):
@@ -91,7 +91,7 @@ def unpacked_states(
         by_length = getattr(backbone, "sees_padding", False)
     types = getattr(backbone, "token_types", None)
     runs, kept, done = [], batch.kept_of_tokens(), 0
-    for input_ids, mask in _blocks(batch, pad_id, by_length):
+    for input_ids, mask in token_blocks(batch, pad_id, by_length):
         block = None
         if kept is not None:
             block = torch.ones(*mask.shape, kept.shape[1], dtype=torch.bool, device=mask.device)
@@ -111,7 +111,9 @@ def unpacked_states(
     return tuple(torch.cat(layers) for layers in zip(*runs, strict=True))
 
 
-def _blocks(batch: PackedBatch, pad_id: int, by_length: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def token_blocks(
+    batch: PackedBatch, pad_id: int, by_length: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Token ids and masks ``(sequences, width)``: one block, or one a length."""
     if batch.shift is not None:
         yield _spread(batch, pad_id)

@@ -11,7 +11,7 @@ template puts into every text (`simcse_kit.encoder.templates`), the mean where t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from simcse_kit.errors import InputError
@@ -143,24 +143,47 @@ def pool(
     if pooling in _FIRST_TOKEN and not skip:
         return first_token_states(backbone, batch).float()[batch.order]
     layers = hidden_states(backbone, batch, all_layers=pooling in LAYER_PAIRS)
-    if pooling in LAYER_PAIRS:
-        first, second = LAYER_PAIRS[pooling]
-        states = (layers[first].float() + layers[second].float()) / 2
-    else:
-        states = layers[-1]
-    blocks = _blocks(batch, states)
-    if pooling == "mask":
-        mask = -1 if mask_id is None else mask_id  # of a tokenizer that has none
-        masked = [
-            ids.eq(mask) if inside is None else inside & ids.eq(mask)
-            for ids, inside in _blocks(batch, batch.input_ids)
-        ]
-        blocks = [(block, only) for (block, _), only in zip(blocks, masked, strict=True)]
-    if skip:
-        blocks = [(block, _beyond(block, inside, skip)) for block, inside in blocks]
-    modes = [_OVER_TOKENS[mode] for mode in pooling.split("+")]
-    pooled = [torch.cat([mode(*block).float() for mode in modes], dim=1) for block in blocks]
+    states, ids = _blocks(batch, of_layers(layers, pooling)), _blocks(batch, batch.input_ids)
+    pooled = [
+        over_tokens(block, tokens, inside, pooling, skip or None, mask_id)
+        for (block, inside), (tokens, _) in zip(states, ids, strict=True)
+    ]
     return torch.cat(pooled)[batch.order]
+
+
+def of_layers(layers: Sequence[Tensor], pooling: str) -> Tensor:
+    """The states that are pooled: of the last layer, or the mean of two."""
+    if pooling not in LAYER_PAIRS:
+        return layers[-1]
+    first, second = LAYER_PAIRS[pooling]
+    return (layers[first].float() + layers[second].float()) / 2
+
+
+def over_tokens(
+    states: Tensor,
+    ids: Tensor,
+    inside: Tensor | None,
+    pooling: str,
+    skip: int | Tensor | None = None,
+    mask_id: int | None = None,
+) -> Tensor:
+    """Pooled vectors float32 ``(count, width)`` of states ``(count, tokens, hidden)``.
+
+    Args:
+        ids: the tokens, int64 ``(count, tokens)``.
+        inside: which of them are there, bool; None: all.
+        skip, mask_id: as of `pool`.
+    """
+    import torch
+
+    if pooling == "mask":
+        masked = ids.eq(-1 if mask_id is None else mask_id)  # -1: of a tokenizer that has none
+        inside = masked if inside is None else inside & masked
+    if skip is not None:
+        inside = _beyond(states, inside, skip)
+    return torch.cat(
+        [_OVER_TOKENS[mode](states, inside).float() for mode in pooling.split("+")], dim=1
+    )
 
 
 def _blocks(batch: PackedBatch, tokens: Tensor) -> list[tuple[Tensor, Tensor | None]]:
@@ -170,7 +193,7 @@ def _blocks(batch: PackedBatch, tokens: Tensor) -> list[tuple[Tensor, Tensor | N
     return [(group, None) for group in batch.by_length(tokens)]
 
 
-def _beyond(block: Tensor, inside: Tensor | None, skip: int) -> Tensor:
+def _beyond(block: Tensor, inside: Tensor | None, skip: int | Tensor) -> Tensor:
     """Which tokens ``(count, width)`` are pooled where the first ones are left out."""
     after = (_numbers(block) >= skip).expand(block.shape[:2])
     return after if inside is None else inside & after
