@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -92,6 +94,11 @@ class Part(ABC):
     def check(cls, settings: Any) -> None:
         """Raise InputError for what is wrong whatever the model: a file that is not there."""
         return None
+
+    @classmethod
+    def files(cls, settings: Any) -> Sequence[Path]:
+        """Files that it reads: a run that goes on must find them as they were."""
+        return ()
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         if not isinstance(context, Context | None):

@@ -13,6 +13,7 @@ from simcse_kit.compute import PackedBatch, token_batches
 from simcse_kit.encoder import evaluating
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.rows.collator import ViewCollator
+from simcse_kit.views import Side
 
 #: Tokens a batch of `embed_rows`.
 _TOKENS = 8192
@@ -79,8 +80,8 @@ def embed_rows(model: ContrastiveModel, collator: ViewCollator, rows: np.ndarray
         torch.autocast(device.type, torch.bfloat16, enabled=encoder.precision == "bf16"),
     ):
         for places in token_batches(store.lengths[texts], _TOKENS, padded=not encoder.packed):
-            given = collator.templates.around(0, *store.gather(texts[places]))
-            batch = PackedBatch.from_flat(*given).to(device)
+            side = collator.templates.around(0, Side(*store.gather(texts[places])))
+            batch = PackedBatch.from_flat(side.ids, side.lengths).to(device)
             h = encoder(batch)
             z = h if model.projection is None else model.projection(h)
             if not made.size:

@@ -71,7 +71,7 @@ from simcse_kit.training.runs.result import (
     already_finished,
     finished_result,
 )
-from simcse_kit.training.runs.resuming import Begun, began_as
+from simcse_kit.training.runs.resuming import Begun, began_as, files_told
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.fields import Profile
 from simcse_kit.training.trainer import (
@@ -158,10 +158,11 @@ def train(
     for each in sets:
         check_encoder(encoder, each.rows, each.config)
     vectors = [Vectors.of(each.rows, each.config, encoder.device) for each in sets]
-    for told, own in zip([began, *began.get("datasets", [])], vectors, strict=True):
-        told |= own.told()
+    known = [own.told() | files_told(each.config) for each, own in zip(sets, vectors, strict=True)]
+    for told, own in zip([began, *began.get("datasets", [])], known, strict=True):
+        told |= own
     if begun is not None:
-        begun.check_followed([each.config for each in sets], [each.told() for each in vectors])
+        begun.check_followed([each.config for each in sets], known)
     contexts = [each.context(steps, own) for each, own in zip(sets, vectors, strict=True)]
     contrastive = build_model(encoder, config, *contexts)
     arguments = _arguments(config, folder, encoder, dev, checkpoint)

@@ -20,11 +20,13 @@ from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
 from simcse_kit.training.runs.folder import can_go_on
-from simcse_kit.training.runs.resuming import content_of, differences, same_model
+from simcse_kit.training.runs.resuming import content_of, differences, files_told, same_model
 from simcse_kit.training.runs.seed_folder import FILE, SeedFolder, read_seed_folder
 from simcse_kit.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
+
+_FILES = "files of parts"  # what stands for their content among the settings in common
 
 
 @dataclass(frozen=True)
@@ -128,20 +130,29 @@ def common_settings(
     told = {"model": str(model), "data": rows.source, "rows": content_of(rows)}
     if config.datasets:
         told["rows of datasets"] = ", ".join(map(content_of, further_rows(config)))
+    files = [
+        digest for each in config.of_each_dataset() for digest in files_told(each).get("files", [])
+    ]
+    if files:
+        told[_FILES] = ", ".join(files)
     judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
     return told | {"dev": judge} | common
 
 
 def check_alike(found: SeedFolder, settings: dict[str, Any]) -> None:
     """InputError where seeds that are to come would not be of the recipe of those that are done."""
-    had = {key: settings[key] for key in ("rows", "dev")} | found.settings  # of older versions
-    other = differences(had, settings)
+    older = {key: settings[key] for key in ("rows", "dev", _FILES) if key in settings}
+    other = differences(older | found.settings, settings)
     other.pop("data", None)  # its rows are what counts
     if same_model(*other.get("model", ("", ""))):
         other.pop("model", None)
     if other and found.runs:
         key, (before, now) = next(iter(other.items()))
-        names = {"rows": "other rows of the same name", "dev": "the dev set"}
+        names = {
+            "rows": "other rows of the same name",
+            "dev": "the dev set",
+            _FILES: "other content of a file that a part reads",
+        }
         raise InputError(
             f"the finished seeds in {str(found.folder)!r} were trained with {names.get(key, key)}"
             f" {before!r}, not {now!r}; go on with the same, or give a new folder"

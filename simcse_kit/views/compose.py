@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class Compose(View):
     def check(cls, settings: Any) -> None:
         for spec in settings.views:
             spec.part.check(spec.settings)
+
+    @classmethod
+    def files(cls, settings: Any) -> Sequence[Path]:
+        return [path for spec in settings.views for path in spec.part.files(spec.settings)]
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)

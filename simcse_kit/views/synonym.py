@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class Synonym(View):
     @classmethod
     def check(cls, settings: Any) -> None:
         _lexicon(settings.lexicon)
+
+    @classmethod
+    def files(cls, settings: Any) -> Sequence[Path]:
+        return () if settings.lexicon is None else (settings.lexicon,)
 
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)

@@ -19,7 +19,8 @@ from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.runs.resuming import content_of
-from simcse_kit.training.seeds import train_seeds
+from simcse_kit.training.runs.seed_folder import SeedFolder
+from simcse_kit.training.seeds import check_alike, common_settings, train_seeds
 from simcse_kit.training.settings.config import build_config
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 
@@ -69,6 +70,46 @@ def test_another_dev_set_does_not_go_on_with_the_figures_of_the_first(tiny_encod
             train(bert, rows, longer, run, eval_data=dev, resume=True)
     same = config(tmp_path, max_steps=4, eval_split=8)
     assert train(bert, rows, same, run, resume=True).steps == 4
+
+
+def test_another_lexicon_of_the_same_name_does_not_go_on(tiny_encoder, tmp_path):
+    """Alone, in a compose, of a further data set, and of several seeds."""
+    bert, words = tiny_encoder("bert"), tmp_path / "words.tsv"
+    synonym = {"name": "synonym", "lexicon": str(words)}
+    (tmp_path / "further.txt").write_text("\n".join(text_rows(16).columns["text"]))
+    further = {"data": str(tmp_path / "further.txt"), "positive_view": synonym}
+    for number, own in enumerate(
+        [
+            {"anchor_view": synonym},
+            {"positive_view": {"name": "compose", "views": ["deletion", synonym]}},
+            {"datasets": [further]},
+        ]
+    ):
+        words.write_text("dog\thound\n")
+        run = tmp_path / f"run-{number}"
+        train(bert, text_rows(16), config(tmp_path, max_steps=1, **own), run)
+        longer = config(tmp_path, max_steps=2, **own)
+        words.write_text("dog\thound\ncat\ttiger\n")
+        with pytest.raises(InputError, match=r"words\.tsv' has changed since the run"):
+            train(bert, text_rows(16), longer, run, resume=True)
+    words.write_text("dog\thound\n")
+    assert train(bert, text_rows(16), longer, run, resume=True).steps == 2
+    told = json.loads((tmp_path / "run-0" / "run.json").read_text())
+    assert len(told["files"]) == 1 and str(tmp_path) not in told["files"][0]
+
+
+def test_seeds_of_another_lexicon_are_not_added(tiny_encoder, tmp_path):
+    words = tmp_path / "words.tsv"
+    own = config(tmp_path, max_steps=1, anchor_view={"name": "synonym", "lexicon": str(words)})
+    words.write_text("dog\thound\n")
+    before = common_settings("model", text_rows(), own, None)
+    words.write_text("cat\ttiger\n")
+    now = common_settings("model", text_rows(), own, None)
+    done = SeedFolder(tmp_path, before, {1: {}})
+    with pytest.raises(InputError, match="other content of a file that a part reads"):
+        check_alike(done, now)
+    older = {key: value for key, value in before.items() if key != "files of parts"}
+    check_alike(SeedFolder(tmp_path, older, {1: {}}), now)
 
 
 def test_scored_pairs_may_come_later_and_rows_that_were_trained_on_may_not(tiny_encoder, tmp_path):

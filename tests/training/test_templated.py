@@ -16,6 +16,7 @@ from simcse_kit.encoder import SentenceEncoder, template_of
 from simcse_kit.errors import InputError
 from simcse_kit.parts import Context
 from simcse_kit.training import TrainConfig, train
+from simcse_kit.training.in_step import embed_rows
 from simcse_kit.training.loading import load_to_train
 from simcse_kit.training.model.building import build_model
 from simcse_kit.training.rows.batches import Vectors, build_collator
@@ -173,6 +174,17 @@ def test_a_run_is_resumed_and_its_folder_pools_at_the_mask_everywhere(
     np.testing.assert_allclose(theirs, ours, atol=1e-5)
     assert template_of(whole.encoder.tokenizer).told(whole.encoder.tokenizer).count("{}") == 1
     assert "Template" in (tmp_path / "whole" / "README.md").read_text()
+
+
+def test_clusters_are_of_texts_in_their_template(tiny_encoder, tmp_path):
+    settings = config(tmp_path, pooling="mask", template=ONE, head="none")
+    encoder = load_to_train(str(tiny_encoder("bert")), settings)
+    model = build_model(encoder, settings)
+    collator = build_collator(model, text_rows(6), settings, Context(rows=6), Vectors())
+    found = embed_rows(model, collator, np.array([4, 1]))
+    np.testing.assert_allclose(
+        found, encoder.encode([sentences(6)[n] for n in (4, 1)], normalize=False), atol=1e-5
+    )
 
 
 def test_a_model_with_a_template_is_trained_in_it(tiny_encoder, tmp_path):

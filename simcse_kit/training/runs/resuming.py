@@ -30,6 +30,7 @@ from simcse_kit.training.distributed import world_size
 from simcse_kit.training.runs.folder import CONFIG_FILE, hint_at_kept, read_run
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.dotted import PARTS, flat, short_name
+from simcse_kit.training.settings.methods import files_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,20 @@ def content_of(rows: Rows) -> str:
         if numbers is not None:
             digest.update(numbers.tobytes())
     return digest.hexdigest()[:32]
+
+
+def files_told(config: TrainConfig) -> dict[str, list[str]]:
+    """What a run's file tells of the files that parts read, such as a lexicon: equal for equal
+    bytes. One that cannot be read is for its part to refuse.
+    """
+    digests = []
+    for path in files_of(config):
+        try:
+            with at_home(path).open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest()[:32])
+        except OSError:
+            digests.append("")
+    return {"files": digests} if digests else {}
 
 
 @dataclass(frozen=True)
@@ -197,11 +212,12 @@ class Begun:
     def check_followed(
         self, configs: Sequence[TrainConfig], now: Sequence[Mapping[str, list[str]]]
     ) -> None:
-        """InputError where a teacher or the guide is another than it was, under the same name.
+        """InputError where a teacher, the guide or a part's file is another than it was, under the
+        same name.
 
         Args:
             configs: of each data set.
-            now: as `simcse_kit.training.rows.batches.Vectors` tells of theirs.
+            now: as `simcse_kit.training.rows.batches.Vectors` and `files_told` tell of theirs.
         """
         sets = [self.told, *self.told.get("datasets", [])]
         for told, config, own in zip(sets, configs, now, strict=False):
@@ -210,13 +226,18 @@ class Begun:
     def _check_followed(
         self, told: Mapping[str, Any], config: TrainConfig, now: Mapping[str, list[str]]
     ) -> None:
-        named = {"teachers": config.teachers, "guide": [config.guide]}
+        guide = [] if config.guide is None else [config.guide]
+        named = {
+            "teachers": [each.model for each in config.teachers],
+            "guide": [each.model for each in guide],
+            "files": [str(path) for path in files_of(config)],
+        }
         for setting, keys in now.items():
             had = told.get(setting, keys)
-            for each, before, after in zip(named[setting], had, keys, strict=False):
-                if before != after and each is not None:
+            for name, before, after in zip(named[setting], had, keys, strict=False):
+                if before != after:
                     raise InputError(
-                        f"{setting}: {each.model!r} has changed since the run in "
+                        f"{setting}: {name!r} has changed since the run in "
                         f"{str(self.folder)!r} was begun with it; restore it, or give a new "
                         "output folder"
                     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from simcse_kit.errors import key_error
@@ -64,11 +65,22 @@ def parts_of(config: Settings) -> Iterator[tuple[str, Spec]]:
                 yield name, each
 
 
+def files_of(config: Settings) -> list[Path]:
+    """Files that the parts read."""
+    return [path for spec in _set_parts(config) for path in spec.part.files(spec.settings)]
+
+
 def check_parts(config: Settings) -> None:
     """Raise InputError for what a part needs whatever the model and data: its file, for one."""
+    for spec in _set_parts(config):
+        spec.part.check(spec.settings)
+
+
+def _set_parts(config: Settings) -> Iterator[Spec]:
+    """The parts that were set; what nobody set reads no file, and need not be imported."""
     for name, spec in parts_of(config):
         if name == "auxiliaries" or spec.given or is_named(config, name):
-            spec.part.check(spec.settings)
+            yield spec
 
 
 def _head(config: Settings) -> None:
