@@ -116,7 +116,7 @@ def mine(
     ] = "n-tuple",
     index: Annotated[
         Literal["exact", "faiss"],
-        typer.Option(help="faiss finds most of the nearest, sooner; needs simcse-kit[faiss]."),
+        typer.Option(help="faiss finds most of the nearest, sooner; needs simcse-kit[index]."),
     ] = "exact",
     *,
     rule: RuleOptions,

@@ -1,3 +1,5 @@
+from . import approximate as approximate
+from .approximate import check_faiss as check_faiss
 from .exact import BLOCK as BLOCK
 from .exact import Barred as Barred
 from .exact import Rows as Rows
@@ -7,3 +9,4 @@ from .exact import in_order as in_order
 from .exact import nearest as nearest
 from .exact import product_blocks as product_blocks
 from .exact import unit as unit
+from .index import VectorIndex as VectorIndex

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from simcse_kit.corpus import BLOCK
+from simcse_kit.corpus import BLOCK, check_faiss
 from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.embedding import model_settings, say_by_cosine
-from simcse_kit.evaluation.mining.approximate import check_faiss
 from simcse_kit.evaluation.mining.blocks import Arrays, Index, Plan, mined_blocks, search_by
 from simcse_kit.evaluation.mining.outcome import Mined, Tally
 from simcse_kit.evaluation.mining.pool import pool_of

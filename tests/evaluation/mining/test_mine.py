@@ -230,7 +230,7 @@ def test_an_index_without_its_package_is_said(
     encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'simcse-kit\[faiss\]'"):
+    with pytest.raises(InputError, match=r"pip install 'simcse-kit\[index\]'"):
         pairs.mine(encoder, tmp_path / "rows.csv", index="faiss")
 
 

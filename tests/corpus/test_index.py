@@ -1,0 +1,233 @@
+"""Indexes in a folder against exact search: what is found, added, taken out, and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simcse_kit.corpus import VectorIndex, approximate, nearest
+from simcse_kit.errors import InputError
+
+faiss = pytest.importorskip("faiss")
+
+GRAPH, CELLS = "HNSW16_SQ8", "IVF16,SQfp16"
+KINDS = ["Flat", GRAPH, CELLS, "PCA8,Flat", "PQ8x4", "IVF8,PQ8x4"]
+
+
+def unit(n: int, seed: int, d: int = 16) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(12, d))[rng.integers(0, 12, n)] + 0.5 * rng.normal(size=(n, d))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS, QUERIES = np.split(unit(1520, 1), [1500])
+
+
+def recall(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.mean([np.isin(e, f).mean() for e, f in zip(expected, found, strict=True)]))
+
+
+@pytest.mark.parametrize("factory", KINDS)
+def test_it_finds_what_exact_search_finds(factory: str, tmp_path: Path) -> None:
+    index = VectorIndex.build(VECTORS, tmp_path / "index", factory=factory, model="m", state="s")
+    again = VectorIndex.open(tmp_path / "index", VECTORS, model="m", state="s")
+    rows, cosines = index.search(QUERIES, 10)
+    assert np.array_equal(rows, again.search(QUERIES, 10)[0])
+    expected, exact = nearest(QUERIES, VECTORS, 10)
+    wanted = 1 if factory == "Flat" else 0.7 if "PCA" in factory else 0.9
+    assert recall(rows, expected) >= wanted
+    assert (np.diff(cosines, axis=1) <= 0).all()
+    first = rows[:, 0] == expected[:, 0]
+    assert cosines[first, 0] == pytest.approx(exact[first, 0], abs=1e-12)
+    if factory == "Flat":
+        assert rows.tolist() == expected.tolist() and index.manifest.recall == 1
+
+
+@pytest.mark.parametrize("factory", [CELLS, GRAPH])
+def test_the_recall_in_the_manifest_is_that_of_rows_outside(factory: str, tmp_path: Path) -> None:
+    index = VectorIndex.build(VECTORS, tmp_path, factory=factory, recall=0.9)
+    told = json.loads((tmp_path / "index.json").read_text())
+    assert told["effort"] == index.manifest.effort in approximate.EFFORTS
+    asked = np.unique(np.linspace(0, 1499, 256).round().astype(int))
+    rest = np.setdiff1d(np.arange(1500), asked)
+    found, _ = VectorIndex.build(VECTORS[rest], tmp_path / "rest", factory=factory).search(
+        VECTORS[asked], 10, effort=told["effort"]
+    )
+    share = 0.0
+    for row, places in zip(asked.tolist(), found.tolist(), strict=True):
+        cosines = VECTORS[rest].astype(float) @ VECTORS[row].astype(float)
+        share += len({*np.argsort(-cosines)[:10].tolist()} & {*places}) / 10 / len(asked)
+    assert told["recall"] == pytest.approx(share, abs=0.05) and told["measured"] == 256
+    strangers = recall(index.search(QUERIES, 10)[0], nearest(QUERIES, VECTORS, 10)[0])
+    assert strangers >= 0.85
+
+
+def test_effort_grows_until_the_recall_is_reached(tmp_path: Path) -> None:
+    spread = np.random.default_rng(5).normal(size=(1500, 24)).astype(np.float32)
+    spread /= np.linalg.norm(spread, axis=1, keepdims=True)
+    low = VectorIndex.build(spread, tmp_path / "low", factory="IVF64,SQfp16", recall=0.3)
+    high = VectorIndex.build(spread, tmp_path / "high", factory="IVF64,SQfp16", recall=1.0)
+    assert (low.manifest.effort or 0) < (high.manifest.effort or 0)
+    assert (low.manifest.recall or 0) < (high.manifest.recall or 0)
+
+
+@pytest.mark.parametrize("factory", ["Flat", GRAPH, CELLS, "PQ8x4"])
+def test_added_rows_are_found_and_removed_ones_are_not(factory: str, tmp_path: Path) -> None:
+    index = VectorIndex.build(VECTORS[:1200], tmp_path, factory=factory)
+    assert index.add(VECTORS[1200:1400]) == range(1200, 1400)
+    assert index.add(VECTORS[1400:]) == range(1400, 1500)
+    rows, _ = index.search(VECTORS[1450:], 1)
+    assert (rows[:, 0] == np.arange(1450, 1500)).mean() > 0.7
+    gone = np.arange(0, 1500, 3)
+    assert index.remove(gone) == 500 and index.remove(gone[:5]) == 0 and len(index) == 1000
+    for each in (index, VectorIndex.open(tmp_path, VECTORS[:1200])):
+        rows, _ = each.search(QUERIES, 10)
+        expected, _ = nearest(QUERIES, VECTORS, 10, among=np.setdiff1d(np.arange(1500), gone))
+        assert not np.isin(rows, gone).any() and recall(rows, expected) >= 0.9
+        assert (rows >= 0).all()
+    assert len([*tmp_path.glob("vectors-*.faiss")]) == 1  # what no manifest names is taken away
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_a_filter_searches_some_rows(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simcse_kit.corpus.index._SEARCHED_EXACTLY", limit)
+    index = VectorIndex.build(VECTORS, tmp_path, factory=GRAPH, recall=1.0)
+    index.remove(np.array([4, 6]))
+    some = np.arange(0, 1500, 2)
+    rows, _ = index.search(QUERIES, 5, among=some)
+    expected, _ = nearest(QUERIES, VECTORS, 5, among=np.setdiff1d(some, [4, 6]))
+    assert np.isin(rows, some).all() and not np.isin(rows, [4, 6]).any()
+    assert recall(rows, expected) >= 0.9
+
+
+def test_more_than_there_are(tmp_path: Path) -> None:
+    index = VectorIndex.build(VECTORS[:7], tmp_path)
+    rows, cosines = index.search(QUERIES, 10)
+    assert rows.shape == cosines.shape == (20, 7) and (np.sort(rows, axis=1) == range(7)).all()
+    rows, cosines = index.search(QUERIES, 10, among=np.array([3, 5]))
+    assert {*rows[0].tolist()} == {3, 5, -1} and np.isneginf(cosines[:, 2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "kind"), [(19_999, "Flat"), (20_000, "HNSW32_SQ8"), (9_000_000, "IVF12000,PQ48")]
+)
+def test_the_kind_is_chosen_by_the_number(count: int, kind: str) -> None:
+    assert approximate.factory_for(count, 384) == kind
+    assert faiss.index_factory(384, kind, faiss.METRIC_INNER_PRODUCT).d == 384
+
+
+def test_a_map_is_indexed_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate, "_AT_A_TIME", 100)
+    np.save(tmp_path / "rows.npy", VECTORS)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    index = VectorIndex.build(rows, tmp_path / "index", factory="Flat")
+    assert index.search(QUERIES, 5)[0].tolist() == nearest(QUERIES, VECTORS, 5)[0].tolist()
+
+
+# ---- refused -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    VectorIndex.build(VECTORS, tmp_path / "index", factory=CELLS, model="one", state="first")
+    return tmp_path / "index"
+
+
+def test_another_index_is_refused(built: Path) -> None:
+    for vectors, how, said in [
+        (VECTORS, {"model": "two"}, "another model"),
+        (VECTORS, {"state": "second"}, "other vectors"),
+        (VECTORS[:-1], {}, "other vectors than these 1,499"),
+        (unit(1500, 1, d=12), {}, "16 dimensions, and these vectors have 12"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            VectorIndex.open(built, vectors, **how)
+    with pytest.raises(InputError, match="holds an index"):
+        VectorIndex.build(VECTORS, built)
+    assert VectorIndex.build(VECTORS, built, factory="Flat", overwrite=True).manifest.recall == 1
+
+
+def test_queries_and_rows_that_do_not_fit(built: Path) -> None:
+    index = VectorIndex.open(built, VECTORS)
+    with pytest.raises(InputError, match="16 dimensions"):
+        index.search(unit(2, 3, d=8), 1)
+    with pytest.raises(InputError, match="16 dimensions"):
+        index.add(unit(2, 3, d=8))
+    with pytest.raises(InputError, match="not finite"):
+        index.add(np.full((1, 16), np.nan))
+    with pytest.raises(InputError, match="row 1500 is not in"):
+        index.remove(np.array([3, 1500]))
+    with pytest.raises(InputError, match="no row would be left"):
+        index.remove(np.arange(1500))
+    assert index.add(np.empty((0, 16), np.float32)) == range(1500, 1500)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", "bytes", "gone", "manifest", "no manifest", "elsewhere", "layout", "added", "removed"],
+)
+def test_a_damaged_index_is_one_sentence(built: Path, damage: str) -> None:
+    index = VectorIndex.open(built, VECTORS)
+    index.add(VECTORS[:3])
+    index.remove(np.array([1]))
+    (file,) = built.glob("vectors-*.faiss")
+    manifest = built / "index.json"
+    told = json.loads(manifest.read_text())
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-7])
+    elif damage == "bytes":
+        file.write_bytes(b"what?" + file.read_bytes()[5:])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "manifest":
+        manifest.write_text(manifest.read_text()[:40])
+    elif damage == "no manifest":
+        manifest.unlink()
+    elif damage == "elsewhere":
+        manifest.write_text(json.dumps(told | {"file": "../vectors.faiss"}))
+    elif damage == "layout":
+        manifest.write_text(json.dumps(told | {"layout": 9}))
+    elif damage == "added":
+        (built / told["added"][0][0]).write_bytes(b"\x93NUMPY")
+    elif damage == "removed":
+        np.save(built / told["removed"], np.array([1, 9999]))
+    with pytest.raises(InputError, match=r"damaged|missing|holds no index|outside|another version"):
+        VectorIndex.open(built, VECTORS)
+
+
+def test_factories_that_do_not_go(tmp_path: Path) -> None:
+    for factory, said in [("Nonsense", "knows no index 'Nonsense'"), ("IVF4000,Flat", "learnt")]:
+        with pytest.raises(InputError, match=said):
+            VectorIndex.build(VECTORS, tmp_path / "index", factory=factory)
+    with pytest.raises(InputError, match="no vectors"):
+        VectorIndex.build(VECTORS[:0], tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_without_faiss_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'simcse-kit\[index\]'"):
+        VectorIndex.build(VECTORS, tmp_path / "index")
+
+
+def test_a_change_that_is_interrupted_has_not_been(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = VectorIndex.open(built, VECTORS)
+    before, _ = index.search(QUERIES, 5)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("simcse_kit.corpus.index.keep", stop)
+        with pytest.raises(KeyboardInterrupt):
+            index.add(VECTORS[:3])
+    again = VectorIndex.open(built, VECTORS)
+    assert again.search(QUERIES, 5)[0].tolist() == before.tolist() and len(again) == 1500
+    assert again.add(VECTORS[:3]) == range(1500, 1503)
