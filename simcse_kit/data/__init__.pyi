@@ -36,4 +36,7 @@ from .rows import Rows as Rows
 from .rows import Source as Source
 from .rows import check_reading as check_reading
 from .rows import read_rows as read_rows
+from .stream import Block as Block
+from .stream import Place as Place
+from .stream import TextStream as TextStream
 from .tokens import TokenStore as TokenStore

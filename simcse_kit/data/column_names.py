@@ -26,6 +26,8 @@ MEANINGS = {
 }
 #: Tells which document a text is of. Where there is no column text it may be a text itself.
 DOCUMENT = "document"
+#: Names a text, where an input is embedded. A file may have several: the first is it.
+ID = "id"
 # what others call these, and read by none of them alone: what is unsure is asked about
 _JUDGED = {
     "similarity": "score",
@@ -84,7 +86,7 @@ def ours(name: str) -> str | None:
 
 def beside_text(name: str) -> str | None:
     """Our name for a column called `name` that only goes beside a text."""
-    return DOCUMENT if _bare(name) == DOCUMENT else None
+    return next((ours for ours in (DOCUMENT, ID) if _bare(name) == ours), None)
 
 
 def close(name: str) -> str | None:

@@ -29,6 +29,7 @@ from typing import Literal
 from simcse_kit.data.advice import PAIRS, caution, likely, makes_rows, ways
 from simcse_kit.data.column_names import (
     DOCUMENT,
+    ID,
     KNOWN,
     MEANINGS,
     beside_text,
@@ -87,6 +88,8 @@ def meaning(
             )
     else:
         found = _by_name(table) if columns is None else _by_mapping(table, columns, wanted)
+    if ID not in beside:
+        found.pop(ID, None)
     if not wanted:
         if columns is None or not makes_rows(columns):
             _ask_about_unused(table, found)
@@ -105,6 +108,8 @@ def _by_name(table: Table) -> dict[str, int]:
     found: dict[str, int] = {}
     for index, name in enumerate(names):
         ours = meant_by(name) or beside_text(name)
+        if ours in found and ours == ID:
+            continue
         if ours in found:
             raise map_them(
                 f"{table.source}: the columns '{names[found[ours]]}' and '{name}' both mean "
@@ -197,8 +202,8 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
             places = {name: found[name] for name in ("sentence1", "sentence2", "score")}
     elif "text" in found:
         kind = "labelled" if "label" in found else "text"
-        beside = "label" if kind == "labelled" else DOCUMENT
-        places = {name: found[name] for name in ("text", beside) if name in found}
+        beside = ("label",) if kind == "labelled" else (DOCUMENT, ID)
+        places = {name: found[name] for name in ("text", *beside) if name in found}
     else:
         raise _no_kind(table, found)
     return kind, places

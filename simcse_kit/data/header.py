@@ -57,10 +57,7 @@ def settle_header(
     if header is None and columns is None:
         if not makes_rows(known):
             raise _question(table, wanted, _lack(known, wanted))
-        for place, cell in enumerate(first):
-            if meant_by(cell) and (again := _again(table, row, place)):
-                where = table.where(again)
-                raise _question(table, wanted, f"may be none, for '{cell}' stands in {where} too")
+        check_below(header_of(table), table, wanted, row + 1)
     if header and columns is None and table.width == 1 and not known:
         table.take_header()
         table.names = ["text"]  # one column, which needs no name to be known by
@@ -116,12 +113,38 @@ def _lack(known: Sequence[str], wanted: Sequence[str]) -> str:
     return f"names no columns {only}that are known ({KNOWN})"
 
 
-def _again(table: Table, header: int, place: int) -> int | None:
+def header_of(table: Table) -> Table:
+    """The first row alone, to be asked about when the table has lost it."""
+    row, _ = table.first()
+    cells = [[table.cells(place)[row]] for place in range(table.width)]
+    lines = None if table.lines is None else table.lines[row : row + 1]
+    return Table(table.source, table.width, cells.__getitem__, None, lines)
+
+
+def check_below(head: Table, table: Table, wanted: Sequence[str], start: int = 0) -> None:
+    """Raise InputError where a name of what is taken for a header stands in a row below it.
+
+    Args:
+        head: the header, as `header_of`.
+        start: the first row of the table that is below.
+    """
+    names = [head.cells(place)[0] for place in range(head.width)]
+    for place, name in enumerate(map(str, names)):
+        if not meant_by(name.strip()):
+            continue
+        again = _again(names, table, place, start)
+        if again is not None:
+            where = table.where(again)
+            raise _question(
+                head, wanted, f"may be none, for '{name.strip()}' stands in {where} too"
+            )
+
+
+def _again(names: Sequence[object], table: Table, place: int, start: int) -> int | None:
     """The first row that holds a name of the header again; a whole header again is none."""
-    cells, names = table.cells(place), [table.cells(each)[header] for each in range(table.width)]
-    row = header
-    while cells[header] in cells[row + 1 :]:
-        row = cells.index(cells[header], row + 1)
+    cells, row = table.cells(place), start - 1
+    while names[place] in cells[row + 1 :]:
+        row = cells.index(names[place], row + 1)
         if [table.cells(each)[row] for each in range(table.width)] != names:
             return row
         logger.warning("%s: is the header again, and is read as a row", table.where(row))

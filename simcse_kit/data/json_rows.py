@@ -6,11 +6,11 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from simcse_kit.data.bad_rows import BadRows
-from simcse_kit.data.lines import text_blocks
+from simcse_kit.data.lines import File, text_blocks
 from simcse_kit.errors import InputError
 
 MISSING = object()  # the cell of a JSON object that lacks the key (null is None)
@@ -36,11 +36,15 @@ class JsonColumns:
     blank: int = 0
 
 
-def read_json_lines(path: Path, bad: BadRows) -> JsonColumns:
-    """One object, or one array, a line.
+def read_json_lines(
+    path: File, bad: BadRows, size: int | None = None, start: int = 1
+) -> Iterator[JsonColumns]:
+    """One object, or one array, a line; so many records after others, with all keys so far.
 
     Args:
         bad: rows that may be left out; they are BROKEN in every column.
+        size: records at a time; None: all.
+        start: the line to begin with, from 1.
 
     Raises:
         InputError: a line is no JSON, or neither, or arrays differ in length; it is named.
@@ -48,44 +52,56 @@ def read_json_lines(path: Path, bad: BadRows) -> JsonColumns:
     found = JsonColumns(lines=array("q"))
 
     def records() -> Iterator[tuple[str, Any]]:
-        assert found.lines is not None
-        for first, block in text_blocks(path):
+        for first, block in text_blocks(path, start):
             for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
                 if text.strip():
+                    assert found.lines is not None
                     found.lines.append(line)
                     yield f"{path}:{line}", _parsed(f"{path}:{line}", text, bad)
                 else:
                     found.blank += 1
 
-    gather(found, records(), bad)
-    return found
+    rest = records()
+    gather(found, islice(rest, size), bad)
+    while found.lines and len(found.lines) == size:
+        yield found
+        found = JsonColumns({key: [] for key in found.cells}, found.named, array("q"))
+        gather(found, islice(rest, size), bad)
+    yield found
 
 
-def read_json(path: Path, bad: BadRows) -> JsonColumns:
+def read_json(
+    path: File, bad: BadRows, size: int | None = None, start: int = 1
+) -> Iterator[JsonColumns]:
     """A list of objects, of arrays or of texts; a file that holds one a line is read as that.
+
+    A list comes as one, whatever the `size`.
 
     Raises:
         InputError: as of `read_json_lines`, or the file is another thing.
     """
-    text = "".join(block for _, block in text_blocks(path))
+    blocks = text_blocks(path)
+    text = next((block for _, block in blocks if block.strip()), "")
     if not text.lstrip().startswith("["):
-        return read_json_lines(path, bad)
+        return read_json_lines(path, bad, size, start)
+    text += "".join(block for _, block in blocks)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return read_json_lines(path, bad)  # arrays, one a line; or broken: then the line is named
+        # arrays, one a line; or broken: then the line is named
+        return read_json_lines(path, bad, size, start)
     _check_characters(str(path), text, value)
     if value and all(isinstance(each, str) for each in value):
-        return JsonColumns({"text": value})
+        return iter([JsonColumns({"text": value})])
     found = JsonColumns()
     gather(found, ((f"{path}, row {row}", each) for row, each in enumerate(value, 1)), bad)
-    return found
+    return iter([found])
 
 
 def gather(found: JsonColumns, records: Iterable[tuple[str, Any]], bad: BadRows) -> None:
     """Put records into columns; a key that some lack is MISSING there."""
     broken: list[int] = []
-    begun = False
+    begun = bool(found.cells)
     for count, (where, record) in enumerate(records):
         if record is not BROKEN and (misfit := _misfit(found, begun, where, record)):
             bad.met(misfit)

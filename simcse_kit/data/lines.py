@@ -1,12 +1,13 @@
 """A file's bytes as numbered lines of text: compression, encoding, line breaks.
 
-Files are taken in pieces of some megabytes, so that a corpus is never in memory twice. What cannot
+Files are taken in pieces of some megabytes, so that a corpus is never in memory whole. What cannot
 be text is refused with the line it stands on. A stream (``-``, ``/dev/stdin``, a pipe) can be read
-once alone, so it is copied aside first.
+once alone, so it is copied aside first; a file elsewhere (`RemoteFile`) is read where it lies.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import shutil
@@ -15,17 +16,26 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Literal, cast
 
+from simcse_kit.data.remote import RemoteFile
 from simcse_kit.errors import InputError
 
 STDIN = "-"
 _PIECE = 1 << 22
+_PACKED = {".gz": "gzip", ".zst": "zstd"}
+_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+
+#: What can be opened by this name, here or elsewhere.
+File = Path | RemoteFile
 
 
-def is_stream(path: Path) -> bool:
+def is_stream(path: File) -> bool:
     """Whether a path is the standard input (``-``) or a pipe, and no file that lies somewhere."""
+    if isinstance(path, RemoteFile):
+        return False
     if str(path) == STDIN:
         return True
     try:
@@ -40,9 +50,9 @@ def is_input(path: Path) -> bool:
     return path.is_file() or is_stream(path)
 
 
-def at_rest(path: Path) -> Path:
-    """The path of a file that can be read several times: a stream's copy, else the path."""
-    if not is_stream(path):
+def at_rest(path: File) -> File:
+    """A file that can be read several times: a stream's copy, else itself."""
+    if isinstance(path, RemoteFile) or not is_stream(path):
         return path
     stdin = str(path) in (STDIN, "/dev/stdin")
     key = sys.stdin if stdin else str(path)
@@ -54,7 +64,7 @@ def at_rest(path: Path) -> Path:
     return Path(_COPIES[key].name)
 
 
-def forget_stream(path: Path) -> None:
+def forget_stream(path: File) -> None:
     """Read a pipe anew, which is another one under the same name; the standard input is one."""
     _COPIES.pop(str(path), None)
 
@@ -72,36 +82,76 @@ def _copy(path: str) -> IO[bytes]:
 _COPIES: dict[object, IO[bytes]] = {}  # of streams; a file goes when it is forgotten
 
 
-def is_gzip(path: Path) -> bool:
-    """By the first two bytes, not by the name."""
+def unpacked_name(name: str) -> str:
+    """A file's name, in lower case, without what says how it is compressed."""
+    name = name.lower()
+    return next((name[: -len(end)] for end in _PACKED if name.endswith(end)), name)
+
+
+def packing(path: File) -> Literal["", "gzip", "zstd"]:
+    """How a file is compressed: by its first bytes, not by its name."""
     try:
         with at_rest(path).open("rb") as stream:
-            magic = stream.read(2)
+            magic = stream.read(4)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if magic != b"\x1f\x8b" and magic and path.name.lower().endswith(".gz"):
-        raise InputError(f"{path}: is named .gz but holds no gzip data; drop .gz from its name")
-    return magic == b"\x1f\x8b"
+        raise InputError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
+    for kind, first in _MAGIC.items():
+        if magic.startswith(first):
+            return cast('Literal["gzip", "zstd"]', kind)
+    end = path.name.lower()[path.name.rfind(".") :]
+    if magic and end in _PACKED:
+        kind = _PACKED[end]
+        raise InputError(
+            f"{path}: is named {end} but holds no {kind} data; drop {end} from its name"
+        )
+    return ""
 
 
-def byte_pieces(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, unzipped, some megabytes at a time."""
-    opener = gzip.open if is_gzip(path) else open
-    with cast("IO[bytes]", opener(at_rest(path), "rb")) as stream:
-        try:
+def byte_pieces(path: File) -> Iterator[bytes]:
+    """The bytes of a file, unpacked, some megabytes at a time."""
+    kind = packing(path)
+    try:
+        with at_rest(path).open("rb") as file:
+            stream = _unpacking(file, kind)
             while piece := stream.read(_PIECE):
                 yield piece
-        except EOFError as error:
-            message = f"{path}: the gzip data ends too early; copy or download the file again"
-            raise InputError(message) from error
-        except (OSError, zlib.error) as error:
-            raise InputError(f"{path}: damaged or unreadable ({error})") from error
+    except EOFError as error:
+        raise _cut_short(path, kind) from error
+    except (OSError, zlib.error) as error:
+        if str(error).startswith("Truncated"):
+            raise _cut_short(path, kind) from error
+        raise InputError(f"{path}: damaged or unreadable ({error})") from error
 
 
-def text_blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """The text of a file in pieces of whole lines, each with the number of its first line."""
+def _unpacking(file: IO[bytes], kind: str) -> IO[bytes]:
+    if kind == "gzip":
+        return cast("IO[bytes]", gzip.open(file))
+    if kind == "zstd":
+        import pyarrow as pa
+
+        return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(file), kind))
+    return file
+
+
+def _cut_short(path: File, kind: str) -> InputError:
+    return InputError(f"{path}: the {kind} data ends too early; copy or download the file again")
+
+
+def text_blocks(path: File, start: int = 1) -> Iterator[tuple[int, str]]:
+    """The text of a file in pieces of whole lines, each with the number of its first line.
+
+    Args:
+        start: the line to begin with, from 1; those before it are counted and not looked at.
+    """
     line = 1
     for block in _whole_lines(_utf8(path)):
+        if line == 1 and b"\n" not in block:
+            block = block.replace(b"\r", b"\n")
+        if line < start and b"\n" in block:
+            skipped, block = _without_lines(block, start - line)
+            line += skipped
+            if not block:
+                continue
         if b"\0" in block:
             at = line + block.count(b"\n", 0, block.index(b"\0"))
             raise InputError(
@@ -116,19 +166,29 @@ def text_blocks(path: Path) -> Iterator[tuple[int, str]]:
                 f"{path}:{at}: byte 0x{block[error.start]:02x} is not UTF-8; save the file as "
                 f"UTF-8 (from latin-1, for instance: iconv -f latin1 -t utf-8)"
             ) from error
-        if line == 1 and "\n" not in text:
-            text = text.replace("\r", "\n")
         yield line, text
         line += text.count("\n")
 
 
-def _utf8(path: Path) -> Iterator[bytes]:
+def _without_lines(block: bytes, count: int) -> tuple[int, bytes]:
+    """How many lines were left out of the first `count`, and what is left of the block."""
+    there = block.count(b"\n")
+    if there <= count and block.endswith(b"\n"):
+        return there, b""
+    rest = block.split(b"\n", count)
+    return len(rest) - 1, rest[-1]
+
+
+def _utf8(path: File) -> Iterator[bytes]:
     """The file's bytes without a byte-order mark; UTF-16, which Excel writes, becomes UTF-8."""
     pieces = byte_pieces(path)
     first = next(pieces, b"")
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        decoder = codecs.getincrementaldecoder("utf-16")()
         try:
-            yield b"".join([first, *pieces]).decode("utf-16").encode("utf-8")
+            for piece in chain([first], pieces):
+                yield decoder.decode(piece).encode("utf-8")
+            yield decoder.decode(b"", final=True).encode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}: begins as UTF-16 but does not go on so; save the file as UTF-8"

@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Any
 
 from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.dataset_tables import dataset_table
 from simcse_kit.data.json_rows import MISSING, JsonColumns, gather
-from simcse_kit.data.readers import Table, dataset_table
+from simcse_kit.data.readers import Table
 from simcse_kit.errors import InputError
 
 

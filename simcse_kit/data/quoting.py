@@ -11,34 +11,61 @@ from __future__ import annotations
 import csv
 import io
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import chain
 
-from simcse_kit.data.lines import text_blocks
+from simcse_kit.data.lines import File, text_blocks
 
 _QUOTED_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?\n|\Z)')
+_OPEN_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+(?:"\r?)?\Z')  # may go on in the next block
+_LONGEST = 1 << 26  # characters; a quote that is open for longer opens no cell
 
 
-def tsv_is_quoted(path: Path) -> bool:
+def tsv_is_quoted(path: File) -> bool:
     """Whether a ``.tsv`` was written with quoting, by the rule above."""
     if not any(
         block[0] == '"' or '\t"' in block or '\n"' in block for _, block in text_blocks(path)
     ):
         return False
-    text = "".join(block for _, block in text_blocks(path))
-    intended = text[0] == '"'
-    spanning = False
-    at = text.find('"')
-    while at >= 0:
-        cell = _QUOTED_CELL.match(text, at)
-        if cell is None or (at and text[at - 1] not in "\t\n"):
+    intended = spanning = False
+    for place, cell in _quoted_cells(path):
+        if cell is None:
             return False
-        intended = intended or '""' in cell[0][1:-1]
-        spanning = spanning or "\t" in cell[0] or "\n" in cell[0]
-        at = text.find('"', cell.end())
-    if spanning and len({line.count("\t") for line in text.split("\n") if line.strip()}) == 1:
+        intended = intended or place == 0 or '""' in cell[1:-1]
+        spanning = spanning or "\t" in cell or "\n" in cell
+    if spanning and len({line.count("\t") for line in _lines(path) if line.strip()}) == 1:
         return False  # unquoted, every line is as wide as the others: those quotes met by chance
-    rows = csv.reader(io.StringIO(text, newline="\n"), delimiter="\t", strict=True)
     try:
+        rows = csv.reader(_lines(path), delimiter="\t", strict=True)
         return (intended or spanning) and len({len(row) for row in rows if row}) == 1
     except csv.Error:
         return False
+
+
+def _lines(path: File) -> Iterator[str]:
+    for _, block in text_blocks(path):
+        yield from io.StringIO(block, newline="\n")
+
+
+def _quoted_cells(path: File) -> Iterator[tuple[int, str | None]]:
+    """Where each ``"`` stands that opens a cell, and the cell; at last None for one that does not.
+
+    Of a big file some megabytes are looked at, and what of them may go on below.
+    """
+    waiting, before, above = "", "\n", 0
+    for block in chain((block for _, block in text_blocks(path)), [""]):
+        text, at = waiting + block, 0
+        while (start := text.find('"', at)) >= 0:
+            if (text[start - 1] if start else before) not in "\t\n":
+                yield above + start, None
+                return
+            is_long = len(text) - start > _LONGEST
+            if block and not is_long and _OPEN_CELL.match(text, start):
+                break
+            cell = _QUOTED_CELL.match(text, start)
+            yield above + start, cell and cell[0]
+            if cell is None:
+                return
+            at = cell.end()
+        start = len(text) if start < 0 else start
+        waiting, before, above = text[start:], text[start - 1] if start else before, above + start

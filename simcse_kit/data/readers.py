@@ -1,9 +1,9 @@
-"""File formats: a file or a hub dataset becomes a `Table` of raw cells.
+"""File formats: a file becomes a `Table` of raw cells, or several, one after another.
 
 What the columns mean is `columns`' affair. Here: compression, encodings, separators, quoting, and
 the line on which every row stands, so that a complaint can name it.
 
-Conventions, format by format (each also gzipped, recognised by content, not by name):
+Conventions, format by format (each also packed by gzip or zstd, known by content, not by name):
 
 - text: UTF-8 with or without a byte-order mark (UTF-16 when its mark says so); lines end with
   ``\\n``, ``\\r\\n`` or, in a file without any ``\\n``, ``\\r``.
@@ -31,24 +31,23 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from simcse_kit.data.bad_rows import BadRows
-from simcse_kit.data.hub import load_dataset
 from simcse_kit.data.json_rows import BROKEN as BROKEN
 from simcse_kit.data.json_rows import MISSING as MISSING
 from simcse_kit.data.json_rows import JsonColumns, read_json, read_json_lines
 from simcse_kit.data.lines import (
-    at_rest,
-    brief,
-    byte_pieces,
+    File,
     forget_stream,
-    is_gzip,
     is_stream,
     text_blocks,
+    unpacked_name,
 )
 from simcse_kit.data.odd_texts import doubt
+from simcse_kit.data.parquet import parquet_parts
 from simcse_kit.data.quoting import tsv_is_quoted
 from simcse_kit.errors import InputError
 
@@ -74,11 +73,12 @@ class Table:
     blank: int = 0
     may_have_header: bool = True  # without names: whether the first row could hold them
     is_plain: bool = False  # a text a line: a blank line is a row like others
+    before: int = 0  # rows of the source above these, where a table is a part of it
 
     def where(self, row: int) -> str:
         """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
         if self.lines is None:
-            return f"{self.source}, row {row + 1}"
+            return f"{self.source}, row {self.before + row + 1}"
         return f"{self.source}:{self.lines[row]}"
 
     def first(self) -> tuple[int, list[str]]:
@@ -122,13 +122,27 @@ def _is_blank(cell: object) -> bool:
     return cell is None or cell is MISSING or not str(cell).strip()
 
 
-def data_suffix(path: Path) -> str:
+def data_suffix(path: File) -> str:
     """``.txt`` of ``wiki.TXT.gz``, and of a stream; not necessarily one of `SUFFIXES`."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix or (".txt" if is_stream(path) else "")
+    return Path(unpacked_name(path.name)).suffix or (".txt" if is_stream(path) else "")
 
 
-def read_table(path: Path, bad: BadRows | None = None, file_format: str | None = None) -> Table:
+@dataclass(frozen=True)
+class Cut:
+    """Which rows of a file are read, and how many at a time.
+
+    Attributes:
+        size: rows of a table; None: all in one.
+        row: the first that is read, from 0 (a header not counted).
+        line: where it starts, in a format that has lines.
+    """
+
+    size: int | None = None
+    row: int = 0
+    line: int = 1
+
+
+def read_table(path: File, bad: BadRows | None = None, file_format: str | None = None) -> Table:
     """Read a file by its extension, or by its format where that is given (``csv``).
 
     Args:
@@ -138,50 +152,77 @@ def read_table(path: Path, bad: BadRows | None = None, file_format: str | None =
         InputError: unknown extension, unreadable, damaged or binary file, undecodable bytes,
             broken quoting, a row with the wrong number of columns, a line that isn't an object.
     """
-    readers: dict[str, Callable[[Path, BadRows], Table]] = {
-        ".txt": lambda file, _: _read_txt(file),
+    forget_stream(path)
+    return next(read_tables(path, bad, file_format, Cut()))
+
+
+def read_tables(
+    path: File, bad: BadRows | None, file_format: str | None, cut: Cut
+) -> Iterator[Table]:
+    """`read_table`, some rows after others, so that memory does not grow with the file.
+
+    There is always a first table, of a file without rows one of no width. A table knows the names
+    of a `.jsonl` that were met so far. Of a `.json` that is one list the whole is in memory.
+    """
+    readers: dict[str, Callable[[File, BadRows, Cut], Iterator[Table]]] = {
+        ".txt": _read_txt,
         ".csv": _read_csv,
         ".tsv": _read_tsv,
-        ".jsonl": lambda file, bad: _json_table(file, read_json_lines, bad),
-        ".json": lambda file, bad: _json_table(file, read_json, bad),
-        ".parquet": lambda file, _: _read_parquet(file),
+        ".jsonl": partial(_json_tables, read_json_lines),
+        ".json": partial(_json_tables, read_json),
+        ".parquet": _read_parquet,
     }
     suffix = data_suffix(path) if file_format is None else f".{file_format.lstrip('.')}"
     if suffix not in readers:
         known = ", ".join(SUFFIXES)
         raise InputError(
-            f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or say which of "
-            "them it is with file_format='csv'",
-            command_line=f"{path}: '{suffix}' is no known format; use {known}, each also .gz, or "
-            "say which of them it is with --format csv",
+            f"{path}: '{suffix}' is no known format; use {known}, each also .gz or .zst, or say "
+            "which of them it is with file_format='csv'",
+            command_line=f"{path}: '{suffix}' is no known format; use {known}, each also .gz or "
+            ".zst, or say which of them it is with --format csv",
         )
-    forget_stream(path)
-    return readers[suffix](path, bad or BadRows())
+    return readers[suffix](path, bad or BadRows(), cut)
 
 
 # ---- text formats -------------------------------------------------------------------------------
 
 
-def _read_txt(path: Path) -> Table:
-    texts: list[str] = []
-    for line, block in text_blocks(path):
-        texts.extend(map(str.strip, block.removesuffix("\n").split("\n")))
+def _read_txt(path: File, _: BadRows, cut: Cut) -> Iterator[Table]:
+    start, texts = cut.line, list[str]()
+
+    def table() -> Table:
+        columns = [texts]
+        lines = array("q", range(start, start + len(texts)))
+        if start == 1 and (doubted := doubt(str(path), texts)):
+            logger.warning("%s", doubted)
+        return Table(
+            *(str(path), min(1, len(texts)), columns.__getitem__, ["text"], lines), is_plain=True
+        )
+
+    for line, block in text_blocks(path, start):
+        some = list(map(str.strip, block.removesuffix("\n").split("\n")))
         if "\r" in block and (lone := _LONE_RETURN.search(block)):
             at = line + block.count("\n", 0, lone.start())
             logger.warning("%s:%d: holds a carriage return inside, which ends no line", path, at)
-    if doubted := doubt(str(path), texts):
-        logger.warning("%s", doubted)
-    columns = [texts]
-    lines = array("q", range(1, len(texts) + 1))
-    return Table(str(path), min(1, len(texts)), columns.__getitem__, ["text"], lines, is_plain=True)
+        taken = 0
+        while cut.size is not None and len(texts) + len(some) - taken >= cut.size:
+            fits = cut.size - len(texts)
+            texts += some[taken : taken + fits]
+            taken += fits
+            yield table()
+            start, texts = start + cut.size, []
+        texts += some[taken:] if taken else some
+    if texts or start == cut.line:
+        yield table()
 
 
-def _read_csv(path: Path, bad: BadRows) -> Table:
+def _read_csv(path: File, bad: BadRows, cut: Cut) -> Iterator[Table]:
     # Blanks after a comma are no part of the cell: `a, "b, c"` has two cells.
     options = {"delimiter": ",", "skipinitialspace": True}
-    table = _separated(path, _quoted_rows(path, options, bad), bad)
-    if table.width == 1:
-        sample = [cell for cell in table.cells(0)[:20] if isinstance(cell, str) and cell]
+    tables = _separated(path, _quoted_rows(path, options, bad, cut.line), bad, cut.size)
+    first = next(tables)
+    if first.width == 1:
+        sample = [cell for cell in first.cells(0)[:20] if isinstance(cell, str) and cell]
         for separator, name in _OTHERS.items():
             counts = {cell.count(separator) for cell in sample}
             if len(sample) > 1 and len(counts) == 1 and counts != {0}:
@@ -189,22 +230,24 @@ def _read_csv(path: Path, bad: BadRows) -> Table:
                     f"{path}: its cells are separated by {name}, a .csv has commas; "
                     f"save it with commas, or with tabs as .tsv"
                 )
-    return table
+    yield first
+    yield from tables
 
 
-def _read_tsv(path: Path, bad: BadRows) -> Table:
+def _read_tsv(path: File, bad: BadRows, cut: Cut) -> Iterator[Table]:
     if tsv_is_quoted(path):
-        return _separated(path, _quoted_rows(path, {"delimiter": "\t"}, bad), bad)
-    return _separated(path, _unquoted_rows(path), bad)
+        rows = _quoted_rows(path, {"delimiter": "\t"}, bad, cut.line)
+        return _separated(path, rows, bad, cut.size)
+    return _separated(path, _unquoted_rows(path, cut.line), bad, cut.size)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    for _, block in text_blocks(path):
+def _lines(path: File, start: int) -> Iterator[str]:
+    for _, block in text_blocks(path, start):
         yield from io.StringIO(block, newline="\n")  # keeps the line breaks, which quotes may hold
 
 
 def _quoted_rows(
-    path: Path, options: dict[str, Any], bad: BadRows
+    path: File, options: dict[str, Any], bad: BadRows, start: int
 ) -> Iterator[tuple[int, list[str] | None]]:
     """Rows with the line each starts on; a row may go over several lines.
 
@@ -212,7 +255,7 @@ def _quoted_rows(
     quote that never closes are rows again.
     """
     csv.field_size_limit(_CELL)  # Python's own limit is 128 KiB, less than some documents have
-    lines, again, taken = _lines(path), deque[str](), list[str]()
+    lines, again, taken = _lines(path, start), deque[str](), list[str]()
 
     def feed() -> Iterator[str]:
         while line := again.popleft() if again else next(lines, ""):
@@ -220,7 +263,6 @@ def _quoted_rows(
             yield line
 
     reader = csv.reader(feed(), strict=True, **options)
-    start = 1
     while True:
         taken.clear()
         try:
@@ -244,31 +286,38 @@ def _quoted_rows(
             start += len(taken)
 
 
-def _unquoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for first, block in text_blocks(path):
+def _unquoted_rows(path: File, start: int) -> Iterator[tuple[int, list[str]]]:
+    for first, block in text_blocks(path, start):
         for line, text in enumerate(block.removesuffix("\n").split("\n"), first):
             cells = text.removesuffix("\r")
             yield line, cells.split("\t") if cells else []
 
 
-def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: BadRows) -> Table:
+def _separated(
+    path: File, rows: Iterable[tuple[int, list[str] | None]], bad: BadRows, size: int | None
+) -> Iterator[Table]:
     """Columns of equal length from rows, which must all be as wide as the first."""
     columns: list[list[Any]] = []
     numbers: array[int] = array("q")
     first: list[str] = []
+    first_line = 0
     waiting: list[Sequence[Any]] = []
     blank: list[tuple[int, int]] = []  # lines since the last row, and how many cells they have
     left_out = 0
+
+    def table(more: int = 0) -> Table:
+        return Table(str(path), len(columns), columns.__getitem__, None, numbers, left_out + more)
+
     for line, row in rows:
         if row is not None and (not row or len(row) != len(columns)):
             if not "".join(row).strip():
                 blank.append((line, len(row)))
                 continue
             if columns:
-                bad.met(_wrong_width(path, line, row, numbers[0], first))
+                bad.met(_wrong_width(path, line, row, first_line, first))
                 row = None
             else:
-                first = row
+                first, first_line = row, line
                 columns = [[] for _ in row]
         if not columns:
             raise bad.complaints[-1]  # the first row of all is broken: how wide are the others?
@@ -279,14 +328,16 @@ def _separated(path: Path, rows: Iterable[tuple[int, list[str] | None]], bad: Ba
             else:
                 left_out += 1
         blank.clear()
+        if size is not None and len(numbers) >= size:
+            _turn(waiting, columns)
+            yield table()
+            columns, numbers, left_out = [[] for _ in columns], array("q"), 0
         numbers.append(line)
         waiting.append(row if row is not None else (BROKEN,) * len(columns))
         if len(waiting) >= _TURN:
             _turn(waiting, columns)
     _turn(waiting, columns)
-    return Table(
-        *(str(path), len(columns), columns.__getitem__, None, numbers, left_out + len(blank))
-    )
+    yield table(len(blank))
 
 
 def _turn(rows: list[Sequence[Any]], columns: list[list[Any]]) -> None:
@@ -297,7 +348,7 @@ def _turn(rows: list[Sequence[Any]], columns: list[list[Any]]) -> None:
 
 
 def _wrong_width(
-    path: Path, line: int, row: list[str], first_line: int, first: list[str]
+    path: File, line: int, row: list[str], first_line: int, first: list[str]
 ) -> InputError:
     hint = ""
     if data_suffix(path) == ".csv" and any("\t" in cell for cell in first):
@@ -310,82 +361,27 @@ def _wrong_width(
     return InputError(f"{path}:{line}: has {counts} {len(first)}{hint}")
 
 
-def _json_table(path: Path, read: Callable[[Path, BadRows], JsonColumns], bad: BadRows) -> Table:
-    found = read(path, bad)
-    values = list(found.cells.values())
-    names = list(found.cells) if found.named else None
-    return Table(
-        *(str(path), len(values), values.__getitem__, names, found.lines, found.blank),
-        may_have_header=False,
-    )
+def _json_tables(
+    read: Callable[[File, BadRows, int | None, int], Iterator[JsonColumns]],
+    path: File,
+    bad: BadRows,
+    cut: Cut,
+) -> Iterator[Table]:
+    for found in read(path, bad, cut.size, cut.line):
+        values = list(found.cells.values())
+        if found.lines is None:  # one list, which is in memory
+            values = [cells[cut.row :] for cells in values]
+        names = list(found.cells) if found.named else None
+        yield Table(
+            *(str(path), len(values), values.__getitem__, names, found.lines, found.blank),
+            may_have_header=False,
+            before=0 if found.lines is not None else cut.row,
+        )
 
 
 # ---- typed formats ------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    content = io.BytesIO(b"".join(byte_pieces(path))) if is_gzip(path) else at_rest(path)
-    try:
-        file = pq.ParquetFile(content)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is not a readable parquet file ({brief(error)})") from error
-    names: list[str] = file.schema_arrow.names
-
-    def cells(index: int) -> list[Any]:
-        try:
-            return file.read(columns=[names[index]]).column(0).to_pylist()
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            message = f"{path}: column '{names[index]}' cannot be read ({brief(error)})"
-            raise InputError(message) from error
-
-    return Table(str(path), len(names), cells, names)
-
-
-def is_saved_dataset(path: Path) -> bool:
-    """Whether a folder was written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``."""
-    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
-
-
-def read_saved_dataset(path: Path, split: str) -> Table:
-    """A folder saved by ``datasets``; ``split`` matters where it holds several."""
-    import datasets
-
-    try:
-        saved = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: `datasets` cannot load it ({brief(error)})") from error
-    if isinstance(saved, datasets.DatasetDict):
-        if split not in saved:
-            raise InputError(f"{path}: has no split '{split}'; it has {', '.join(map(str, saved))}")
-        saved = saved[split]
-    return dataset_table(str(path), saved)
-
-
-def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
-    """``owner/name`` or ``owner/name:config`` through ``datasets.load_dataset``."""
-    repo, _, config = name.partition(":")
-    try:
-        loaded = load_dataset(repo, config or None, split=split, revision=revision)
-    except InputError as error:
-        raise InputError(
-            f"{name}: no such file here, and {error}; check the name, config and split "
-            f"'{split}', or give a local file"
-        ) from error
-    return dataset_table(f"{name} [{split}]", loaded)
-
-
-def dataset_table(source: str, dataset: Any) -> Table:
-    """A ``Dataset``, whose classes become their names."""
-    names: list[str] = dataset.column_names
-
-    def cells(index: int) -> list[Any]:
-        values = dataset[names[index]][:]  # at once: iterating a column is a hundred times slower
-        labels = getattr(dataset.features[names[index]], "names", None)  # of a ClassLabel
-        if labels is None:
-            return values
-        return [labels[v] if isinstance(v, int) and 0 <= v < len(labels) else v for v in values]
-
-    return Table(source, len(names), cells, names)
+def _read_parquet(path: File, _: BadRows, cut: Cut) -> Iterator[Table]:
+    for before, names, cells in parquet_parts(path, cut.size, cut.row):
+        yield Table(str(path), len(names), cells, names, before=before)

@@ -25,11 +25,16 @@ import numpy as np
 
 from simcse_kit.data.advice import is_number
 from simcse_kit.data.bad_rows import BadRows
-from simcse_kit.data.column_names import DOCUMENT
+from simcse_kit.data.column_names import DOCUMENT, ID
 from simcse_kit.data.columns import Kind, meaning
+from simcse_kit.data.dataset_tables import (
+    is_saved_dataset,
+    read_hub_dataset,
+    read_saved_dataset,
+)
 from simcse_kit.data.documents import by_blank_lines, by_ids, document_id
 from simcse_kit.data.home import at_home
-from simcse_kit.data.lines import is_stream
+from simcse_kit.data.lines import File, is_stream
 from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
 from simcse_kit.data.odd_texts import doubt_lists
@@ -40,11 +45,9 @@ from simcse_kit.data.readers import (
     SUFFIXES,
     Table,
     data_suffix,
-    is_saved_dataset,
-    read_hub_dataset,
-    read_saved_dataset,
     read_table,
 )
+from simcse_kit.data.remote import RemoteFile, is_url
 from simcse_kit.errors import InputError
 
 Blank = Literal["error", "keep", "skip"]
@@ -126,8 +129,8 @@ def read_rows(
     """Read rows from a file, a folder saved by ``datasets``, a dataset on the hub, or an object.
 
     Args:
-        source: a path ending in ``.txt .csv .tsv .jsonl .json .parquet``, each also ``.gz``; ``-``
-            for the standard input; ``owner/name`` or ``owner/name:config`` on the Hugging Face
+        source: a path ending in ``.txt .csv .tsv .jsonl .json .parquet``, each also ``.gz`` or
+            ``.zst``, or a URL of such (``s3://…``, by fsspec); ``-`` for the standard input; ``owner/name`` or ``owner/name:config`` on the Hugging Face
             hub; or a ``Dataset``, a ``DataFrame``, columns by name, or an iterable of records
             (mappings, or sequences by position) or of texts.
         columns: our names to the file's, ``{"anchor": "title", "positive": "abstract"}``; then
@@ -179,25 +182,42 @@ def _table(
         if not table.width:
             raise InputError(f"{table.source}: holds no rows; give it at least one")
         return table
-    path = at_home(os.fspath(source))
-    if path.is_dir():
-        if is_saved_dataset(path):
-            return read_saved_dataset(path, split)
+    file = data_file(os.fspath(source))
+    if isinstance(file, Path) and file.is_dir():
+        return read_saved_dataset(file, split)
+    if file is None:
+        return read_hub_dataset(str(source), split, revision)
+    table = read_table(file, bad, file_format)
+    if not table.width:
+        raise no_rows(table.source, table.blank)
+    return table
+
+
+def data_file(source: str) -> File | None:
+    """What a name stands for: a file, here or by its URL, a stream, or a folder of ``datasets``.
+
+    Returns:
+        None where it can only be the name of a dataset on the hub.
+
+    Raises:
+        InputError: there is nothing by this name, or a folder of other things.
+    """
+    if is_url(source):
+        return RemoteFile(source)
+    path = at_home(source)
+    if path.is_dir() and not is_saved_dataset(path):
         files = sorted(p.name for p in path.iterdir() if data_suffix(p) in SUFFIXES)
         hint = f"for instance {path / files[0]}" if files else f"ending in {', '.join(SUFFIXES)}"
         raise InputError(f"{source}: is a folder; give a file, {hint}")
     if path.exists() or is_stream(path):
-        table = read_table(path, bad, file_format)
-    elif _HUB_NAME.fullmatch(str(source)) and data_suffix(path) not in SUFFIXES:
-        return read_hub_dataset(str(source), split, revision)
-    else:
-        raise _no_such_file(path)
-    if not table.width:
-        raise _no_rows(table.source, table.blank)
-    return table
+        return path
+    if _HUB_NAME.fullmatch(source) and data_suffix(path) not in SUFFIXES:
+        return None
+    raise _no_such_file(path)
 
 
-def _no_rows(source: str, blank: int) -> InputError:
+def no_rows(source: str, blank: int) -> InputError:
+    """The complaint about a source without rows, but for so many blank ones."""
     lines = f"only {blank} blank line{'s' if blank > 1 else ''}"
     found = lines if blank else "it is empty or a header alone"
     return InputError(f"{source}: holds no rows, {found}; give it at least one")
@@ -214,9 +234,27 @@ def _no_such_file(path: Path) -> InputError:
 # ---- cells to rows ------------------------------------------------------------------------------
 
 
-def _rows(
-    table: Table, kind: Kind, places: dict[str, int], policy: Blank | None, bad: BadRows
-) -> Rows:
+@dataclass(frozen=True)
+class Cells:
+    """What of a table's rows can be used, column by column.
+
+    Attributes:
+        columns: by our names.
+        numbers: int64, which of the table's rows they are; None: all.
+        lines: int64, the line each starts on, where there are lines.
+        blank: rows, and lines, that hold nothing and are left out.
+    """
+
+    columns: dict[str, list[Any]]
+    numbers: np.ndarray | None
+    lines: np.ndarray | None
+    blank: int
+
+
+def usable(
+    table: Table, kind: Kind, places: Mapping[str, int], policy: Blank | None, bad: BadRows
+) -> Cells:
+    """The cells of these columns, without the rows that are bad or, by the policy, blank."""
     found: dict[str, list[Any]] = {}
     wrong: dict[int, InputError | None] = {}  # by row; None: complained of already
     for name, place in places.items():
@@ -240,9 +278,16 @@ def _rows(
         found = {name: [cells[row] for row in kept] for name, cells in found.items()}
         numbers = np.array(kept, dtype=np.int64)
         lines = None if lines is None else lines[numbers]
-    blank = table.blank + (0 if keeps else len(empty))
+    return Cells(found, numbers, lines, table.blank + (0 if keeps else len(empty)))
+
+
+def _rows(
+    table: Table, kind: Kind, places: dict[str, int], policy: Blank | None, bad: BadRows
+) -> Rows:
+    cells = usable(table, kind, places, policy, bad)
+    found = cells.columns
     ids = found.pop(DOCUMENT, None)
-    parts = list(found.values())
+    parts = [column for name, column in found.items() if name != ID]
     # hashes of rows, not rows: a million tuples would cost more memory than the answer is worth
     distinct = (
         len(set(map(hash, zip(*parts, strict=True)))) if len(parts) > 1 else len(set(parts[0]))
@@ -251,7 +296,7 @@ def _rows(
     labels, scores = found.pop("label", None), found.pop("score", None)
     documents = None if ids is None else by_ids(ids)
     if ids is None and table.is_plain:
-        documents = by_blank_lines(numbers)
+        documents = by_blank_lines(cells.numbers)
     rows = Rows(
         kind,
         found,
@@ -259,14 +304,14 @@ def _rows(
         None if scores is None else np.array(scores, dtype=np.float64),
         source=table.source,
         duplicates=len(parts[0]) - distinct,
-        blank=blank,
+        blank=cells.blank,
         names=names,
-        numbers=numbers,
-        lines=lines,
+        numbers=cells.numbers,
+        lines=cells.lines,
         documents=documents,
     )
     if not len(rows):
-        raise _no_rows(table.source, blank)
+        raise no_rows(table.source, cells.blank)
     logger.info(
         "%s: %d rows (%s), %d equal to an earlier one, %d blank skipped",
         *(table.source, len(rows), ", ".join(places), rows.duplicates, rows.blank),
@@ -338,6 +383,7 @@ _VALUES: dict[str, tuple[Callable[[object], Any], str]] = {
     "label": (_label, "a label, as text or a number"),
     "score": (_score, "a finite number; correct it or remove the row"),
     DOCUMENT: (_document, "an id"),
+    ID: (_document, "an id"),
 }
 
 

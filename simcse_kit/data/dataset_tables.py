@@ -1,0 +1,58 @@
+"""Datasets of the `datasets` library as tables: saved in a folder, on the hub, or at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from simcse_kit.data.hub import load_dataset
+from simcse_kit.data.lines import brief
+from simcse_kit.data.readers import Table
+from simcse_kit.errors import InputError
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Whether a folder was written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def read_saved_dataset(path: Path, split: str) -> Table:
+    """A folder saved by ``datasets``; ``split`` matters where it holds several."""
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: `datasets` cannot load it ({brief(error)})") from error
+    if isinstance(saved, datasets.DatasetDict):
+        if split not in saved:
+            raise InputError(f"{path}: has no split '{split}'; it has {', '.join(map(str, saved))}")
+        saved = saved[split]
+    return dataset_table(str(path), saved)
+
+
+def read_hub_dataset(name: str, split: str, revision: str | None) -> Table:
+    """``owner/name`` or ``owner/name:config`` through ``datasets.load_dataset``."""
+    repo, _, config = name.partition(":")
+    try:
+        loaded = load_dataset(repo, config or None, split=split, revision=revision)
+    except InputError as error:
+        raise InputError(
+            f"{name}: no such file here, and {error}; check the name, config and split "
+            f"'{split}', or give a local file"
+        ) from error
+    return dataset_table(f"{name} [{split}]", loaded)
+
+
+def dataset_table(source: str, dataset: Any) -> Table:
+    """A ``Dataset``, whose classes become their names."""
+    names: list[str] = dataset.column_names
+
+    def cells(index: int) -> list[Any]:
+        values = dataset[names[index]][:]  # at once: iterating a column is a hundred times slower
+        labels = getattr(dataset.features[names[index]], "names", None)  # of a ClassLabel
+        if labels is None:
+            return values
+        return [labels[v] if isinstance(v, int) and 0 <= v < len(labels) else v for v in values]
+
+    return Table(source, len(names), cells, names)

@@ -1,0 +1,322 @@
+"""Texts of inputs that no memory holds, block by block: files of any format, many of them, URLs.
+
+The rows are those that `read_rows` gives of the same files, in their order and with their numbers,
+for the same readers cut what they read into parts. What is in doubt about a file's columns is
+settled on its first part; what a later one puts in doubt is asked about when it is met.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.column_names import ID
+from simcse_kit.data.columns import Kind, meaning
+from simcse_kit.data.header import check_below, header_of
+from simcse_kit.data.home import at_home
+from simcse_kit.data.lines import File, at_rest, forget_stream, is_stream
+from simcse_kit.data.odd_texts import doubt_lists
+from simcse_kit.data.readers import Cut, Table, read_tables
+from simcse_kit.data.remote import RemoteFile, is_url
+from simcse_kit.data.rows import (
+    Blank,
+    Cells,
+    Reading,
+    check_reading,
+    data_file,
+    no_rows,
+    read_rows,
+    usable,
+)
+from simcse_kit.errors import InputError
+
+_WANTED = ("text",)
+_BLOCK = 8192  # rows; more than are looked at to know what columns mean
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands among the sources of a stream.
+
+    Attributes:
+        source: which of the sources, from 0.
+        row: which of its rows, from 0; those that are left out are counted.
+        line: where it starts, in a format that has lines; 1 in others.
+        before: rows of the sources above.
+    """
+
+    source: int = 0
+    row: int = 0
+    line: int = 1
+    before: int = 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one source that follow each other.
+
+    Attributes:
+        source: which of the sources, from 0.
+        before: rows of the sources above.
+        numbers: int64 ``(n,)``, which rows of the source they are, from 0.
+        texts: the n texts.
+        ids: the n ids, "" for none; None where the source has no column of them.
+        lines: int64 ``(n,)``, the line each starts on, where there are lines.
+    """
+
+    source: int
+    before: int
+    numbers: np.ndarray
+    texts: list[str]
+    ids: list[str] | None = None
+    lines: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def place(self, row: int) -> Place:
+        """Where a row of the block (from 0) stands, for a stream to begin there."""
+        line = 1 if self.lines is None else int(self.lines[row])
+        return Place(self.source, int(self.numbers[row]), line, self.before)
+
+    def part(self, start: int, end: int) -> Block:
+        """The rows from one to before another."""
+        rows = slice(start, end)
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            texts=self.texts[rows],
+            ids=None if self.ids is None else self.ids[rows],
+            lines=None if self.lines is None else self.lines[rows],
+        )
+
+
+class TextStream:
+    """The texts of one or several inputs, which can be read again from any row.
+
+    Args:
+        sources: a name or several: a file of any format that `read_rows` takes, packed or not; a
+            pattern (``wiki-*.txt``); ``-``; a URL that fsspec knows (``s3://bucket/a.parquet``,
+            a pattern too). A folder of ``datasets`` and a name on the hub are read whole.
+        columns, blank, reading: as of `read_rows`; `columns` may say which column ``id`` is.
+
+    Attributes:
+        sources: the same, for each pattern its files, sorted.
+
+    Raises:
+        InputError: a file is not there, or a pattern matches none.
+    """
+
+    def __init__(
+        self,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        columns: Mapping[str, str] | None = None,
+        blank: Blank | None = None,
+        **reading: Unpack[Reading],
+    ) -> None:
+        check_reading(reading)
+        named = [sources] if isinstance(sources, str | os.PathLike) else sources
+        self.sources = [each for one in named for each in _expanded(os.fspath(one))]
+        if not self.sources:
+            raise InputError("there is no input; give a file, or several")
+        self.columns = columns
+        self.blank: Blank | None = blank
+        self.reading = reading
+        for source in self.sources:
+            if not is_url(source):
+                forget_stream(at_home(source))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, to which this one's standard input and pipes are nothing."""
+        for source in self.sources:
+            if not is_url(source) and is_stream(at_home(source)):
+                raise InputError(
+                    f"{source}: is a stream, which one process can read; write it to a file for "
+                    "several workers"
+                )
+        return self.__dict__
+
+    def blocks(self, start: Place | None = None) -> Iterator[Block]:
+        """All rows, or those from a place on, without those that are left out.
+
+        Args:
+            start: `Block.place` of the first row. The lines above it are counted, not parsed.
+
+        Raises:
+            InputError: as `read_rows`, when what is wrong is met; the message names file and line.
+        """
+        begin = start or Place()
+        before, found = begin.before, 0
+        for number in range(begin.source, len(self.sources)):
+            first = begin if number == begin.source else Place(number, before=before)
+            for block, above in self._source(first):
+                before = first.before + above
+                found += len(block)
+                for row in range(0, len(block), _BLOCK):  # of a list, which comes as one
+                    yield block.part(row, row + _BLOCK)
+        if start is None and not found:
+            raise no_rows(", ".join(self.sources), 0)
+
+    def states(self) -> list[dict[str, Any]]:
+        """What shows that a source is not what it was: its size, and its date or a digest.
+
+        Raises InputError where one is not there.
+        """
+        return [_state(source) for source in self.sources]
+
+    def count(self) -> int | None:
+        """Rows of all sources where they tell them by themselves (Parquet), else None."""
+        import pyarrow.parquet as pq
+
+        total = 0
+        for source in self.sources:
+            path = at_home(source)
+            if is_url(source) or path.suffix != ".parquet" or not path.is_file():
+                return None
+            total += pq.read_metadata(path).num_rows
+        return total
+
+    # Each part of a source, and how many rows of it lie above its end.
+
+    def _source(self, start: Place) -> Iterator[tuple[Block, int]]:
+        source = self.sources[start.source]
+        file = data_file(source)
+        if file is None or (isinstance(file, Path) and file.is_dir()):
+            return self._whole(source, start)
+        return self._file(file, start)
+
+    def _file(self, file: File, start: Place) -> Iterator[tuple[Block, int]]:
+        allowed, form = self.reading.get("skip_bad_rows", 0), self.reading.get("file_format")
+        bad = BadRows(allowed)
+        line = start.line if start.row else 1  # the header stands above the first row
+        tables = read_tables(file, bad, form, Cut(_BLOCK, start.row, line))
+        if start.row:  # the first rows say what the columns are
+            head = next(read_tables(file, BadRows(allowed), form, Cut(_BLOCK)))
+        else:
+            head = next(tables)
+            tables = chain([head], tables)
+        if not head.width:
+            yield self._none(str(file), head.blank, start), 0
+            return
+        layout = _Layout(head, self.columns, self.reading.get("header"))
+        row, kept, blank = start.row, 0, 0
+        for table in tables:
+            cells, count = layout.cells(table, self.blank, bad)
+            texts = cells.columns["text"]
+            if row == 0 and not table.is_plain and (doubted := layout.doubt(texts)):
+                logger.warning("%s", doubted)
+            numbers = np.arange(count) if cells.numbers is None else cells.numbers
+            ids = cells.columns.get(ID)
+            block = Block(start.source, start.before, numbers + row, texts, ids, cells.lines)
+            row, kept, blank = row + count, kept + len(block), blank + cells.blank
+            yield block, row
+        bad.tell(str(file))
+        if not start.row:
+            if not kept:
+                self._none(str(file), blank, start)
+            logger.info("%s: %d rows, %d blank skipped", file, kept, blank)
+
+    def _whole(self, source: str, start: Place) -> Iterator[tuple[Block, int]]:
+        rows = read_rows(
+            *(source,),
+            columns=self.columns,
+            wanted=_WANTED,
+            beside=(ID,),
+            blank=self.blank,
+            **self.reading,
+        )
+        numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
+        ids = rows.columns.get(ID)
+        whole = Block(start.source, start.before, numbers, rows.columns["text"], ids, rows.lines)
+        for first in range(int(np.searchsorted(numbers, start.row)), len(rows), _BLOCK):
+            block = whole.part(first, first + _BLOCK)
+            yield block, int(block.numbers[-1]) + 1
+
+    def _none(self, source: str, blank: int, start: Place) -> Block:
+        """An empty block, where a source without rows is one of several; else InputError."""
+        if len(self.sources) == 1:
+            raise no_rows(source, blank)
+        logger.warning("%s: holds no rows", source)
+        return Block(start.source, start.before, np.empty(0, np.int64), [])
+
+
+class _Layout:
+    """What the columns of a file mean, known from its first rows.
+
+    Args:
+        head: the first rows, which lose their header.
+    """
+
+    def __init__(self, head: Table, columns: Mapping[str, str] | None, header: bool | None) -> None:
+        self.columns, self.header = columns, header
+        guessed = head.names is None and header is None and columns is None
+        guessed = guessed and head.may_have_header
+        self.guessed = header_of(head) if guessed else None
+        self._settle(head)
+        self.head = head
+
+    def cells(self, table: Table, policy: Blank | None, bad: BadRows) -> tuple[Cells, int]:
+        """The cells of a part of the file, and how many rows it has."""
+        if table is not self.head:
+            if self.guessed is not None:
+                check_below(self.guessed, table, _WANTED)
+            if table.names is None:
+                table.names = self.names
+            elif table.width != self.width:  # keys that the rows above lack
+                self._settle(table)
+        count = len(table.cells(self.places["text"]))
+        return usable(table, self.kind, self.places, policy, bad), count
+
+    def doubt(self, texts: Sequence[str]) -> str | None:
+        name = self.names[self.places["text"]] if self.names else "text"
+        return doubt_lists(self.head.source, name, texts)
+
+    def _settle(self, table: Table) -> None:
+        self.kind: Kind
+        self.kind, self.places = meaning(table, self.columns, self.header, _WANTED, (ID,))
+        self.names, self.width = table.names, table.width
+
+
+def _expanded(name: str) -> list[str]:
+    """The files that a pattern stands for, sorted; a name that is none as it is."""
+    has_pattern = any(each in name for each in "*?[")
+    if is_url(name):
+        found = RemoteFile(name).matches() if has_pattern else [name]
+    elif not has_pattern or os.path.lexists(at_home(name)):
+        data_file(name)
+        return [name]
+    else:
+        found = sorted(glob.glob(str(at_home(name)), recursive=True))
+        found = [each for each in found if not os.path.isdir(each)]
+    if not found:
+        raise InputError(f"{name}: no file matches this pattern; check it")
+    return found
+
+
+def _state(source: str) -> dict[str, Any]:
+    file = data_file(source)
+    if isinstance(file, RemoteFile):
+        return {"name": str(file), **file.state()}
+    if file is None or file.is_dir():
+        return {"name": source}  # `datasets` keeps what it loads by its version
+    if not is_stream(file):
+        found = file.stat()
+        return {"name": source, "size": found.st_size, "changed": str(found.st_mtime_ns)}
+    with at_rest(file).open("rb") as stream:
+        digest = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+        return {"name": source, "size": stream.tell(), "changed": digest.hexdigest()}

@@ -1,0 +1,317 @@
+"""Inputs read block by block: the rows that `read_rows` gives, from any of them on."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simcse_kit.data import Block, TextStream, read_rows, stream
+from simcse_kit.errors import InputError
+
+TEXTS = [f'text {n}, of "many"' if n % 5 else "" for n in range(1, 42)]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_BLOCK", 7)
+
+
+def parquet(groups: int = 10) -> bytes:
+    out = io.BytesIO()
+    ids = [f"d{n}" for n in range(len(TEXTS))]
+    table = pa.table({"other": range(len(TEXTS)), "text": [t or None for t in TEXTS], "id": ids})
+    pq.write_table(table, out, row_group_size=groups)
+    return out.getvalue()
+
+
+def quoted(separator: str) -> str:
+    lines = [f"id{separator}text"]
+    for number, text in enumerate(TEXTS):
+        if number % 11 == 3:
+            lines.append("")  # a blank line is no row of two columns
+        doubled = text.replace('"', '""').replace(",", ",\n" if number % 7 == 1 else ",")
+        lines.append(f'{number}{separator}"{doubled}"')
+    return "\n".join(lines) + "\n"
+
+
+def records() -> str:
+    lines = [
+        json.dumps({"text": text} | ({"id": n} if n > 20 else {})) for n, text in enumerate(TEXTS)
+    ]
+    lines.insert(9, "")
+    lines.insert(13, json.dumps({"nothing": None}))
+    return "\n".join(lines)
+
+
+CONTENTS: dict[str, str | bytes] = {
+    "a.txt": "\r\n".join(TEXTS),
+    "utf16.txt": "\n".join(TEXTS).encode("utf-16"),
+    "mark.txt": "\ufeff" + "\n".join(TEXTS),
+    "returns.txt": "\r".join(TEXTS),
+    "a.csv": quoted(","),
+    "quoted.tsv": quoted("\t"),
+    "plain.tsv": "text\tid\n" + "\n".join(f"{text}\t{n}" for n, text in enumerate(TEXTS)),
+    "one.csv": "text\n" + "\n".join(text.split(",")[0] for text in TEXTS),
+    "a.jsonl": records(),
+    "arrays.jsonl": "\n".join(json.dumps([text]) for text in TEXTS),
+    "list.json": json.dumps([{"text": text, "id": n} for n, text in enumerate(TEXTS)]),
+    "lines.json": records(),
+    "a.parquet": parquet(),
+    "one-group.parquet": parquet(10_000),
+}
+
+
+def packed(content: str | bytes, how: str) -> bytes:
+    raw = content.encode() if isinstance(content, str) else content
+    if how == ".gz":
+        return gzip.compress(raw)
+    return bytes(pa.compress(raw, codec="zstd", asbytes=True)) if how else raw
+
+
+def flat(blocks: list[Block]) -> list[tuple[int, str, str | None, int | None]]:
+    return [
+        (
+            block.before + int(block.numbers[row]),
+            block.texts[row],
+            block.ids[row] if block.ids else None,
+            None if block.lines is None else int(block.lines[row]),
+        )
+        for block in blocks
+        for row in range(len(block))
+    ]
+
+
+def whole(path: Path, **how: Any) -> list[tuple[int, str, str | None, int | None]]:
+    """The oracle: all at once."""
+    rows = read_rows(path, wanted=["text"], beside=["id"], **how)
+    numbers = range(len(rows)) if rows.numbers is None else rows.numbers
+    ids = rows.columns.get("id", [None] * len(rows))
+    lines = [None] * len(rows) if rows.lines is None else map(int, rows.lines)
+    return list(zip(map(int, numbers), rows.columns["text"], ids, lines, strict=True))
+
+
+@pytest.mark.parametrize("how", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("blank", ["keep", "skip"])
+@pytest.mark.parametrize("name", CONTENTS)
+def test_the_rows_of_a_stream_are_those_of_the_file(name, blank, how, tmp_path):
+    path = tmp_path / f"{name}{how}"
+    path.write_bytes(packed(CONTENTS[name], how))
+    blocks = list(TextStream(path, blank=blank).blocks())
+    expected = whole(path, blank=blank)
+    found = flat(blocks)
+    if name in ("a.jsonl", "lines.json"):  # ids that come later: none above, and not ""
+        expected = [(n, text, row_id or None, line) for n, text, row_id, line in expected]
+        found = [(n, text, row_id or None, line) for n, text, row_id, line in found]
+    assert found == expected
+    assert len(blocks) > 3
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_a_stream_begins_at_any_row(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(packed(CONTENTS[name], ""))
+    source = TextStream(path, blank="skip")
+    blocks = list(source.blocks())
+    rows = [(block, row) for block in blocks for row in range(len(block))]
+    everything = [row[:2] for row in flat(blocks)]
+    for number in range(0, len(rows), 3):
+        block, row = rows[number]
+        found = flat(list(source.blocks(block.place(row))))
+        assert [each[:2] for each in found] == everything[number:]
+        assert found[0][3] == (None if block.lines is None else block.lines[row])
+
+
+#: What readers choke on, put together by chance.
+pieces = st.lists(
+    st.sampled_from(["a", '"', ",", "\t", "\n", "\r\n", " ", "text", "id", '""', "b c", "\n\n"]),
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    parts=pieces,
+    name=st.sampled_from(["a.txt", "a.csv", "a.tsv", "a.jsonl"]),
+    header=st.booleans(),
+)
+def test_whatever_a_file_holds_is_read_alike(parts, name, header, tmp_path):
+    content = "".join(parts)
+    if name == "a.jsonl":
+        content = "\n".join(json.dumps({part.strip() or "text": part}) for part in parts)
+    path = tmp_path / name
+    path.write_text(
+        ("id,text\n".replace(",", "\t" * (name == "a.tsv") or ",") if header else "") + content
+    )
+    results = []
+    for read in (whole, lambda path, **how: flat(list(TextStream(path, **how).blocks()))):
+        try:
+            found = read(path, blank="keep", skip_bad_rows=3)
+            results.append([(n, text, row_id or None, line) for n, text, row_id, line in found])
+        except InputError:
+            results.append(None)
+    assert results[0] == results[1]
+
+
+def test_several_inputs_and_patterns_follow_each_other(tmp_path):
+    for name in ("b-2.txt", "b-10.txt", "c.csv"):
+        (tmp_path / name).write_text("text\none\ntwo\n" if name == "c.csv" else f"{name}\n")
+    (tmp_path / "empty.txt").write_text("")
+    found = TextStream([tmp_path / "b-*.txt", tmp_path / "empty.txt", tmp_path / "c.csv"])
+    names = [Path(source).name for source in found.sources]
+    assert names == ["b-10.txt", "b-2.txt", "empty.txt", "c.csv"]
+    assert [row[:2] for row in flat(list(found.blocks()))] == [
+        *((0, "b-10.txt"), (1, "b-2.txt"), (2, "one"), (3, "two"))
+    ]
+    last = list(found.blocks())[-1].place(1)
+    assert (last.source, last.row, last.line, last.before) == (3, 1, 3, 2)
+    assert flat(list(found.blocks(last)))[0][:2] == (3, "two")
+
+
+def test_the_file_whose_name_holds_a_bracket_is_itself(tmp_path):
+    (tmp_path / "a[1].txt").write_text("one")
+    assert flat(list(TextStream(tmp_path / "a[1].txt").blocks()))[0][1] == "one"
+
+
+def test_urls_are_read_where_they_lie(tmp_path):
+    memory = fsspec.filesystem("memory")
+    for name in ("a.parquet", "b.jsonl.gz"):
+        content = parquet() if name == "a.parquet" else packed(records(), ".gz")
+        memory.pipe(f"/corpus/{name}", content)
+        (tmp_path / name).write_bytes(content)
+    far = flat(list(TextStream("memory://corpus/*", blank="keep").blocks()))
+    near = flat(list(TextStream(str(tmp_path / "*"), blank="keep").blocks()))
+    assert far == near and len(far) == 2 * len(TEXTS) + 1
+    url = f"file://{tmp_path}/a.parquet"
+    assert whole(url, blank="keep") == whole(tmp_path / "a.parquet", blank="keep")
+    assert TextStream(url).states()[0]["size"] == (tmp_path / "a.parquet").stat().st_size
+
+
+def test_a_pipe_is_read_again(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("\n".join(TEXTS),))
+    writer.start()
+    source = TextStream(pipe)
+    first, state = flat(list(source.blocks())), source.states()
+    writer.join()
+    assert flat(list(source.blocks())) == first and source.states() == state
+    assert [text for _, text, *_ in first] == TEXTS
+
+
+def test_bad_rows_are_named_or_left_out_wherever_they_stand(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(30)) + "x,y,z\n7,last\n")
+    with pytest.raises(InputError, match=r"a.csv:32: has 3 columns where line \d+ has 2"):
+        list(TextStream(path).blocks())
+    found = flat(list(TextStream(path, skip_bad_rows=1).blocks()))
+    assert found == whole(path, skip_bad_rows=1, blank="error")
+    assert found[-1][:3] == (31, "last", "7")
+
+
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "a header again": (
+        "a.csv",
+        "text,n\n" + "a,1\n" * 20 + "text,b\n",
+        r"may be none, for 'text' stands in .*a.csv:22",
+    ),
+    "a blank text": ("a.csv", "text,n\n" + "a,1\n" * 20 + ",3\n", r"a.csv:22: has no text"),
+    "no json": ("a.jsonl", '{"text": "a"}\n' * 20 + "{\n", r"a.jsonl:21: is not valid JSON"),
+    "two texts": (
+        "a.jsonl",
+        '{"text": "a"}\n' * 20 + '{"text": "a", "sentence": "b"}\n',
+        r"'text' and 'sentence' both mean text",
+    ),
+    "not text": ("a.jsonl", '{"text": "a"}\n' * 20 + '{"text": [1]}\n', r"a.jsonl:21: text is"),
+    "no utf-8": ("a.txt", "é\n" * 30_000 + "\udcff", r"a.txt:30001: byte 0xff is not UTF-8"),
+    "no rows": ("a.csv", "text\n", r"a.csv: holds no rows"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_far_below_is_named(case, tmp_path):
+    name, content, said = REFUSED[case]
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=said):
+        list(TextStream(tmp_path / name).blocks())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.txt", "none.txt: no such file"),
+        ("none-*.txt", "no file matches this pattern"),
+        ("memory://none.txt", "memory://none.txt: no such file; check the URL"),
+        ("noway://a.txt", "'noway' is no protocol"),
+        ("s3://user:secret@bucket/a.txt", r"^s3://bucket/a.txt"),
+    ],
+)
+def test_inputs_that_are_not_there(name, said, tmp_path):
+    with pytest.raises(InputError, match=said) as error:
+        list(TextStream(name if "://" in name else tmp_path / name).blocks())
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("cut", [3, 200])
+def test_packed_files_that_are_damaged(cut, tmp_path):
+    content = packed("\n".join(map(str, range(100_000))), ".zst")
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(content[:-cut])
+    with pytest.raises(InputError, match=r"a.txt.zst: the zstd data ends too early"):
+        list(TextStream(path).blocks())
+    path.write_bytes(b"no zstd")
+    with pytest.raises(InputError, match=r"is named .zst but holds no zstd data"):
+        list(TextStream(path).blocks())
+
+
+@pytest.mark.parametrize("write", ["txt", "csv", "jsonl", "parquet"])
+def test_memory_is_that_of_some_blocks(write, tmp_path, monkeypatch):
+    """Twelve times the rows in (nearly) the same memory."""
+    monkeypatch.setattr(stream, "_BLOCK", 1000)
+
+    def peak(count: int) -> int:
+        texts = [f"text {number} " + "word " * 40 for number in range(count)]
+        path = tmp_path / f"{count}.{write}"
+        if write == "parquet":
+            pq.write_table(pa.table({"text": texts}), path)
+        else:
+            form: Callable[[str], str] = (
+                (lambda text: json.dumps({"text": text})) if write == "jsonl" else str
+            )
+            path.write_text("text\n" * (write == "csv") + "\n".join(map(form, texts)))
+        del texts
+        tracemalloc.start()
+        for _ in TextStream(path).blocks():
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    monkeypatch.setattr("simcse_kit.data.lines._PIECE", 1 << 16)
+    assert peak(36_000) < 1.5 * peak(3000) + 200_000
+
+
+def test_rows_are_numbered_by_what_stands_above(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(TEXTS))
+    numbers = np.concatenate([block.numbers for block in TextStream(path, blank="skip").blocks()])
+    assert numbers.tolist() == [n for n, text in enumerate(TEXTS) if text]
