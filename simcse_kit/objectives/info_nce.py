@@ -188,10 +188,6 @@ class InfoNCE(Objective):
         guided = settings.guide_margin is not None or settings.guide_threshold is not None
         return cls.NEEDS | {"guide"} if guided else cls.NEEDS
 
-    @classmethod
-    def by_step(cls, settings: ContrastSettings) -> str | None:
-        return None if settings.final_temperature is None else "final_temperature"
-
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
         own = self.settings

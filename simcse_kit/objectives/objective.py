@@ -92,11 +92,6 @@ class Objective(Part, nn.Module):
     sample: int = 0
 
     @classmethod
-    def by_step(cls, settings: Any) -> str | None:
-        """The setting by which it is another at every step, so that no graph can hold it."""
-        return None
-
-    @classmethod
     def check_data(cls, settings: Any, known: Mapping[str, np.ndarray]) -> None:
         """Raise InputError for rows that these settings cannot learn from.
 

@@ -70,6 +70,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
             }
         },
     ),
+    "noise": (
+        "text",
+        {
+            "negatives": {"name": "noise", "count": 6},
+            "objective": {**_INFO_NCE, "final_temperature": 0.2},
+        },
+    ),
     "prototypes": (
         "text",
         {

@@ -13,12 +13,13 @@ from simcse_kit.training.model.building import build_model
 
 pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
-#: Whose steps are the same graph each; others draw, count, look at the data, or norm by the batch.
-WHOLE = {"plain", "learned temperature", "views", "neighbours", "students", "cut-offs"}
-CAPTURED = [name for name, (_, own) in METHODS.items() if "keys" not in own]
+#: Whose steps are the same graph each; others draw, count, follow a schedule, look at the data,
+#: norm by the batch, or have keys.
+WHOLE = {"plain", "learned temperature", "views", "neighbours", "students"}
+OFTEN = {"prototypes", "noise"}
 
 
-@pytest.mark.parametrize("method", CAPTURED)
+@pytest.mark.parametrize("method", METHODS)
 def test_what_is_one_graph(tiny_encoder, tmp_path, method):
     bert = str(tiny_encoder("bert"))
     settings = settings_of(tmp_path, bert, method)
@@ -29,11 +30,7 @@ def test_what_is_one_graph(tiny_encoder, tmp_path, method):
 
 @pytest.mark.parametrize(
     "method",
-    [
-        pytest.param(method, marks=() if method == "prototypes" else pytest.mark.slow)
-        for method in CAPTURED
-        if method != "options"  # a schedule, which is refused
-    ],
+    [pytest.param(method, marks=() if method in OFTEN else pytest.mark.slow) for method in METHODS],
 )
 def test_compiled_it_is_what_it_is_otherwise(tiny_encoder, tmp_path, monkeypatch, method):
     """The encoder's graph, or that of all, is made once for all rows of a size."""

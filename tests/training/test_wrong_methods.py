@@ -213,13 +213,6 @@ CASES = [
     case("dims under a head in training alone", "matryoshka_dims=[16]", "head", "'keep'"),
     case("dims above the width", "head=none matryoshka_dims=[999]", "999", "32 numbers"),
     case("layers that there are not", "student_layers=[0,9]", "student_layers", "9"),
-    case(
-        "temperature of a captured graph",
-        "objective.final_temperature=0.1 torch_compile=true",
-        *("final_temperature", "torch_compile"),
-    ),
-    case("queue of a captured graph", f"{MOMENTUM} torch_compile=true", "keys", "torch_compile"),
-    case("draws of a captured graph", "negatives=noise torch_compile=true", "negatives and"),
     case("two temperatures", "objective.learn_temperature=true objective.final_temperature=0.1",
          "set one of them"),
     case("decoupled and focal", "objective.decoupled=true objective.focal=2", "leave one of them"),

@@ -21,12 +21,10 @@ _METHOD = {"objective", "auxiliaries", "keys", "negatives", "teachers", "guide"}
 
 def check_method(config: Settings) -> None:
     """Raise a complaint, with the reason, for parts that exclude each other."""
-    for refuse in (
-        *(_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _compiled, _datasets),
-    ):
+    for refuse in (*(_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _datasets),):
         refuse(config)
     if config.model_fields_set & _METHOD:
-        for refuse in (_whole, _further, _teachers, _schedule):
+        for refuse in (_whole, _further, _teachers):
             refuse(config)
 
 
@@ -139,17 +137,6 @@ def _teachers(config: Settings) -> None:
                 "teachers",
                 f"teacher_weights of {spec.name} names {len(weights)} weights, and teachers "
                 f"{len(config.teachers)}; give one each",
-            )
-
-
-def _schedule(config: Settings) -> None:
-    for spec, part in objectives_of(config):
-        setting = part.by_step(spec.settings)
-        if config.torch_compile and setting is not None:
-            raise key_error(
-                "torch_compile",
-                f"{setting} of {spec.name} and torch_compile exclude each other: a captured graph "
-                "is the same at every step; leave one out",
             )
 
 
@@ -301,18 +288,3 @@ def _datasets(config: Settings) -> None:
     }.items():
         if getattr(config, key):
             raise key_error(key, f"{key} and datasets exclude each other: {why}; leave one out")
-
-
-def _compiled(config: Settings) -> None:
-    if config.torch_compile and config.keys is not None:
-        raise key_error(
-            "keys",
-            "keys and torch_compile exclude each other: a captured graph cannot go on with a "
-            "queue; leave one out",
-        )
-    if config.torch_compile and config.negatives is not None:
-        raise key_error(
-            "negatives",
-            "negatives and torch_compile exclude each other: a captured graph cannot draw others "
-            "at every step; leave one out",
-        )
