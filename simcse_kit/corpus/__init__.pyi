@@ -4,6 +4,7 @@ from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates
 from .dedupe import near_duplicates as near_duplicates
 from .dedupe_pairs import PairFinder as PairFinder
+from .embedded import EmbeddedCorpus as EmbeddedCorpus
 from .exact import BLOCK as BLOCK
 from .exact import Barred as Barred
 from .exact import Rows as Rows

@@ -130,9 +130,10 @@ def read_rows(
 
     Args:
         source: a path ending in ``.txt .csv .tsv .jsonl .json .parquet``, each also ``.gz`` or
-            ``.zst``, or a URL of such (``s3://…``, by fsspec); ``-`` for the standard input; ``owner/name`` or ``owner/name:config`` on the Hugging Face
-            hub; or a ``Dataset``, a ``DataFrame``, columns by name, or an iterable of records
-            (mappings, or sequences by position) or of texts.
+            ``.zst``, or a URL of such (``s3://…``, by fsspec); ``-`` for the standard input;
+            ``owner/name`` or ``owner/name:config`` on the Hugging Face hub; or a ``Dataset``, a
+            ``DataFrame``, columns by name, or an iterable of records (mappings, or sequences by
+            position) or of texts.
         columns: our names to the file's, ``{"anchor": "title", "positive": "abstract"}``; then
             only these are read, and what they lack to make rows by its own name
             (``{"label": "topic"}`` beside a column text). A file's ``sent0`` is also found as

@@ -1,0 +1,190 @@
+"""What a folder of embeddings says of itself: model, settings, inputs and its shards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from simcse_kit.corpus.numbers import NumberType
+from simcse_kit.data import Place, write_json
+from simcse_kit.errors import InputError
+from simcse_kit.version import __version__
+
+NAME = "manifest.json"
+_FORMAT = 1
+
+#: ``parquet``: vectors beside their rows in each shard. ``npy``: all in one ``vectors.npy``.
+Store = Literal["parquet", "npy"]
+
+
+@dataclass(frozen=True)
+class EmbeddedBy:
+    """The encoder that made the vectors, and what it was given.
+
+    Attributes:
+        name: as it was loaded: a folder, or a hub id.
+        fingerprint: of all that a vector depends on (`encoder.embeddings_of`).
+        prompt: put before each text.
+        normalized: whether the vectors were of length 1 before their numbers were kept.
+        pooling, max_length, precision: to load it so again.
+    """
+
+    name: str
+    fingerprint: str
+    prompt: str
+    normalized: bool
+    pooling: str
+    max_length: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the vectors are kept.
+
+    Attributes:
+        dimension: numbers of a vector.
+        type: what they are kept as.
+        store: where.
+        shard_rows: rows of every shard but the last.
+        texts: whether the texts stand beside them.
+    """
+
+    dimension: int
+    type: NumberType = "fp32"
+    store: Store = "parquet"
+    shard_rows: int = 65_536
+    texts: bool = False
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One finished shard.
+
+    Attributes:
+        number: from 0.
+        rows: of it.
+        start: where its first row stands among the inputs.
+        next: where the next shard's does; None after the last.
+        digest: SHA-256 of its file.
+        vectors_digest: SHA-256 of its part of ``vectors.npy``.
+    """
+
+    number: int
+    rows: int
+    start: Place
+    next: Place | None
+    digest: str
+    vectors_digest: str | None = None
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> Shard:
+        """From what `asdict` made of one."""
+        places = {key: told[key] and Place(**told[key]) for key in ("start", "next")}
+        return cls(**{**told, **places})
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of it.
+
+    Attributes:
+        model, layout: what every vector depends on, and how it is kept.
+        inputs: of each its name, and what shows that it is not what it was.
+        reading: how they were read: keywords of `TextStream`.
+        rows: of the corpus; None while it is being embedded.
+        shards: those that are finished; only what is whole lists them.
+    """
+
+    model: EmbeddedBy
+    layout: Layout
+    inputs: list[dict[str, Any]]
+    reading: dict[str, Any]
+    rows: int | None = None
+    shards: list[Shard] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Put it into the folder, whole or not at all."""
+        told = {"format": _FORMAT, "simcse_kit": __version__, **asdict(self)}
+        write_json(folder / NAME, told)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """That of a folder; None where there is none. InputError where it cannot be read."""
+        path = folder / NAME
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(_damaged(path)) from error
+        if not isinstance(told, dict) or told.pop("format", None) != _FORMAT:
+            raise InputError(_damaged(path))
+        told.pop("simcse_kit", None)
+        try:
+            return cls(
+                **{
+                    **told,
+                    "model": EmbeddedBy(**told["model"]),
+                    "layout": Layout(**told["layout"]),
+                    "shards": [Shard.read(each) for each in told["shards"]],
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(_damaged(path)) from error
+
+    def check_same(self, wanted: Manifest, folder: Path) -> None:
+        """Raise InputError, by name, where the folder holds what is not wanted of it."""
+        for what in (_other_model, _other_layout, _other_inputs):
+            if found := what(self, wanted):
+                raise InputError(
+                    f"{folder} {found}; give another output, or overwrite=True to begin anew",
+                    command_line=f"{folder} {found}; give another --output, or --overwrite to "
+                    "begin anew",
+                )
+
+
+def _other_model(kept: Manifest, wanted: Manifest) -> str | None:
+    its, ours = kept.model, wanted.model
+    if its.fingerprint == ours.fingerprint:
+        return None
+    if its.prompt != ours.prompt:
+        return f"holds embeddings with the prompt {its.prompt!r}, not {ours.prompt!r}"
+    for name in ("precision", "max_length", "pooling", "normalized"):
+        here, there = getattr(its, name), getattr(ours, name)
+        if here != there and its.name == ours.name:
+            return f"holds embeddings with {name} {here}, not {there}"
+    if its.name == ours.name:
+        return f"holds embeddings by {its.name} as it was: its weights or settings have changed"
+    return f"holds embeddings by the model {its.name}, not by {ours.name}"
+
+
+def _other_layout(kept: Manifest, wanted: Manifest) -> str | None:
+    its, ours = asdict(kept.layout), asdict(wanted.layout)
+    its |= {f"reading {name}": value for name, value in kept.reading.items()}
+    ours |= {f"reading {name}": value for name, value in wanted.reading.items()}
+    for name, value in ours.items():
+        if its.get(name) != value:
+            return f"was begun with {name.replace('_', ' ')} {its.get(name)}, not {value}"
+    return None
+
+
+def _other_inputs(kept: Manifest, wanted: Manifest) -> str | None:
+    its, ours = ([each["name"] for each in one.inputs] for one in (kept, wanted))
+    if its != ours:
+        lacking = [name for name in its if name not in ours]
+        new = [name for name in ours if name not in its]
+        if lacking or new:
+            said = [f"without {lacking[0]}"] * bool(lacking) + [f"with {new[0]}"] * bool(new)
+            return f"was begun with other inputs, {' and '.join(said)}"
+        return "was begun with the same inputs in another order"
+    for before, now in zip(kept.inputs, wanted.inputs, strict=True):
+        if before != now:
+            return f"was begun before {now['name']} changed"
+    return None
+
+
+def _damaged(path: Path) -> str:
+    return f"{path}: is no manifest of embeddings that this version reads; embed again"
