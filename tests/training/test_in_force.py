@@ -44,6 +44,22 @@ def test_a_setting_is_said_as_it_is_written(encoder, setting):
     assert line == f"also       {setting.replace('=', ' ')}"
 
 
+def test_what_an_anchor_has_for_negatives_is_said_in_full(encoder):
+    keys = {"name": "momentum", "queue_length": 1024}
+    given = TrainConfig(keys=keys, negatives="noise", per_device_train_batch_size=4)
+    assert said(encoder, given, "keys") == (
+        "keys       keys momentum, keys.momentum 0.99*, keys.queue_length 1024, keys.positives "
+        "encoder*, keys.dropout false*, keys.predictor false*, negatives noise, negatives.count "
+        "64*, negatives.moves 4*, negatives.step_size 0.1*, negatives.temperature 0.05*"
+    )
+    assert "against 3 negatives of the batch and up to 1,024 keys of earlier ones" in said(
+        encoder, given, "data"
+    )
+    plain = TrainConfig(per_device_train_batch_size=4)
+    block = in_force(plain, plain.for_length(4), encoder, text_rows(), None, 4)
+    assert "keys" not in block and block.count("negatives of the batch\n") == 1
+
+
 def test_evaluations_that_cost_more_than_a_tenth_of_the_training_are_said(encoder):
     dear = said(encoder, TrainConfig(per_device_train_batch_size=4, eval_steps=10), "dev")
     assert dear == (

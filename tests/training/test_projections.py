@@ -103,3 +103,11 @@ def test_matryoshka_is_sentence_transformers(tiny_encoder, tmp_path, weights):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("dims", "said"), [([16, 4], True), ([32, 4], False)])
+def test_dims_without_the_whole_embedding_are_said(tiny_encoder, tmp_path, caplog, dims, said):
+    own = config(tmp_path, matryoshka_dims=dims, head="none")
+    build_model(encoder_of(tiny_encoder("bert")), own)
+    sentence = "of its 32 numbers the objective sees the first 16 alone; add 32"
+    assert (sentence in caplog.text) == said

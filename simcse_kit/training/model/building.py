@@ -12,6 +12,7 @@ from simcse_kit.compute import use_fast_dropout
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.parts import Context
+from simcse_kit.training.distributed import is_main
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.model.masked_lm import MaskedLanguageModel
@@ -54,6 +55,12 @@ def build_model(
         raise InputError(
             f"matryoshka_dims {max(config.matryoshka_dims)} is more than the {width} numbers of "
             f"an embedding of {encoder.name!r}"
+        )
+    if config.matryoshka_dims and width not in config.matryoshka_dims and is_main():
+        logger.warning(
+            "matryoshka_dims %s leave out the whole embedding: of its %d numbers the objective "
+            "sees the first %d alone; add %d to train all of them",
+            *(config.matryoshka_dims, width, max(config.matryoshka_dims), width),
         )
     keys = None
     if config.keys is not None:

@@ -48,6 +48,8 @@ _LINES: Mapping[str, tuple[str, ...]] = {
         "collapse",
     ),
 }
+# Parts that are said in full where there are any: what an anchor has for negatives.
+_BESIDE = ("keys", "negatives")
 # About this machine and the upload, not about the model.
 _NOT_ON_THE_CARD = {
     "cache_dir",
@@ -94,18 +96,21 @@ def in_force(
         return ", ".join(shown(key) for key in keys if key in values)
 
     lines = {name: line(keys) for name, keys in _LINES.items()}
+    beside = [key for key in values if root(key) in _BESIDE and getattr(config, root(key))]
+    if beside:
+        lines["keys"] = line(beside)
     lines["model"] = f"{encoder.name}: {lines['model']}"
     lines["run"] = f"{steps:,} steps on {encoder.device.type}, {lines['run']}"
     lines["data"] = _data(rows, config)
     for number, (own, its) in enumerate(further):
         lines[f"data {number + 2}"] = f"{_data(own, its)}; {_differs(given.datasets[number])}"
     lines["dev"] = "none: the last step is kept" if dev is None else _judged(dev, config, steps)
-    spoken = {key for keys in _LINES.values() for key in keys} | {"datasets"}
+    spoken = {key for keys in _LINES.values() for key in keys} | {"datasets", *beside}
     besides = [key for key in values if given.origin(key) is not None and key not in spoken]
     if besides:
         lines["also"] = line(besides)
     data = [name for name in lines if name.startswith("data")]
-    order = ("model", *data, "dev", "objective", "optimizer", "run", "also")
+    order = ("model", *data, "dev", "objective", "keys", "optimizer", "run", "also")
     said = [f"  {name:<10} {lines[name]}" for name in order if name in lines]
     fitting = _fitting_recipe(given, rows)
     return "\n".join(["settings in force (* by default):", *said, *_origins(given), *fitting])
@@ -148,7 +153,9 @@ def _views(rows: Rows, config: TrainConfig) -> str:
     views = "each with its dropout twin" if rows.kind == "text" else "as given"
     lacks = any("" in column for column in list(rows.columns.values())[2:])
     most = f"{'up to ' if lacks else ''}{joint_batch(config) * (1 + hard) - 1:,}"
-    return f"{views}, against {most} negatives of the batch"
+    queue = 0 if config.keys is None else getattr(config.keys.settings, "queue_length", 0)
+    earlier = f" and up to {queue:,} keys of earlier ones" if queue else ""
+    return f"{views}, against {most} negatives of the batch{earlier}"
 
 
 def _judged(dev: DevSet, config: TrainConfig, steps: int) -> str:
