@@ -2,8 +2,9 @@ from .cutoff import use_cutoff as use_cutoff
 from .dropout import dropout_rates as dropout_rates
 from .dropout import set_dropout as set_dropout
 from .dropout import use_fast_dropout as use_fast_dropout
-from .fast_layers import held_weights as held_weights
 from .fast_layers import use_fast_layers as use_fast_layers
+from .held import forget_weights as forget_weights
+from .held import held_weights as held_weights
 from .last_layer import first_token_states as first_token_states
 from .last_layer import use_early_end as use_early_end
 from .memory import keep_buffers as keep_buffers

@@ -6,17 +6,14 @@ of them does what its original does.
 
 - Linear layers in bf16: the bias inside the product, one product for query, key and value, and
   weight gradients from an explicitly transposed operand, which halves the time of the products the
-  CPU is slowest at. `held_weights` keeps the bf16 weights between batches of inference.
+  CPU is slowest at. `held_weights` keeps the bf16 weights between batches and calls of inference.
 - In bf16 inference BERT's ``gelu(dense(x))`` in one pass. Where the kernels are compiled, its
   layers run as wholes instead (`simcse_kit.compute.whole_layers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -25,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
+from simcse_kit.compute.held import narrowed, operand, products_in_bf16
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.compute.taught import Taught, teach
 from simcse_kit.compute.unaltered import are_unaltered, is_of
@@ -57,37 +55,6 @@ def use_fast_layers(backbone: nn.Module) -> None:
                     layer.siblings = together
 
 
-_Held = dict[tuple[int, ...], tuple[tuple[Tensor, ...], Tensor]]
-_held: ContextVar[_Held | None] = ContextVar("held", default=None)
-
-
-@contextmanager
-def held_weights() -> Iterator[None]:
-    """Keep the bf16 copies of weights made within, for inference, where weights stand still."""
-    token = _held.set({})
-    try:
-        yield
-    finally:
-        _held.reset(token)
-
-
-def narrowed(parameters: Sequence[Tensor]) -> Tensor:
-    """Weights or biases stacked, in bf16; those held, within `held_weights`.
-
-    Only parameters are held: any other tensor may be a temporary, whose place another takes.
-    """
-    lasting = all(isinstance(each, nn.Parameter) for each in parameters)
-    held = _held.get() if lasting else None
-    key = tuple(map(id, parameters))
-    if held is not None and key in held:
-        return held[key][1]
-    parts = [each.to(torch.bfloat16) for each in parameters]
-    narrow = torch.cat(parts) if len(parts) > 1 else parts[0]
-    if held is not None:
-        held[key] = (tuple(parameters), narrow)  # referred to, so that no other gets their ids
-    return narrow
-
-
 def in_bf16(states: Tensor) -> bool:
     """Whether a layer on a CPU is to compute in bf16 now."""
     return (
@@ -118,7 +85,9 @@ def _products(input: Tensor, layers: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
         return cast(tuple[Tensor, ...], _Bf16Linears.apply(input, len(layers), *weights, *biases))
     states = input.to(torch.bfloat16).reshape(-1, input.shape[-1])
     bias = None if biases[0] is None else narrowed(biases)
-    product = linear(states, narrowed(weights), bias).view(*input.shape[:-1], -1)
+    product = linear(states, operand(weights, torch.bfloat16, packed=True), bias).view(
+        *input.shape[:-1], -1
+    )
     return product.split([layer.out_features for layer in layers], dim=-1)
 
 
@@ -206,21 +175,19 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
-    """``F.linear`` (and GELU); in bf16 oneDNN does inside the product what torch does after it."""
-    if bias is not None and states.dtype == torch.bfloat16 and _products_in_bf16():
+    """``F.linear`` (and GELU); in bf16 oneDNN does inside the product what torch does after it.
+
+    Args:
+        weight: ``(out, in)``, plain or in oneDNN's layout (`held.operand`).
+    """
+    narrow = states.dtype == torch.bfloat16 and products_in_bf16()
+    if weight.is_mkldnn or (narrow and bias is not None):
         fused: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, weight, bias, activation, [], "none"
         )
         return fused
     product = F.linear(states, weight, bias)
     return F.gelu(product) if activation == "gelu" else product
-
-
-@cache
-def _products_in_bf16() -> bool:
-    """Whether oneDNN multiplies bf16 on this processor: not before AVX-512."""
-    available = torch.backends.mkldnn.is_available()
-    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def weight_gradient(back: Tensor, states: Tensor) -> Tensor:
@@ -252,5 +219,6 @@ class _Intermediate(Taught):
             unchanged: Tensor = super().forward(hidden_states)
             return unchanged
         states = hidden_states.to(torch.bfloat16).reshape(-1, hidden_states.shape[-1])
-        narrow = narrowed([self.dense.weight]), narrowed([self.dense.bias])
+        weight = operand([self.dense.weight], torch.bfloat16, packed=True)
+        narrow = weight, narrowed([self.dense.bias])
         return linear(states, *narrow, "gelu").view(*hidden_states.shape[:-1], -1)

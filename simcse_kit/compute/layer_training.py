@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from simcse_kit.compute.dropout import draw_seed
-from simcse_kit.compute.fast_layers import linear, narrowed, weight_gradient
+from simcse_kit.compute.fast_layers import linear, weight_gradient
+from simcse_kit.compute.held import operand
 from simcse_kit.compute.kernels import kernels
 
 
@@ -131,12 +132,12 @@ class LayerTraining(torch.autograd.Function):
         return d_input, None, None, *of_linears, *found_down, *of_norm1, *of_norm2
 
 
-def product_parameters(parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Weights or biases by product: query, key and value as one."""
+def product_parameters(
+    parameters: Sequence[Tensor], dtype: torch.dtype, *, packed: bool = False
+) -> list[Tensor]:
+    """Weights or biases by product: query, key and value as one. `packed` as in `operand`."""
     groups = parameters[:3], parameters[3:4], parameters[4:5], parameters[5:]
-    if dtype == torch.bfloat16:
-        return [narrowed(group) for group in groups]
-    return [torch.cat(list(group)) if len(group) > 1 else group[0] for group in groups]
+    return [operand(group, dtype, packed=packed) for group in groups]
 
 
 def by_head(qkv: Tensor, shape: LayerShape) -> tuple[Tensor, ...]:

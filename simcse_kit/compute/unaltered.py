@@ -8,7 +8,8 @@ over. Such modules go their original way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,17 +43,30 @@ def is_unaltered(module: nn.Module) -> bool:
     """Whether a module computes what its class, a known one, computes; its children apart."""
     own = vars(module)
     return (
-        type(module).__module__.startswith(_HOMES)
+        _is_known(type(module))
         and "forward" not in own
         and "parametrizations" not in own["_modules"]
         and not has_hooks(module)
     )
 
 
+@cache
+def _is_known(kind: type[nn.Module]) -> bool:
+    return kind.__module__.startswith(_HOMES)
+
+
 def are_unaltered(modules: Iterable[nn.Module]) -> bool:
     """`is_unaltered` of all of them, and no hook on every module there is."""
     everywhere = (getattr(torch_module, f"_global{kind}", None) for kind in _HOOKS)
     return not any(everywhere) and all(map(is_unaltered, modules))
+
+
+def inside(module: nn.Module) -> Iterator[nn.Module]:
+    """Every module in this one, as `modules` gives them but for those twice: it is asked often."""
+    for child in module._modules.values():
+        if child is not None:
+            yield child
+            yield from inside(child)
 
 
 def has_hooks(module: nn.Module, *kinds: str) -> bool:
@@ -64,8 +78,12 @@ def has_hooks(module: nn.Module, *kinds: str) -> bool:
     Args:
         kinds: attributes of `nn.Module` that hold hooks; default: all that see or change data.
     """
-    hooks = (hook for kind in kinds or _HOOKS for hook in getattr(module, kind).values())
-    return any(getattr(hook, "__module__", None) != _RECORDER for hook in hooks)
+    own = vars(module)
+    for kind in kinds or _HOOKS:
+        for hook in own[kind].values():
+            if getattr(hook, "__module__", None) != _RECORDER:
+                return True
+    return False
 
 
 def forget_recorders(model: nn.Module) -> None:

@@ -24,7 +24,7 @@ from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
 from simcse_kit.compute.packing import PackedBatch
 from simcse_kit.compute.taught import Taught, teach
-from simcse_kit.compute.unaltered import are_unaltered, has_hooks, is_of
+from simcse_kit.compute.unaltered import are_unaltered, has_hooks, inside, is_of
 
 
 def use_whole_layers(backbone: nn.Module) -> None:
@@ -71,7 +71,8 @@ class _WholeLayer(Taught):
         self, ops: Any, input: Tensor, kept: Tensor | None, shape: LayerShape, batch: PackedBatch
     ) -> Tensor:
         parameters, bf16 = list(self._weights()), shape.dtype == torch.bfloat16
-        w_qkv, w_out, w_up, w_down = product_parameters(parameters[:12:2], shape.dtype)
+        weights = product_parameters(parameters[:12:2], shape.dtype, packed=True)
+        w_qkv, w_out, w_up, w_down = weights
         b_qkv, b_out, b_up, b_down = product_parameters(parameters[1:12:2], shape.dtype)
         norm1, norm2 = parameters[12:14], parameters[14:]
         stream = input.squeeze(0).float().contiguous()
@@ -108,7 +109,7 @@ class _WholeLayer(Taught):
             and all(type(each) is FastLinear and each.bias is not None for each in linears)
             and all(type(each) is nn.LayerNorm for each in norms)
             and all(each.weight.dtype == torch.float32 for each in (*linears, *norms))
-            and are_unaltered(each for each in self.modules() if each is not self)
+            and are_unaltered(inside(self))
         )
 
     def _weights(self) -> Iterator[Tensor]:
@@ -170,7 +171,7 @@ class _WholeEmbeddings(Taught):
             and type(self.LayerNorm) is nn.LayerNorm
             and all(each.weight.device.type == "cpu" for each in parts)
             and all(each.weight.dtype == torch.float32 for each in parts)
-            and are_unaltered(each for each in self.modules() if each is not self)
+            and are_unaltered(inside(self))
             and built_kernels() is not None
         )
 

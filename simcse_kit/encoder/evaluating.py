@@ -20,7 +20,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     with _lock:
         count, training = _busy.get(module, (0, module.training))
         _busy[module] = count + 1, training
-        if count == 0:
+        if count == 0 and _any_trains(module):
             module.eval()
     try:
         yield
@@ -29,5 +29,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             count, training = _busy.pop(module)
             if count > 1:
                 _busy[module] = count - 1, training
-            else:
-                module.train(training)
+            elif training:
+                module.train()
+
+
+def _any_trains(module: nn.Module) -> bool:
+    """Whether a module or one in it is in training mode: to look is quicker than to set them."""
+    return module.training or any(
+        _any_trains(child) for child in module._modules.values() if child is not None
+    )

@@ -14,6 +14,7 @@ from transformers import AutoModel
 from simcse_kit.compute import attention, fast_layers
 from simcse_kit.compute.dropout import FastDropout
 from simcse_kit.compute.fast_layers import FastLinear, use_fast_layers, weight_gradient
+from simcse_kit.compute.held import held_weights
 from simcse_kit.compute.kernels import build as kernels
 
 ops = kernels.kernels()
@@ -368,7 +369,7 @@ def test_inference_equals_the_originals(tiny_encoder, family):
         with (
             torch.inference_mode(),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
-            fast_layers.held_weights(),
+            held_weights(),
         ):
             first = model(input_ids=ids).last_hidden_state.float()
             assert torch.equal(first, model(input_ids=ids).last_hidden_state.float())
@@ -386,7 +387,7 @@ def test_weights_are_held_no_longer_than_asked(tiny_encoder):
         with (
             torch.inference_mode(),
             torch.autocast("cpu", dtype=torch.bfloat16),
-            fast_layers.held_weights(),
+            held_weights(),
         ):
             got = layer(x)
         expected = layer.weight.sum(1) + layer.bias

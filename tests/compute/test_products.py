@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simcse_kit.compute import fast_layers
+from simcse_kit.compute import fast_layers, held
 from simcse_kit.compute.fast_layers import linear
 
-NATIVE = fast_layers._products_in_bf16()
+NATIVE = held.products_in_bf16()
 CASES = list(itertools.product((torch.float32, torch.bfloat16), (True, False), ("none", "gelu")))
 
 
@@ -40,7 +40,7 @@ def test_a_product_is_that_of_its_operands(
     with_bias: bool,
     activation: str,
 ) -> None:
-    monkeypatch.setattr(fast_layers, "_products_in_bf16", lambda: native)
+    monkeypatch.setattr(fast_layers, "products_in_bf16", lambda: native)
     given = operands(dtype, with_bias)
     product = linear(*given, activation)
     assert product.dtype == dtype
@@ -57,7 +57,7 @@ def test_without_bf16_products_onednn_is_not_asked(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("mkldnn_bf16_gemm needs the cpu support avx512")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", refuses, raising=False)
-    monkeypatch.setattr(fast_layers, "_products_in_bf16", lambda: False)
+    monkeypatch.setattr(fast_layers, "products_in_bf16", lambda: False)
     states, weight, bias = operands(torch.bfloat16, True)
     assert torch.equal(linear(states, weight, bias), F.linear(states, weight, bias))
 
@@ -77,7 +77,7 @@ def test_with_them_it_does_bias_and_gelu_too(
         return expected(states, weight, bias, how).to(states.dtype)
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", pointwise, raising=False)
-    monkeypatch.setattr(fast_layers, "_products_in_bf16", lambda: True)
+    monkeypatch.setattr(fast_layers, "products_in_bf16", lambda: True)
     given = operands(dtype, with_bias)
     product = linear(*given, activation)
     assert asked == ([activation] if with_bias and dtype == torch.bfloat16 else [])
@@ -88,7 +88,7 @@ def test_with_them_it_does_bias_and_gelu_too(
 
 
 def test_it_is_torch_that_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = fast_layers._products_in_bf16.__wrapped__
+    ask = held.products_in_bf16.__wrapped__
     for supported in (True, False):
         monkeypatch.setattr(
             torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda yes=supported: yes, raising=False

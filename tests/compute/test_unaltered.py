@@ -12,7 +12,8 @@ from transformers import AutoModel
 from transformers.models.bert import modeling_bert
 
 from families import build
-from simcse_kit.compute.fast_layers import held_weights, narrowed, use_fast_layers
+from simcse_kit.compute.fast_layers import use_fast_layers
+from simcse_kit.compute.held import held_weights, narrowed
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
 from simcse_kit.compute.packing import PackedBatch, enable_packing
 from simcse_kit.compute.unaltered import are_unaltered

@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from simcse_kit.compute import whole_layers
-from simcse_kit.compute.fast_layers import held_weights, use_fast_layers
+from simcse_kit.compute.fast_layers import use_fast_layers
+from simcse_kit.compute.held import held_weights
 from simcse_kit.compute.kernels import build as kernels
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
 from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
