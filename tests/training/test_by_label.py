@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from simcse_kit.data import Rows
 from simcse_kit.errors import InputError
-from simcse_kit.training.rows.by_label import ByLabel, check_labels
+from simcse_kit.training.rows.by_label import ByLabel, check_labels, tell_one_label_batches
 
 
 def batches(labels, batch_size, k, seed=0, epoch=0):
@@ -65,9 +65,20 @@ def test_a_last_batch_holds_what_is_left():
     labels = [row % 5 for row in range(23)]  # 5, 5, 5, 4, 4
     cut, counts = batches(labels, 8, 2)
     assert [len(batch) for batch in cut] == [8, 8, 7]
-    assert all(len(each) >= 3 for each in counts)
+    assert all(len(each) >= 3 for each in counts[:-1])
     cut, _ = batches(labels, 64, 2)
     assert [len(batch) for batch in cut] == [23]
+
+
+def test_no_rows_are_left_out_of_every_epoch():
+    """Training leaves out what fills no batch; a rare label would stand there again and again."""
+    for sizes in ([20, 2], [40, 3, 2], [21, 1]):
+        labels = np.repeat(np.arange(len(sizes)), sizes).tolist()
+        whole = len(labels) // 8
+        epochs = [batches(labels, 8, 4, epoch=epoch)[0] for epoch in range(30)]
+        seen = Counter(row for cut in epochs for batch in cut[:whole] for row in batch)
+        assert len(seen) == len(labels)
+        assert all(n > 8 for row, n in seen.items() if labels[row])
 
 
 @settings(max_examples=80, deadline=None)
@@ -152,6 +163,14 @@ def test_labels_that_teach_nothing_are_refused(given, batch, k, said):
     with pytest.raises(InputError, match=said) as refused:
         check_labels(given, batch, k)
     assert "\n" not in str(refused.value)
+
+
+def test_batches_of_one_label_are_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        tell_one_label_batches(ByLabel(np.repeat([0, 1], [36, 12]), 16, 4, 0), "rows.tsv")
+    assert not caplog.records
+    tell_one_label_batches(ByLabel(np.repeat([0, 1], [60, 4]), 16, 4, 0), "rows.tsv")
+    assert "rows.tsv: 3 of 4 batches of an epoch hold one label alone" in caplog.text
 
 
 def test_many_rows_that_are_alone_are_told(caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from itertools import islice
 
 import numpy as np
@@ -32,7 +32,8 @@ class ByLabel(ByEpoch):
     - where a label has more groups than there are batches, or labels are fewer than a batch has
       room for, groups of one label share a batch, spread evenly over all batches.
 
-    Every epoch has every row once; what is no full batch comes last.
+    Every epoch has every row once; what is no full batch comes last: groups drawn at random, for
+    training leaves them out.
 
     Args:
         labels: int ``(rows,)``, equal for equal labels.
@@ -59,13 +60,19 @@ class ByLabel(ByEpoch):
     def __iter__(self) -> Iterator[int]:
         generator = self.draw()
         full, small = self._groups(generator)
+        last = self._left_over(full, small, generator)
         batches = self._dealt(full)
         self._fill(batches, small)
-        last = [batches.pop()] if len(self.labels) % self.batch_size else []
         for place in generator.permutation(len(batches)).tolist():
             yield from batches[place]
-        for batch in last:
-            yield from batch
+        yield from last
+
+    def one_label_batches(self) -> tuple[int, int]:
+        """Full batches of this epoch that hold one label alone, and all full ones."""
+        whole = len(self.labels) // self.batch_size
+        rows = np.array([*self], dtype=np.int64)[: whole * self.batch_size]
+        labels = self.labels[rows].reshape(whole, self.batch_size)
+        return int((labels == labels[:, :1]).all(axis=1).sum()), whole
 
     def _groups(self, generator: np.random.Generator) -> tuple[list[list[int]], deque[list[int]]]:
         """Groups of K rows of a label, those of one behind each other; and smaller ones."""
@@ -79,27 +86,38 @@ class ByLabel(ByEpoch):
             full += groups
         return full, deque(small[place] for place in generator.permutation(len(small)))
 
-    def _sizes(self) -> list[int]:
-        """Rows of each batch, the incomplete one last."""
-        whole, rest = divmod(len(self.labels), self.batch_size)
-        return [self.batch_size] * whole + [rest] * (rest > 0)
+    def _left_over(
+        self, full: list[list[int]], small: deque[list[int]], generator: np.random.Generator
+    ) -> list[int]:
+        """Take the rows that fill no batch out of the groups, any group as likely as another."""
+        left: list[int] = []
+        rest = len(self.labels) % self.batch_size
+        while room := rest - len(left):
+            place = int(generator.integers(len(full) + len(small)))
+            groups: MutableSequence[list[int]] = full
+            if place >= len(full):
+                place, groups = place - len(full), small
+            group = groups[place]
+            del groups[place]
+            left += group[:room]
+            if group[room:]:  # it is cut
+                small.append(group[room:])
+        return left
 
     def _dealt(self, groups: list[list[int]]) -> list[list[int]]:
         """Batches with the groups dealt round: those of one label come to different ones."""
-        room = [size // self.samples_per_label for size in self._sizes()]
-        batches: list[list[int]] = [[] for _ in room]
+        batches: list[list[int]] = [[] for _ in range(len(self.labels) // self.batch_size)]
         coming = iter(groups)
-        for turn in range(max(room)):
-            takers = [batch for batch, most in zip(batches, room, strict=True) if turn < most]
-            for batch, group in zip(takers, coming, strict=False):
+        for _ in range(self.batch_size // self.samples_per_label):
+            for batch, group in zip(batches, coming, strict=False):
                 batch += group
         return batches
 
     def _fill(self, batches: list[list[int]], small: deque[list[int]]) -> None:
         """Fill batches up with smaller groups, of labels that they have not, where that can be."""
-        for batch, size in zip(batches, self._sizes(), strict=True):
+        for batch in batches:
             labels = set(self.labels[batch].tolist())
-            while room := size - len(batch):
+            while room := self.batch_size - len(batch):
                 place = self._fitting(small, room, labels)
                 group = small[place]
                 del small[place]
@@ -121,6 +139,17 @@ class ByLabel(ByEpoch):
             if fit > fits:
                 best, fits = place, fit
         return best
+
+
+def tell_one_label_batches(order: ByLabel, source: str) -> None:
+    """Warn where many batches hold one label alone, which then is told from nothing."""
+    alone, whole = order.one_label_batches()
+    if alone > _FEW * whole and is_main():
+        logger.warning(
+            "%s: %d of %d batches of an epoch hold one label alone, which nothing is told from: "
+            "one label has most rows; take a smaller samples_per_label, which spreads the others",
+            *(source, alone, whole),
+        )
 
 
 def check_labels(rows: Rows, batch_size: int, samples_per_label: int | None = None) -> None:

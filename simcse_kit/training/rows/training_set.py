@@ -13,7 +13,7 @@ from simcse_kit.parts import Context
 from simcse_kit.training.checks import check_batch, joint_batch
 from simcse_kit.training.distributed import world_size
 from simcse_kit.training.rows.batches import Vectors, pairing_of
-from simcse_kit.training.rows.by_label import ByLabel, check_labels
+from simcse_kit.training.rows.by_label import ByLabel, check_labels, tell_one_label_batches
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.training.rows.learnable import check_negatives
 from simcse_kit.training.rows.linked_rows import NoDuplicates
@@ -76,7 +76,9 @@ class TrainingSet:
         config = self.config
         if config.batch_sampler == "group_by_label":
             each = config.samples_per_label
-            return ByLabel(collator.columns["labels"], batch * world_size(), each, seed)
+            order = ByLabel(collator.columns["labels"], batch * world_size(), each, seed)
+            tell_one_label_batches(order, self.rows.source)
+            return order
         if config.batch_sampler == "no_duplicates" and collator.text_ids is not None:
             texts = collator.text_ids[collator.views(np.arange(self.count))]
             return NoDuplicates(texts, batch * world_size(), seed)
