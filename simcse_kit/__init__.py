@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
+    from simcse_kit.corpus import SimCSE as SimCSE
     from simcse_kit.data import read_rows as read_rows
     from simcse_kit.encoder import SentenceEncoder as SentenceEncoder
     from simcse_kit.errors import InputError as InputError
@@ -26,6 +27,7 @@ _HOME = {
     "InfoNCE": "simcse_kit.objectives",
     "InputError": "simcse_kit.errors",
     "SentenceEncoder": "simcse_kit.encoder",
+    "SimCSE": "simcse_kit.corpus",
     "TrainConfig": "simcse_kit.training",
     "alignment": "simcse_kit.geometry",
     "evaluate": "simcse_kit.evaluation.sts",
@@ -40,6 +42,7 @@ __all__ = [
     "InfoNCE",
     "InputError",
     "SentenceEncoder",
+    "SimCSE",
     "TrainConfig",
     "__version__",
     "alignment",

@@ -30,13 +30,18 @@ _TEST = 1_000_000  # efforts end here
 EFFORTS = (16, 32, 64, 128, 256, 512)
 
 
+def has_faiss() -> bool:
+    """Whether faiss is installed."""
+    return importlib.util.find_spec("faiss") is not None
+
+
 def check_faiss(option: str = "index faiss", *, instead: str = "take index exact") -> None:
     """Raise InputError where faiss is not installed.
 
     Args:
         option: what asks for it, as Python calls it. instead: what goes without.
     """
-    if importlib.util.find_spec("faiss") is None:
+    if not has_faiss():
         needs = "needs the package faiss-cpu, which is not installed: pip install"
         raise InputError(
             f"{option} {needs} 'simcse-kit[index]', or {instead}",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from simcse_kit.corpus.index_manifest import (
     Manifest,
     again,
     keep,
+    labels,
     mapped,
     next_name,
     read_manifest,
@@ -23,7 +25,7 @@ from simcse_kit.corpus.index_manifest import (
     sealed,
 )
 from simcse_kit.corpus.joined import Joined
-from simcse_kit.data import check_can_make, disk_errors, replacing
+from simcse_kit.data import check_can_make, disk_errors, replacing, write_json
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -217,10 +219,20 @@ class VectorIndex:
 
     # ---- to change -------------------------------------------------------------------------------
 
-    def add(self, vectors: np.ndarray, *, show_progress: bool = False) -> range:
+    def add(
+        self,
+        vectors: np.ndarray,
+        *,
+        ids: Sequence[str] | None = None,
+        texts: Sequence[str] | None = None,
+        show_progress: bool = False,
+    ) -> range:
         """Put unit vectors (A, D) behind those that are there; their rows are returned.
 
         The whole index is read into memory and written anew.
+
+        Args:
+            ids, texts: of the vectors (A,), for `added`.
 
         Raises:
             InputError: vectors of another dimension, or not finite.
@@ -242,6 +254,8 @@ class VectorIndex:
             added = next_name(self.folder, "added", ".npy")
             with replacing(self.folder / added) as aside, aside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
+            told = {"ids": ids and [*ids], "texts": texts and [*texts]}
+            write_json((self.folder / added).with_suffix(".json"), told)
             name = next_name(self.folder, "vectors", ".faiss")
             approximate.write(index, self.folder / name)
             size, ends = sealed(self.folder / name)
@@ -250,6 +264,13 @@ class VectorIndex:
             keep(self.folder, manifest)
         self._become(manifest)
         return range(start, start + len(vectors))
+
+    def added(self, what: Literal["ids", "texts"]) -> list[str | None]:
+        """The id or the text of each row that was added, None where none was given."""
+        found: list[str | None] = []
+        for name, rows in self.manifest.added:
+            found += labels((self.folder / name).with_suffix(".json"), what, rows)
+        return found
 
     def remove(self, rows: np.ndarray) -> int:
         """Take rows out: they are found no more. How many were there is returned.

@@ -14,6 +14,7 @@ from simcse_kit.errors import InputError
 
 MANIFEST = "index.json"
 _LAYOUT = 1
+_OURS = ("vectors-*.faiss", "added-*.npy", "added-*.json", "removed-*.npy")
 _ENDS = 1 << 20  # bytes at both ends of a file that are read to tell whether it is the one
 
 
@@ -80,8 +81,9 @@ def keep(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, and take away what it does not name."""
     write_json(folder / MANIFEST, asdict(manifest))
     named = {MANIFEST, manifest.file, manifest.removed, *(name for name, _ in manifest.added)}
-    ours = [*folder.glob("vectors-*.faiss"), *folder.glob("added-*.npy")]
-    for path in [*ours, *folder.glob("removed-*.npy"), *leftovers(folder)]:
+    named |= {str(Path(name).with_suffix(".json")) for name, _ in manifest.added}
+    ours = [path for pattern in _OURS for path in folder.glob(pattern)]
+    for path in [*ours, *leftovers(folder)]:
         if path.name not in named:
             path.unlink(missing_ok=True)
 
@@ -112,6 +114,17 @@ def mapped(path: Path, rows: int, dimension: int) -> np.ndarray:
     if found.shape != (rows, dimension) or found.dtype != np.float32:
         raise InputError(f"{path} is damaged; {again(path.parent)}")
     return found
+
+
+def labels(path: Path, what: str, rows: int) -> list[str | None]:
+    """The ids or texts of vectors that were added, None where none were given."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))[what] or [None] * rows
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged or missing; {again(path.parent)}") from error
+    if len(told) != rows:
+        raise InputError(f"{path} is damaged; {again(path.parent)}")
+    return told
 
 
 def removed_rows(folder: Path, manifest: Manifest, count: int) -> np.ndarray | None:

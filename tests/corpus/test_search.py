@@ -1,0 +1,118 @@
+"""Search in an embedded corpus against numpy and sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simcse_kit.corpus import CorpusSearch, EmbeddedCorpus, build_index, unit
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+
+VECTORS = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+QUERIES = np.random.default_rng(2).normal(size=(7, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A bare ``.npy`` of vectors of any length."""
+    np.save(tmp_path / "vectors.npy", VECTORS)
+    return tmp_path / "vectors.npy"
+
+
+def test_it_is_the_semantic_search_of_sentence_transformers(file: Path) -> None:
+    from sentence_transformers.util import semantic_search
+
+    theirs = semantic_search(torch.from_numpy(QUERIES), torch.from_numpy(VECTORS), top_k=9)
+    found = CorpusSearch(file).search(QUERIES, 9)
+    for hits, expected in zip(found, theirs, strict=True):
+        assert [hit.row for hit in hits] == [each["corpus_id"] for each in expected]
+        assert [hit.score for hit in hits] == pytest.approx(
+            [each["score"] for each in expected], abs=1e-6
+        )
+        assert {(hit.id == str(hit.row), hit.text) for hit in hits} == {(True, None)}
+
+
+def test_threshold_and_ids_leave_out_rows(file: Path) -> None:
+    search = CorpusSearch(file)
+    exact = unit(QUERIES).astype(np.float64) @ unit(VECTORS).astype(np.float64).T
+    for row, hits in zip(exact, search.search(QUERIES, 300, threshold=0.4), strict=True):
+        order = np.argsort(-row, kind="stable")
+        assert [hit.row for hit in hits] == order[row[order] >= 0.4].tolist()
+    some = [299, 4, 17, 18, 100]
+    for row, hits in zip(exact, search.search(QUERIES, 4, ids=map(str, some)), strict=True):
+        assert [hit.row for hit in hits] == sorted(some, key=lambda at: -row[at])[:4]
+    assert search.search(QUERIES, 4, ids=[]) == [[]] * 7
+
+
+@pytest.mark.parametrize("how", ["exact", "index"])
+def test_what_was_added_and_removed_counts_for_both(file: Path, how: str) -> None:
+    pytest.importorskip("faiss")
+    index = build_index(EmbeddedCorpus(file), factory="HNSW16_SQ8", recall=1.0)
+    index.add(unit(QUERIES[:2]), ids=["one", "two"], texts=["first", "second"])
+    best = int(np.argmax(unit(VECTORS) @ unit(QUERIES)[2]))
+    index.remove(np.array([best]))
+    search = CorpusSearch(file, how=how)  # type: ignore[arg-type]
+    assert len(search) == 301 and search.exact == (how == "exact")
+    found = search.search(QUERIES, 3)
+    assert [(h[0].id, h[0].text, h[0].row) for h in found[:2]] == [
+        ("one", "first", 300),
+        ("two", "second", 301),
+    ]
+    assert found[0][0].score == pytest.approx(1)
+    assert best not in [hit.row for hit in found[2]]
+    (only,) = search.search(QUERIES[:1], 3, ids=["two", "5", str(best)])
+    assert {hit.id for hit in only} == {"two", "5"}
+
+
+def test_the_index_of_another_corpus_is_refused(file: Path) -> None:
+    pytest.importorskip("faiss")
+    with pytest.raises(InputError, match="has no index"):
+        CorpusSearch(file, how="index")
+    build_index(EmbeddedCorpus(file))
+    assert not CorpusSearch(file).exact
+    np.save(file, VECTORS[::-1])
+    with pytest.raises(InputError, match="other vectors"):
+        CorpusSearch(file)
+
+
+def test_texts_are_embedded_by_the_encoder_given(
+    tiny_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    encoder.prompts["query"] = "find: "
+    texts = ["a man", "the dog runs", "a red house", "new books"]
+    np.save(tmp_path / "texts.npy", encoder.encode(texts))
+    search = CorpusSearch(tmp_path / "texts.npy", encoder=encoder)
+    (hits,) = search.search("a man", 4)
+    vectors = unit(encoder.encode(texts)).astype(np.float64)
+    exact = vectors @ unit(encoder.encode("a man", prompt="find: ")).astype(np.float64)
+    assert [hit.row for hit in hits] == np.argsort(-exact).tolist()
+    assert hits[0].score == pytest.approx(exact.max(), abs=1e-6)
+    assert search.search(["a man", "new"], 1)[0] == hits[:1]
+
+
+def test_what_cannot_be(file: Path, tiny_encoder: Callable[[str], Path], tmp_path: Path) -> None:
+    search = CorpusSearch(file)
+    for queries, k, how, said in [
+        (QUERIES[:, :5], 3, {}, "the corpus has 12 dimensions"),
+        (np.full((1, 12), np.inf), 3, {}, "not finite"),
+        (QUERIES, 0, {}, "ask for 1 or more"),
+        (QUERIES, 3, {"ids": ["4", "300", "x"]}, "2 of 3 ids are not in .*: '300', 'x'"),
+        ("a man", 3, {}, "does not say which model"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            search.search(queries, k, **how)  # type: ignore[arg-type]
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    with pytest.raises(InputError, match="makes 32"):
+        CorpusSearch(file, encoder=encoder)
+    with pytest.raises(InputError, match="nowhere"):
+        CorpusSearch(tmp_path / "nowhere")
+    np.save(tmp_path / "none.npy", VECTORS[:0])
+    assert CorpusSearch(tmp_path / "none.npy").search(QUERIES, 3) == [[]] * 7
+    with pytest.raises(InputError, match="no vectors"):
+        build_index(EmbeddedCorpus(tmp_path / "none.npy"))
