@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from simcse_kit.corpus.numbers import NumberType
 from simcse_kit.data import Place, write_json
 from simcse_kit.errors import InputError
 from simcse_kit.version import __version__
+
+if TYPE_CHECKING:
+    from simcse_kit.compute import Precision
+    from simcse_kit.encoder import SentenceEncoder
 
 NAME = "manifest.json"
 _FORMAT = 1
@@ -28,7 +32,7 @@ class EmbeddedBy:
         fingerprint: of all that a vector depends on (`encoder.embeddings_of`).
         prompt: put before each text.
         normalized: whether the vectors were of length 1 before their numbers were kept.
-        pooling, max_length, precision: to load it so again.
+        pooling, max_length, precision, head: to load it so again.
     """
 
     name: str
@@ -38,6 +42,45 @@ class EmbeddedBy:
     pooling: str
     max_length: int
     precision: str
+    head: str | None = None
+
+    @classmethod
+    def of(
+        cls, encoder: SentenceEncoder, *, prompt: str, normalized: bool, head: str | None = None
+    ) -> EmbeddedBy:
+        """An encoder as it stands."""
+        from simcse_kit.encoder import embeddings_of
+
+        name = encoder.name
+        return cls(
+            str(Path(name).absolute()) if Path(name).is_dir() else name,
+            embeddings_of(encoder, prompt, normalized),
+            prompt,
+            normalized,
+            encoder.pooling,
+            encoder.max_length,
+            encoder.precision,
+            head,
+        )
+
+    def load(self, *, trust_remote_code: bool = False) -> SentenceEncoder:
+        """The same encoder, loaded by its name. InputError where that is not the same any more."""
+        from simcse_kit.encoder import SentenceEncoder, embeddings_of
+
+        encoder = SentenceEncoder.from_pretrained(
+            self.name,
+            pooling=self.pooling,
+            max_length=self.max_length,
+            precision=cast("Precision", self.precision),
+            head=self.head,
+            trust_remote_code=trust_remote_code,
+        )
+        if embeddings_of(encoder, self.prompt, self.normalized) != self.fingerprint:
+            raise InputError(
+                f"{self.name}: is not the model any more that the vectors are of: its weights or "
+                "settings have changed"
+            )
+        return encoder
 
 
 @dataclass(frozen=True)
@@ -162,9 +205,10 @@ def _other_model(kept: Manifest, wanted: Manifest) -> str | None:
 
 
 def _other_layout(kept: Manifest, wanted: Manifest) -> str | None:
-    its, ours = asdict(kept.layout), asdict(wanted.layout)
-    its |= {f"reading {name}": value for name, value in kept.reading.items()}
-    ours |= {f"reading {name}": value for name, value in wanted.reading.items()}
+    its, ours = asdict(kept.layout) | kept.reading, asdict(wanted.layout) | wanted.reading
+    ours.pop("skip_bad_rows")  # what is finished has let pass what it met
+    if its["blank"] == "error":  # what is finished met no blank rows
+        ours.pop("blank")
     for name, value in ours.items():
         if its.get(name) != value:
             return f"was begun with {name.replace('_', ' ')} {its.get(name)}, not {value}"

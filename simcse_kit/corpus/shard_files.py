@@ -6,7 +6,9 @@ shard k begins at row ``k × shard_rows``. Both are read a row group at a time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +118,7 @@ def _sha256(file: Path) -> str:
 class OneFile:
     """The one ``.npy`` file that shards put their vectors into, in any order.
 
-    While it is written it ends in ``.part`` and its header counts no rows.
+    While it is written it ends in ``.part`` and has no header.
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -129,10 +131,9 @@ class OneFile:
     def open(self) -> None:
         """Make the file where there is none; one that was whole is opened again."""
         if self.file.exists() and not self.part.exists():
-            os.replace(self.file, self.part)
-        if not self.part.exists():
-            with replacing(self.part) as aside:
-                aside.write_bytes(self._header(0))
+            with contextlib.suppress(FileNotFoundError):  # another part's run was faster
+                os.replace(self.file, self.part)
+        self.part.touch()
 
     def put(self, number: int, rows: np.ndarray) -> str:
         """Write the vectors of a shard to their place, and give their SHA-256."""
@@ -171,8 +172,6 @@ class OneFile:
 
     def _header(self, rows: int) -> bytes:
         """Of a fixed length: numpy leaves room for the number of rows to grow."""
-        import io
-
         stream = io.BytesIO()
         dtype = np.lib.format.dtype_to_descr(dtype_of(self.layout.type))
         told = {"descr": dtype, "fortran_order": False, "shape": (rows, self.width)}

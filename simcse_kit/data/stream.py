@@ -24,9 +24,9 @@ from simcse_kit.data.column_names import ID
 from simcse_kit.data.columns import Kind, meaning
 from simcse_kit.data.header import check_below, header_of
 from simcse_kit.data.home import at_home
-from simcse_kit.data.lines import File, at_rest, forget_stream, is_stream
+from simcse_kit.data.lines import File, at_rest, byte_pieces, forget_stream, is_stream
 from simcse_kit.data.odd_texts import doubt_lists
-from simcse_kit.data.readers import Cut, Table, read_tables
+from simcse_kit.data.readers import Cut, Table, data_suffix, read_tables
 from simcse_kit.data.remote import RemoteFile, is_url
 from simcse_kit.data.rows import (
     Blank,
@@ -140,14 +140,25 @@ class TextStream:
                 forget_stream(at_home(source))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For other processes, to which this one's standard input and pipes are nothing."""
+        """For other processes, which stand elsewhere and have no part in this one's streams."""
         for source in self.sources:
             if not is_url(source) and is_stream(at_home(source)):
                 raise InputError(
                     f"{source}: is a stream, which one process can read; write it to a file for "
                     "several workers"
                 )
-        return self.__dict__
+        return {**self.__dict__, "sources": [_absolute(source) for source in self.sources]}
+
+    def told(self) -> dict[str, Any]:
+        """How the sources are read, as JSON has it; ``error`` where blank rows are none anyway."""
+        plain = [source for source in self.sources if self._is_plain(source)]
+        return {
+            "columns": None if self.columns is None else dict(self.columns),
+            "blank": self.blank or (None if plain else "error"),
+            "header": self.reading.get("header"),
+            "skip_bad_rows": self.reading.get("skip_bad_rows", 0),
+            "file_format": self.reading.get("file_format"),
+        }
 
     def blocks(self, start: Place | None = None) -> Iterator[Block]:
         """All rows, or those from a place on, without those that are left out.
@@ -178,16 +189,27 @@ class TextStream:
         return [_state(source) for source in self.sources]
 
     def count(self) -> int | None:
-        """Rows of all sources where they tell them by themselves (Parquet), else None."""
+        """About how many rows all sources have, blank ones too; None where to know is to parse."""
         import pyarrow.parquet as pq
 
         total = 0
         for source in self.sources:
             path = at_home(source)
-            if is_url(source) or path.suffix != ".parquet" or not path.is_file():
+            if is_url(source) or not path.is_file():
                 return None
-            total += pq.read_metadata(path).num_rows
+            if path.suffix == ".parquet":
+                total += pq.read_metadata(path).num_rows
+            elif self._is_plain(source):
+                lines = sum(piece.count(b"\n") for piece in byte_pieces(path))
+                total += lines  # but for a last one that does not end
+            else:
+                return None
         return total
+
+    def _is_plain(self, source: str) -> bool:
+        form = self.reading.get("file_format")
+        name = RemoteFile(source) if is_url(source) else at_home(source)
+        return (f".{form}" if form else data_suffix(name)) == ".txt"
 
     # Each part of a source, and how many rows of it lie above its end.
 
@@ -306,15 +328,20 @@ def _expanded(name: str) -> list[str]:
     return found
 
 
+def _absolute(source: str) -> str:
+    path = at_home(source)
+    return source if is_url(source) or not path.exists() else str(path.absolute())
+
+
 def _state(source: str) -> dict[str, Any]:
     file = data_file(source)
     if isinstance(file, RemoteFile):
         return {"name": str(file), **file.state()}
     if file is None or file.is_dir():
-        return {"name": source}  # `datasets` keeps what it loads by its version
+        return {"name": _absolute(source)}  # `datasets` keeps what it loads by its version
     if not is_stream(file):
         found = file.stat()
-        return {"name": source, "size": found.st_size, "changed": str(found.st_mtime_ns)}
+        return {"name": _absolute(source), "size": found.st_size, "changed": str(found.st_mtime_ns)}
     with at_rest(file).open("rb") as stream:
         digest = hashlib.sha256()
         while piece := stream.read(1 << 20):

@@ -1,0 +1,100 @@
+"""Shards made in several processes of this machine."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from simcse_kit.corpus.manifest import Shard
+from simcse_kit.corpus.shards import Spec, embed_shard
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder import SentenceEncoder
+
+_AHEAD = 2  # shards that wait for each worker
+
+_encoder: SentenceEncoder | None = None  # a worker's own
+
+
+def embedded_by(workers: int, encoder: SentenceEncoder, specs: Iterable[Spec]) -> Iterator[Shard]:
+    """The shards of these specs, each as it is finished.
+
+    Each worker has its share of this process's threads, or one of its GPUs.
+
+    Raises:
+        InputError: as `embed_shard`, or a worker died.
+    """
+    import torch
+
+    threads = max(1, torch.get_num_threads() // workers)
+    context = multiprocessing.get_context("spawn")  # a fork would take torch's locks along
+    started = context.Value("i", 0)
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=context,
+        initializer=_begin,
+        initargs=(pickle.dumps(encoder), threads, os.getpid(), started),
+    )
+    try:
+        yield from _in_turn(pool, specs, _AHEAD * workers)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker died, perhaps for want of memory; what is finished stays: run it again with "
+            "fewer workers"
+        ) from error
+    except BaseException:  # what they are at is not finished, and is begun anew another time
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[Spec], most: int) -> Iterator[Shard]:
+    waiting: set[Future[Shard]] = set()
+    for spec in specs:
+        waiting.add(pool.submit(_embed, spec))
+        while len(waiting) >= most:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (each.result() for each in done)
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        yield from (each.result() for each in done)
+
+
+def _begin(pickled: bytes, threads: int, parent: int, started: Any) -> None:
+    """Make a process a worker: Ctrl-C is its parent's affair, and it does not outlive that."""
+    global _encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    logging.getLogger("simcse_kit").setLevel(logging.ERROR)  # what there is to say is said above
+    from simcse_kit.compute.threads import use_threads
+
+    use_threads(threads)
+    import torch
+
+    _encoder = pickle.loads(pickled)
+    if _encoder.device.type == "cuda":
+        with started.get_lock():
+            number, started.value = started.value, started.value + 1
+        _encoder.to(f"cuda:{number % torch.cuda.device_count()}")
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _embed(spec: Spec) -> Shard:
+    return embed_shard(spec, _encoder)
