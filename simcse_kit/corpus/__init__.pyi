@@ -5,6 +5,7 @@ from .dedupe import Duplicates as Duplicates
 from .dedupe import near_duplicates as near_duplicates
 from .dedupe_pairs import PairFinder as PairFinder
 from .embedded import EmbeddedCorpus as EmbeddedCorpus
+from .embedding import Progress as Progress
 from .embedding import embed_corpus as embed_corpus
 from .exact import BLOCK as BLOCK
 from .exact import Barred as Barred
@@ -16,6 +17,9 @@ from .exact import nearest as nearest
 from .exact import product_blocks as product_blocks
 from .exact import unit as unit
 from .index import VectorIndex as VectorIndex
+from .one_file import check_output as check_output
+from .one_file import embed_file as embed_file
+from .one_file import rows_file as rows_file
 from .search import CorpusSearch as CorpusSearch
 from .search import Hit as Hit
 from .search import build_index as build_index
@@ -23,4 +27,6 @@ from .search import index_folder as index_folder
 from .search import open_index as open_index
 from .search import own_encoder as own_encoder
 from .search import unit_rows as unit_rows
+from .shards import ShardSpec as ShardSpec
+from .shards import embed_shard as embed_shard
 from .simcse import SimCSE as SimCSE

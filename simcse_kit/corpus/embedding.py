@@ -9,18 +9,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 from simcse_kit.corpus.manifest import NAME, EmbeddedBy, Layout, Manifest, Shard, Store
 from simcse_kit.corpus.numbers import NumberType, check_type
 from simcse_kit.corpus.run_lock import alone, in_turn
 from simcse_kit.corpus.shard_files import VECTORS, OneFile
-from simcse_kit.corpus.shards import Spec, damaged, forget, make, plan, record, recorded
+from simcse_kit.corpus.shards import ShardSpec, damaged, forget, make, plan, record, recorded
 from simcse_kit.corpus.workers import embedded_by
 from simcse_kit.data import (
-    Blank,
     Block,
-    Reading,
     TextStream,
     at_home,
     check_can_make,
@@ -60,7 +58,7 @@ class Progress:
 
 def embed_corpus(
     encoder: SentenceEncoder,
-    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | TextStream,
     output: str | os.PathLike[str],
     *,
     type: NumberType = "fp32",
@@ -74,11 +72,9 @@ def embed_corpus(
     part: tuple[int, int] | None = None,
     workers: int = 1,
     overwrite: bool = False,
+    other: Literal["refuse", "anew"] = "refuse",
     head: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    blank: Blank | None = None,
     show_progress: bool = False,
-    **reading: Unpack[Reading],
 ) -> Progress:
     """Embed the texts of files that no memory holds into a folder, which `EmbeddedCorpus` opens.
 
@@ -87,7 +83,8 @@ def embed_corpus(
     is not left out. Memory is that of one shard a worker, whatever the inputs' size.
 
     Args:
-        inputs: as of `simcse_kit.data.TextStream`: files, patterns, ``-``, URLs.
+        inputs: files, patterns, ``-``, URLs, as of `simcse_kit.data.TextStream`; or one of these,
+            which says how they are read: columns, headers, rows that are blank or bad.
         output: the folder; it is made.
         type: what numbers are kept as (`simcse_kit.corpus.NumberType`).
         dimension: leading numbers of a vector that are kept, made of length 1 again where the
@@ -100,8 +97,8 @@ def embed_corpus(
             several machines; the last to end makes the corpus whole, or a run without `part`.
         workers: processes on this machine, which share its threads.
         overwrite: begin anew, whatever is there.
+        other: what becomes of a folder that another model, setting or input made.
         head: with which the encoder was loaded, to load it so again from the manifest.
-        columns, blank, reading: as of `simcse_kit.read_rows`.
         show_progress: a bar on stderr, when that is a terminal.
 
     Raises:
@@ -111,10 +108,12 @@ def embed_corpus(
     """
     settings = _checked(encoder, type, dimension, store, shard_rows, texts, part, workers)
     folder = _made(output, overwrite, part)
-    stream = TextStream(inputs, columns=columns, blank=blank, **reading)
+    stream = inputs if isinstance(inputs, TextStream) else TextStream(inputs)
     wanted = _manifest(encoder, stream, settings, (normalize, prompt, prompt_name, head))
     with alone(folder, part):
-        run = _Run(folder, stream, encoder, _begun(folder, wanted, part, overwrite), part, workers)
+        run = _Run(
+            folder, stream, encoder, _begun(folder, wanted, part, overwrite, other), part, workers
+        )
         return run.go(show_progress)
 
 
@@ -156,14 +155,16 @@ class _Run:
             bar.update(shard.rows)
             yield shard
 
-    def _specs(self, found: Mapping[int, Shard]) -> Iterator[tuple[Spec, list[Block]]]:
+    def _specs(self, found: Mapping[int, Shard]) -> Iterator[tuple[ShardSpec, list[Block]]]:
         done = dict(found)  # as it was: what is made meanwhile is read already
         for number, blocks, after in plan(self.stream, self.manifest.layout.shard_rows, done):
-            self._last = number
             if self.part is not None and number % self.part[1] != self.part[0]:
                 continue
             rows, start = sum(map(len, blocks)), blocks[0].place(0)
-            yield Spec(self.folder, number, rows, start, after, self.stream, self.manifest), blocks
+            yield (
+                ShardSpec(self.folder, number, rows, start, after, self.stream, self.manifest),
+                blocks,
+            )
 
     def _finished(self) -> dict[int, Shard]:
         """The shards that stand, without those that are damaged, which are said."""
@@ -280,7 +281,11 @@ def _manifest(
 
 
 def _begun(
-    folder: Path, wanted: Manifest, part: tuple[int, int] | None, overwrite: bool
+    folder: Path,
+    wanted: Manifest,
+    part: tuple[int, int] | None,
+    overwrite: bool,
+    other: Literal["refuse", "anew"],
 ) -> Manifest:
     """The manifest of the folder, or the wanted one, which is in the folder then."""
     if overwrite:
@@ -292,7 +297,12 @@ def _begun(
     if kept is None:
         wanted.write(folder)
         return wanted
-    kept.check_same(wanted, folder)
+    try:
+        kept.check_same(wanted, folder)
+    except InputError:
+        if other == "refuse":
+            raise
+        return _begun(folder, wanted, part, True, other)
     return replace(kept, reading=wanted.reading)
 
 

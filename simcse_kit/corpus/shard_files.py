@@ -18,7 +18,7 @@ import numpy as np
 
 from simcse_kit.corpus.manifest import Layout
 from simcse_kit.corpus.numbers import Kept, dtype_of, width_of
-from simcse_kit.data import replacing
+from simcse_kit.data import replacing, take_room
 
 VECTORS = "vectors.npy"
 ROW_GROUP = 16_384  # rows; about 25 MB of 384 float32
@@ -134,6 +134,10 @@ class OneFile:
             with contextlib.suppress(FileNotFoundError):  # another part's run was faster
                 os.replace(self.file, self.part)
         self.part.touch()
+
+    def take_room(self, number: int, rows: int) -> None:
+        """Have the disk promise the file up to the end of a shard."""
+        take_room(self.part, self._place(number) + rows * self.row_bytes)
 
     def put(self, number: int, rows: np.ndarray) -> str:
         """Write the vectors of a shard to their place, and give their SHA-256."""

@@ -1,8 +1,8 @@
 """Shards: how inputs are cut into them, and how one is made, wherever that is done.
 
-A shard is so many rows of the inputs that follow each other. `Spec` says all that making one takes,
-so that any process, on any machine that sees the inputs and the output, can do it (`embed_shard`).
-A finished shard leaves a record; without one it is not there.
+A shard is so many rows of the inputs that follow each other. `ShardSpec` says all that making one
+takes, so that any process, on any machine that sees the inputs and the output, can do it
+(`embed_shard`). A finished shard leaves a record; without one it is not there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcse_kit.corpus.manifest import EmbeddedBy, Manifest, Shard
+from simcse_kit.corpus.manifest import EmbeddedBy, Layout, Manifest, Shard
 from simcse_kit.corpus.numbers import kept_as
 from simcse_kit.corpus.shard_files import OneFile, digest_of, shard_file, write_shard
-from simcse_kit.data import Block, Place, TextStream, disk_errors, write_json
+from simcse_kit.data import (
+    Block,
+    Place,
+    TextStream,
+    beside,
+    disk_errors,
+    take_room,
+    write_json,
+)
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Spec:
+class ShardSpec:
     """All that making a shard takes; it can be pickled.
 
     Attributes:
@@ -58,7 +66,7 @@ class Spec:
     trust_remote_code: bool = False
 
 
-def embed_shard(spec: Spec, encoder: SentenceEncoder | None = None) -> Shard:
+def embed_shard(spec: ShardSpec, encoder: SentenceEncoder | None = None) -> Shard:
     """Read a shard's rows, embed them, put them on the disk, and give the record of it.
 
     It may be called anywhere and again: what it writes is the same, and appears whole.
@@ -78,13 +86,15 @@ def embed_shard(spec: Spec, encoder: SentenceEncoder | None = None) -> Shard:
 
 
 def make(
-    spec: Spec, encoder: SentenceEncoder, blocks: list[Block], bar: tqdm[Any] | None = None
+    spec: ShardSpec, encoder: SentenceEncoder, blocks: list[Block], bar: tqdm[Any] | None = None
 ) -> Shard:
     """`embed_shard` of rows that are read."""
     layout = spec.manifest.layout
     texts = [text for block in blocks for text in block.texts]
     ids = [row_id or None for block in blocks for row_id in block.ids or [""] * len(block)]
     numbers = np.concatenate([block.before + block.numbers for block in blocks])
+    with disk_errors(spec.folder):
+        _take_room(spec.folder, layout, spec.number, len(texts))
     try:
         vectors = _embedded(encoder, texts, spec.manifest, bar)
     except InputError as error:
@@ -98,6 +108,16 @@ def make(
         shard = Shard(spec.number, len(texts), spec.start, spec.next, digest, vectors_digest)
         record(spec.folder, shard)
     return shard
+
+
+def _take_room(folder: Path, layout: Layout, number: int, rows: int) -> None:
+    """Have the disk promise the room of a shard's vectors before they are computed."""
+    one_file = OneFile(folder, layout)
+    if layout.store == "npy":
+        one_file.take_room(number, rows)
+        return
+    with beside(shard_file(folder, number)) as aside:
+        take_room(aside, rows * one_file.row_bytes)
 
 
 def _embedded(

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 from simcse_kit.corpus.manifest import Shard
-from simcse_kit.corpus.shards import Spec, embed_shard
+from simcse_kit.corpus.shards import ShardSpec, embed_shard
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _AHEAD = 2  # shards that wait for each worker
 _encoder: SentenceEncoder | None = None  # a worker's own
 
 
-def embedded_by(workers: int, encoder: SentenceEncoder, specs: Iterable[Spec]) -> Iterator[Shard]:
+def embedded_by(
+    workers: int, encoder: SentenceEncoder, specs: Iterable[ShardSpec]
+) -> Iterator[Shard]:
     """The shards of these specs, each as it is finished.
 
     Each worker has its share of this process's threads, or one of its GPUs.
@@ -60,7 +62,7 @@ def embedded_by(workers: int, encoder: SentenceEncoder, specs: Iterable[Spec]) -
         pool.shutdown(cancel_futures=True)
 
 
-def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[Spec], most: int) -> Iterator[Shard]:
+def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[ShardSpec], most: int) -> Iterator[Shard]:
     waiting: set[Future[Shard]] = set()
     for spec in specs:
         waiting.add(pool.submit(_embed, spec))
@@ -96,5 +98,5 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _embed(spec: Spec) -> Shard:
+def _embed(spec: ShardSpec) -> Shard:
     return embed_shard(spec, _encoder)

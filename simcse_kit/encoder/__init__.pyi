@@ -1,8 +1,5 @@
 from .adapters import add_lora as add_lora
 from .card import with_section as with_section
-from .embedding_file import check_output as check_output
-from .embedding_file import rows_file as rows_file
-from .embedding_file import write_embeddings as write_embeddings
 from .evaluating import evaluating as evaluating
 from .identity import architecture_of as architecture_of
 from .identity import embeddings_of as embeddings_of

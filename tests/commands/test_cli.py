@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from invoking import run, settings, succeed
-from simcse_kit.encoder import embedding_file
+from simcse_kit.corpus import one_file
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.training.settings.recipe_files import recipe_names, recipe_text
@@ -239,7 +239,7 @@ def test_embed_writes_parquet_with_the_texts_beside(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(embedding_file, "_ROW_GROUP", 10)
+    monkeypatch.setattr(one_file, "ROW_GROUP", 10)
     output = tmp_path / "e.parquet"
     succeed("embed", model, texts, "--output", output, "--precision", "fp32")
     table = pq.read_table(output)
@@ -271,7 +271,8 @@ def test_a_failing_embed_leaves_the_old_file_and_nothing_else(
     for name in ("e.npy", "e.parquet"):
         (tmp_path / name).write_text("old")
         result = run("embed", model, texts, "--output", tmp_path / name)
-        assert (result.exit_code, result.stderr) == (2, "error: the model is broken\n")
+        said = "error: shard 0, from row 0: the model is broken\n"
+        assert (result.exit_code, result.stderr) == (2, said)
         assert (tmp_path / name).read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 3
 
