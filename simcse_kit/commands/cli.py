@@ -14,6 +14,7 @@ from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import evaluate
+from simcse_kit.commands.export import export
 from simcse_kit.commands.geometry import geometry
 from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
@@ -68,6 +69,7 @@ app.command()(whiten)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)
 app.command("map")(embedding_map)
+app.command()(export)
 app.command()(mteb)
 for kind in (classification, few_shot, retrieval, clustering, duplicates, pairs):
     task.command()(kind)

@@ -18,6 +18,7 @@ SETTINGS = (
     "head",
     "max_length",
     "precision",
+    "backend",
     "trust_remote_code",
     "prompt_name",
     "prompt",

@@ -98,6 +98,10 @@ class ModelOptions:
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
     ] = "auto"
+    backend: Annotated[
+        Literal["torch", "onnx", "openvino"],
+        typer.Option(help="What computes; onnx and openvino want an `export` in the folder."),
+    ] = "torch"
     pooling: PoolingOption = None
     head: Annotated[
         Literal["none", "keep"] | None,
@@ -125,6 +129,7 @@ class ModelOptions:
         encoder = SentenceEncoder.from_pretrained(
             name,
             precision=chosen.precision,
+            backend=chosen.backend,
             pooling=chosen.pooling if forced else None,
             default_pooling=None if forced else chosen.pooling,
             head=chosen.head,

@@ -14,6 +14,10 @@ from .pooling import Pooling as Pooling
 from .prompts import document_prompt as document_prompt
 from .prompts import prompt_text as prompt_text
 from .prompts import query_prompt as query_prompt
+from .runtimes import Backend as Backend
+from .runtimes import Exported as Exported
+from .runtimes import export as export
+from .runtimes import missing_packages as missing_packages
 from .sentence_encoder import SentenceEncoder as SentenceEncoder
 from .student import keep_layers as keep_layers
 from .teachers import Teacher as Teacher

@@ -25,8 +25,19 @@ def architecture_of(encoder: SentenceEncoder) -> str:
     return _hashed([encoder.backbone.config.model_type, shapes, tokens])
 
 
+def network_of(encoder: SentenceEncoder) -> str:
+    """Of what the network computes with its weights, 32 hex digits."""
+    config = encoder.backbone.config.to_dict()
+    return _hashed([{name: each for name, each in config.items() if name not in _NO_MATTER}])
+
+
 def weights_of(encoder: SentenceEncoder) -> str:
-    """Of some numbers of every weight, for other weights differ in nearly all; 32 hex digits."""
+    """Of some numbers of every weight, for other weights differ in nearly all; 32 hex digits.
+
+    Of an encoder that an export runs, of that.
+    """
+    if encoder.runtime is not None:
+        return encoder.runtime.identity
     digest = hashlib.sha256()
     for _, weight in sorted(encoder.named_parameters()):
         flat = weight.detach().reshape(-1)

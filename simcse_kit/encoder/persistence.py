@@ -54,14 +54,7 @@ def load_parts(
         InputError: nothing there, no tokenizer, weights that cannot be read or that lack a tensor,
             or modules that this kit does not run.
     """
-    place = find_model(name, revision=revision, token=token)
-    name = place.source(revision)
-    hub: dict[str, Any] = {
-        "revision": revision,
-        "trust_remote_code": trust_remote_code,
-        "token": token,
-        "local_files_only": place.local_only,
-    }
+    name, hub = place_of(name, revision, trust_remote_code, token)
     try:
         with quietly():
             if model_file(name, "modules.json", hub):
@@ -75,6 +68,22 @@ def load_parts(
         raise
     except Exception as error:  # whatever the libraries make of what the files hold
         raise InputError(_load_advice(name, error)) from error
+
+
+def place_of(
+    name: str, revision: str | None, trust_remote_code: bool, token: str | bool | None
+) -> tuple[str, dict[str, Any]]:
+    """Where a model's files are, a folder or a hub id, and how they are asked for there.
+
+    Raises InputError where it is nowhere.
+    """
+    place = find_model(name, revision=revision, token=token)
+    return place.source(revision), {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "token": token,
+        "local_files_only": place.local_only,
+    }
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 import torch
@@ -33,12 +33,12 @@ from simcse_kit.compute import (
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
-from simcse_kit.encoder.around import AroundTexts
+from simcse_kit.encoder.elsewhere import Elsewhere
 from simcse_kit.encoder.evaluating import evaluating
 from simcse_kit.encoder.given_texts import as_texts, no_others
 from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
-from simcse_kit.encoder.persistence import load_parts
+from simcse_kit.encoder.persistence import load_parts, place_of
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
 from simcse_kit.encoder.prompts import (
     document_prompt,
@@ -49,6 +49,9 @@ from simcse_kit.encoder.prompts import (
 from simcse_kit.encoder.similarity import similarities
 from simcse_kit.encoder.templates import check_masked
 from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.encoder.runtimes import Backend
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ def _check_finite(out: np.ndarray, start: int, end: int) -> None:
         raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
 
 
-class SentenceEncoder(AroundTexts):
+class SentenceEncoder(Elsewhere):
     """A Hugging Face encoder that gives one embedding a text.
 
     Attributes:
@@ -91,9 +94,10 @@ class SentenceEncoder(AroundTexts):
         prompts, default_prompt: texts put before texts, by name; and the name of the one put
             before each that `encode` is not told otherwise of, or None.
         max_length: tokens a text is cut to, special tokens included.
-        precision: ``fp32`` or ``bf16``, what `encode` computes in.
+        precision: ``fp32`` or ``bf16``, what `encode` computes in; of some exports ``int8``.
         name: where it came from, for tables and cards.
         packed: whether batches run without padding (see `simcse_kit.compute.packing`).
+        runtime: the export that computes in place of backbone and head, or None.
     """
 
     def __init__(self, parts: Parts, *, name: str = "", precision: str = "auto") -> None:
@@ -142,6 +146,7 @@ class SentenceEncoder(AroundTexts):
         default_pooling: str | None = None,
         head: str | None = None,
         max_length: int | None = None,
+        backend: Backend = "torch",
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         dropout: float | None = None,
@@ -159,17 +164,24 @@ class SentenceEncoder(AroundTexts):
                 pooler weights as the head (released supervised SimCSE models). Default: what
                 the folder has.
             max_length: tokens a text is cut to; default: the folder's, else the model's limit.
+            backend: what computes: ``onnx`` and ``openvino`` run the folder's export
+                (`simcse_kit.encoder.export`) on the CPU, for `encode` and what stands on it.
             device: default CUDA where there is one, else CPU.
             precision: ``auto`` is bf16 where the hardware is native to it, else fp32.
             dropout: overrides every dropout rate of the backbone.
             revision, trust_remote_code, token: as in transformers.
 
         Raises:
-            InputError: the model cannot be read, or a plain checkpoint came without a pooling.
+            InputError: the model cannot be read, a plain checkpoint came without a pooling, or
+                there is no export, or one of another encoder.
         """
         name = str(name_or_path)
         if head not in (None, "none", "keep"):
             raise InputError(f"unknown head {head!r}; choose none or keep")
+        if backend != "torch":
+            from simcse_kit.encoder.runtimes import check_backend
+
+            check_backend(backend, dropout=dropout)
         for given in (pooling, default_pooling):
             if given is not None:
                 check_pooling(given)
@@ -197,8 +209,12 @@ class SentenceEncoder(AroundTexts):
         encoder = cls(parts, name=name, precision="fp32")
         if dropout is not None:
             encoder.set_dropout(dropout)
-        encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        encoder.precision = model_precision(precision, encoder.backbone, name)
+        if backend != "torch":
+            found, hub = place_of(name, revision, trust_remote_code, token)
+            encoder._run_by(backend, {**hub, "name": found}, device, precision)
+        else:
+            encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            encoder.precision = model_precision(precision, encoder.backbone, name)
         return encoder.eval()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,10 +225,6 @@ class SentenceEncoder(AroundTexts):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         make_recordable(self.backbone)
-
-    @property
-    def device(self) -> torch.device:
-        return self.backbone.device
 
     @property
     def pad_id(self) -> int:
@@ -246,9 +258,12 @@ class SentenceEncoder(AroundTexts):
         Args:
             skip: first tokens of each sequence that are not pooled (see `include_prompt`).
         """
-        embeddings = pool(self.backbone, batch, self.pooling, skip, self._mask_id)
-        if self.head is not None:
-            embeddings = self.head(embeddings)
+        if self.runtime is not None:
+            embeddings = self.runtime.vectors(batch, skip, pooling=self.pooling, head=self.head)
+        else:
+            embeddings = pool(self.backbone, batch, self.pooling, skip, self._mask_id)
+            if self.head is not None:
+                embeddings = self.head(embeddings)
         if self.truncate_dim is None:
             return embeddings
         if self.normalize:
@@ -297,13 +312,13 @@ class SentenceEncoder(AroundTexts):
             raise InputError(f"out has shape {out.shape}, not {(len(rows), self.dimension)}")
         chosen = self.precision
         if precision not in (None, chosen):
-            chosen = model_precision(precision, self.backbone, self.name)
+            chosen = self._resolved(precision)
         own = self.normalize and self.truncate_dim is None  # else `forward` did it
         unit = own if normalize is None else normalize
         skip = 0 if self.include_prompt else self._tokens_of(prefix)
         if self.device.type == "cpu":
             keep_buffers()
-            if len(rows) >= _WORTH_COMPILING:
+            if len(rows) >= _WORTH_COMPILING and self.runtime is None:
                 kernels()
         bar = tqdm(
             total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True

@@ -1,0 +1,9 @@
+from .exporting import Exported as Exported
+from .exporting import export as export
+from .formats import BACKENDS as BACKENDS
+from .formats import Backend as Backend
+from .formats import Format as Format
+from .formats import check_backend as check_backend
+from .formats import missing_packages as missing_packages
+from .running import Runtime as Runtime
+from .running import load_runtime as load_runtime

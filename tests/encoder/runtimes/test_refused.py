@@ -1,0 +1,195 @@
+"""What is no export, or another's, or broken: one sentence, and nothing is lost."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from simcse_kit.encoder import SentenceEncoder, export
+from simcse_kit.encoder.runtimes import exporting
+from simcse_kit.encoder.runtimes.note import digest_of
+from simcse_kit.errors import InputError
+
+from .conftest import TEXTS
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made.folder, tmp_path / "copy")
+
+
+def refused(folder, reason, **settings):
+    with pytest.raises(InputError, match=reason) as caught:
+        SentenceEncoder.from_pretrained(folder, **({"backend": "onnx"} | settings))
+    assert "\n" not in str(caught.value)
+
+
+def change_note(folder, **changes):
+    path = folder / "onnx/export.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_settings_that_are_none(folder):
+    refused(folder, "unknown backend 'onxn'; choose torch or onnx or openvino", backend="onxn")
+    refused(folder, "has no export for openvino", backend="openvino")
+    refused(folder, "runs on the CPU, not on cuda", device="cuda")
+    refused(folder, "dropout is for training", dropout=0.1)
+    refused(folder, "in fp32, not in bf16", precision="bf16")
+    refused(folder, "is of pooling mean, not cls", pooling="cls")
+    refused(folder, "with another head", head="none")
+
+
+def test_folder_without_export(folder, tiny_encoder):
+    shutil.rmtree(folder / "onnx")
+    refused(folder, "has no export for onnx; make it: simcse-kit export")
+    refused(tiny_encoder("bert"), "has no export for onnx", pooling="mean")
+
+
+def test_other_weights_than_the_folder_has_now(folder):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(each for each in weights if each.endswith("query.weight"))
+    weights[name] = weights[name] + 0.01
+    save_file(weights, path, {"format": "pt"})
+    refused(folder, "its export for onnx is of other weights than the folder has now")
+
+
+def test_files_that_are_not_as_written(folder):
+    graph = folder / "onnx/model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[: len(whole) // 2])
+    refused(folder, "onnx/model.onnx is not as it was written")
+    change_note(folder, files={"model.onnx": digest_of(graph)})
+    refused(folder, "onnx does not run its model.onnx")
+    graph.unlink()
+    refused(folder, "onnx/model.onnx is not there")
+
+
+def test_notes_that_are_none(folder):
+    change_note(folder, files={"../model.onnx": "0" * 64, "model.onnx": "0" * 64})
+    refused(folder, "leads out of its folder")
+    change_note(folder, files={})
+    refused(folder, "is of no export for onnx")
+    for text in ("{", "[]", "null", '{"format": "onnx"}', "\0"):
+        (folder / "onnx/export.json").write_text(text)
+        refused(folder, "export.json of its export cannot be read")
+
+
+def test_packages_that_are_wanting(folder, made, tmp_path, monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in gone else there(name)
+    )
+    gone = ["onnxruntime"]
+    refused(folder, r"onnx needs onnxruntime, which is not .* pip install 'simcse-kit\[onnx\]'")
+    gone = ["onnx", "onnxscript"]
+    SentenceEncoder.from_pretrained(folder, backend="onnx").encode(TEXTS)
+    with pytest.raises(InputError, match="needs onnx and onnxscript, which are not installed"):
+        export(made.encoder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"format": "tflite"}, "unknown format 'tflite'; choose onnx or openvino"),
+        ({"int8": "static"}, "unknown int8 'static'"),
+        ({"int8": "calibrated", "calibration": TEXTS}, "calibrated for openvino alone"),
+        ({"tolerance": 2.0}, "no share of a cosine"),
+        ({"tolerance": float("nan")}, "no share of a cosine"),
+    ],
+)
+def test_export_settings_that_are_none(settings, reason, made, tmp_path):
+    with pytest.raises(InputError, match=reason):
+        export(made.encoder, tmp_path / "new", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_hold_something_else(made, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds no sentence encoder, but other files"):
+        export(made.encoder, tmp_path / "notes")
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        export(made.encoder, tmp_path / "notes/mine.txt")
+    with pytest.raises(InputError, match="no folder of a sentence encoder"):
+        export(made.encoder)
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["mine.txt"]
+
+
+@pytest.fixture
+def quick(monkeypatch, made):
+    """Exports whose graph is the one that was made before, for what happens after it."""
+
+    def written(parts, path):
+        shutil.copy(made.folder / "onnx/model.onnx", path)
+
+    monkeypatch.setattr(exporting, "write_onnx", written)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): digest_of(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_loses_too_much_is_not_written(folder, made, tmp_path, quick):
+    before = contents(folder)
+    for place in (folder, tmp_path / "new"):
+        with pytest.raises(InputError, match="more than the tolerance of 1e-09; it is not written"):
+            export(made.encoder, place, int8="dynamic", tolerance=1e-9)
+    assert contents(folder) == before and not (tmp_path / "new").exists()
+
+
+def test_a_folder_of_another_encoder_keeps_what_it_has(folder, made, quick):
+    before = contents(folder)
+    parts = made.encoder.parts()
+    parts.pooling = "cls"
+    with pytest.raises(InputError, match="would be of pooling cls, not mean"):
+        export(SentenceEncoder(parts, name="other", precision="fp32"), folder, tolerance=1.0)
+    assert contents(folder) == before
+
+
+def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypatch):
+    before = contents(folder)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "_measured", stop)
+    for place in (folder, tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            export(made.encoder, place)
+    assert contents(folder) == before and not (tmp_path / "new").exists()
+
+
+def test_int8_takes_the_place_of_fp32_and_its_score_is_noted(folder, made, quick):
+    before = contents(folder)
+    scores = iter([50.0, 50.25])
+    note = export(
+        made.encoder, folder, int8="dynamic", texts=TEXTS, judge=lambda _: next(scores)
+    ).note
+    assert (note.measured.sts, note.measured.sts_torch) == (50.0, 50.25)
+    assert 1e-6 < 1 - note.measured.mean_cosine < 0.02
+    after = contents(folder)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"onnx/model.onnx", "onnx/export.json", "README.md"}
+    card = (folder / "README.md").read_text()
+    assert "STS 50.00 where torch has 50.25" in card and card.count("## Export for") == 1
+    loaded = SentenceEncoder.from_pretrained(folder, backend="onnx")
+    assert loaded.precision == "int8"
+    found, expected = loaded.encode(TEXTS), made.encoder.encode(TEXTS)
+    cosines = (found * expected).sum(1)
+    assert cosines.mean() == pytest.approx(note.measured.mean_cosine, abs=2e-3)
+    with pytest.raises(InputError, match="in int8, and does not compute in fp32"):
+        loaded.encode(TEXTS, precision="fp32")
+    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-5
