@@ -62,7 +62,7 @@ def test_an_import_upwards_breaks_the_contract(
 
 def test_the_front_door_is_small() -> None:
     entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 16, sorted(entries)
+    assert len(entries) <= 17, sorted(entries)
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(PACKAGE)))

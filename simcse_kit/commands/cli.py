@@ -12,16 +12,19 @@ import typer
 
 from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
+from simcse_kit.commands.dedupe import dedupe
 from simcse_kit.commands.embed import embed, similarity
 from simcse_kit.commands.evaluate import evaluate
 from simcse_kit.commands.export import export
 from simcse_kit.commands.geometry import geometry
+from simcse_kit.commands.index import index
 from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
 from simcse_kit.commands.mine import mine
 from simcse_kit.commands.mteb import mteb
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.report import report
+from simcse_kit.commands.search import search
 from simcse_kit.commands.task import app as task
 from simcse_kit.commands.task_labels import classification, clustering, few_shot
 from simcse_kit.commands.task_search import duplicates, pairs, retrieval
@@ -67,6 +70,8 @@ app.command()(mine)
 app.command()(temperature)
 app.command()(whiten)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
+    app.command()(command)
+for command in (index, search, dedupe):
     app.command()(command)
 app.command("map")(embedding_map)
 app.command()(export)

@@ -4,6 +4,9 @@ from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates
 from .dedupe import near_duplicates as near_duplicates
 from .dedupe_pairs import PairFinder as PairFinder
+from .dedupe_texts import Cluster as Cluster
+from .dedupe_texts import Deduped as Deduped
+from .dedupe_texts import dedupe_corpus as dedupe_corpus
 from .embedded import EmbeddedCorpus as EmbeddedCorpus
 from .embedding import Progress as Progress
 from .embedding import embed_corpus as embed_corpus

@@ -105,6 +105,11 @@ def near_duplicates(
         raise InputError(f"the threshold is {threshold}; give a cosine above 0, 1 at most")
     if keep not in ("first", "longest", "central"):
         raise InputError(f"keep {keep!r}: choose first, longest or central")
+    if index is not None and (index.manifest.added or index.manifest.removed):
+        raise InputError(
+            f"{index.folder}: rows were added to the index or taken out of it; build it anew"
+            " (overwrite) to ask it for the rows of the corpus"
+        )
     if keep == "longest" and (lengths is None or len(lengths) != count):
         raise InputError("to keep the longest the lengths of all texts are needed; give them")
     same = _equal(vectors)

@@ -1,5 +1,6 @@
 from .collect import Subject as Subject
 from .collect import collect as collect
+from .dedupe import dedupe_page as dedupe_page
 from .embedding_map import EmbeddingMap as EmbeddingMap
 from .embedding_map import embedding_map as embedding_map
 from .embedding_map import map_page as map_page

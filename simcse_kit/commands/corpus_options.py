@@ -1,0 +1,73 @@
+"""Arguments and options of commands that work on an embedded corpus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simcse_kit.commands.options import ModelOptions, known_models
+from simcse_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from simcse_kit.corpus import EmbeddedCorpus
+    from simcse_kit.encoder import SentenceEncoder
+
+Corpus = Annotated[
+    Path, typer.Argument(metavar="CORPUS", help="A folder that embed wrote, or a .npy of vectors.")
+]
+CorpusModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The model that embedded the corpus, where it lies elsewhere now or a .npy does not"
+        " say. Default: the one that the corpus names.",
+        callback=known_models,
+    ),
+]
+
+
+def corpus_encoder(
+    corpus: EmbeddedCorpus, model: str | None, loading: ModelOptions
+) -> SentenceEncoder:
+    """The model of a corpus, loaded as it was when it embedded it, but for what options say.
+
+    Raises:
+        InputError: nobody says which, it cannot be loaded, or it is another one.
+    """
+    if corpus.manifest is None:
+        if model is None:
+            raise InputError(
+                f"{corpus.path} does not say which model its vectors are of; name it with --model"
+            )
+        encoder = loading.load(model)
+        corpus.check_model(encoder)
+        return encoder
+    made: Any = corpus.manifest.model  # of names that were options once
+    loading = replace(
+        loading,
+        pooling=loading.pooling or made.pooling,
+        max_length=loading.max_length or made.max_length,
+        precision=made.precision if loading.precision == "auto" else loading.precision,
+    )
+    try:
+        encoder = loading.load(model or made.name)
+    except InputError as error:
+        if model is not None:
+            raise
+        raise InputError(
+            f"{corpus.path} was embedded by {made.name}, which cannot be loaded"
+            f" ({error.command_line}); where it lies elsewhere now, name it with --model"
+        ) from error
+    corpus.check_model(encoder)
+    return encoder
+
+
+def ids_of(path: Path) -> list[str]:
+    """The ids of a file, one a line; blank lines are none."""
+    from simcse_kit.data import read_rows
+
+    found = read_rows(path, wanted=["text"], blank="skip", file_format="txt")
+    return [text.strip() for text in found.columns["text"]]

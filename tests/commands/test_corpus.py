@@ -1,0 +1,212 @@
+"""``simcse-kit index``, ``search`` and ``dedupe``: what they print and write, and each mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import invoking
+from simcse_kit.corpus import EmbeddedCorpus, embed_corpus, unit
+from simcse_kit.data import read_rows
+from simcse_kit.encoder import SentenceEncoder
+
+TEXTS = [
+    "a man plays the guitar",
+    "the dog runs on the beach",
+    "a man plays the guitar",
+    "a cat sleeps in the kitchen",
+    "two people walk in the big city",
+    "a man plays the  guitar",
+    "the king reads a book",
+    "a woman sings a song",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tiny_encoder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and a corpus with ids and texts that it embedded in shards of three rows."""
+    root = tmp_path_factory.mktemp("corpus")
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    encoder.prompts["query"] = "find: "
+    encoder.save_pretrained(root / "model")
+    rows = [{"id": f"n{number}", "text": text} for number, text in enumerate(TEXTS)]
+    (root / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    encoder = SentenceEncoder.from_pretrained(root / "model")
+    embed_corpus(encoder, root / "texts.jsonl", root / "kept", texts=True, shard_rows=3)
+    return root
+
+
+@pytest.fixture
+def corpus(made: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus, without an index."""
+    import shutil
+
+    return Path(shutil.copytree(made / "kept", tmp_path / "corpus"))
+
+
+index, search = partial(invoking.succeed, "index"), partial(invoking.succeed, "search")
+dedupe = partial(invoking.succeed, "dedupe")
+
+
+def expected(made: Path, query: str) -> list[int]:
+    """The rows by cosine, by numpy from the texts."""
+    encoder = SentenceEncoder.from_pretrained(made / "model")
+    vectors = unit(encoder.encode(TEXTS, normalize=True)).astype(np.float64)
+    asked = unit(encoder.encode(query, prompt="find: ", normalize=True)).astype(np.float64)
+    return [int(row) for row in np.argsort(-(vectors @ asked), kind="stable")]
+
+
+def test_search_gives_the_nearest_with_ids_and_texts(made: Path, corpus: Path) -> None:
+    said = search(corpus, "the dog runs", "a king", "--top-k", 3)
+    rows = expected(made, "the dog runs")
+    assert (
+        all(" ".join(TEXTS[row].split()) in said for row in rows[:3]) and said.count("Cosine") == 2
+    )
+    (found, _) = json.loads(search(corpus, "the dog runs", "a king", "-k", 3, "--json", "-"))
+    assert found["query"] == "the dog runs"
+    assert [hit["row"] for hit in found["hits"]] == rows[:3]
+    assert [hit["id"] for hit in found["hits"]] == [f"n{row}" for row in rows[:3]]
+    assert [hit["text"] for hit in found["hits"]] == [TEXTS[row] for row in rows[:3]]
+    assert f"| {TEXTS[rows[0]]} | 0." in search(corpus, "the dog runs", "--markdown")
+    assert "nothing is near enough" in search(corpus, "the dog runs", "--threshold", 1.5)
+
+
+def test_queries_of_a_file_and_a_filter_of_ids(made: Path, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.csv").write_text("text\nthe dog runs\na king\n")
+    (tmp_path / "ids.txt").write_text("n3\n\nn6\nn4\n")
+    said = search(
+        *(corpus, "a cat", "--queries", tmp_path / "queries.csv"),
+        *("--filter-ids", tmp_path / "ids.txt", "--json", "-"),
+    )
+    found = json.loads(said)
+    assert [each["query"] for each in found] == ["a cat", "the dog runs", "a king"]
+    for each in found:
+        rows = [row for row in expected(made, each["query"]) if row in (3, 4, 6)]
+        assert [hit["row"] for hit in each["hits"]] == rows
+
+
+def test_an_index_is_built_added_to_and_taken_from(
+    made: Path, corpus: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("faiss")
+    assert f"{corpus / 'index'}  8 x 32 Flat, finds 100.0 % of the 10 nearest" in index(corpus)
+    before = json.loads(search(corpus, "a king", "--json", "-"))
+    assert before == json.loads(search(corpus, "a king", "--exact", "--json", "-"))
+    (tmp_path / "more.jsonl").write_text('{"id": "new", "text": "a king sings"}\n')
+    (tmp_path / "gone.txt").write_text("n6\n")
+    figures = json.loads(
+        index(
+            *(corpus, "--add", tmp_path / "more.jsonl", "--remove-ids", tmp_path / "gone.txt"),
+            *("--json", "-"),
+        )
+    )
+    assert figures["rows"] == 8 and figures["added"] == figures["removed"] == 1
+    for how in ([], ["--exact"]):
+        (found,) = json.loads(search(corpus, "a king sings", "--top-k", 9, "--json", "-", *how))
+        ids = [hit["id"] for hit in found["hits"]]
+        assert sorted(ids) == ["n0", "n1", "n2", "n3", "n4", "n5", "n7", "new"]
+        assert found["hits"][ids.index("new")] | {"score": 0} == {
+            "row": 8,
+            "id": "new",
+            "score": 0,
+            "text": "a king sings",
+        }
+    encoder = SentenceEncoder.from_pretrained(made / "model")
+    text, query = unit(encoder.encode(["a king sings", "find: a king sings"]))
+    cosine = float(text @ query)
+    assert found["hits"][ids.index("new")]["score"] == pytest.approx(cosine, abs=1e-4)
+    assert "8 x 32" in index(corpus, "--overwrite", "--factory", "Flat")
+
+
+def test_dedupe_writes_what_stays_and_what_goes(corpus: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    said = dedupe(
+        *(corpus, "--threshold", 0.9999, "--output", tmp_path / "kept.jsonl"),
+        *("--pairs", tmp_path / "pairs.csv", "--html", page, "--keep", "longest"),
+    )
+    assert "8 rows: 6 stay, 2 go, in 1 cluster at a cosine of 0.9999" in said
+    kept = read_rows(tmp_path / "kept.jsonl", wanted=["text"]).columns["text"]
+    assert kept == [TEXTS[row] for row in (1, 3, 4, 5, 6, 7)]  # of two blanks is the longest
+    lines = (tmp_path / "pairs.csv").read_text().splitlines()
+    assert lines[0] == "row,id,text,kept_row,kept_id,kept_text,cosine"
+    assert lines[1] == f"0,n0,{TEXTS[0]},5,n5,{TEXTS[5]},1.000000" and len(lines) == 3
+    html = page.read_text()
+    assert "2 of 8 rows repeat another" in html and TEXTS[5] in html and "default-src" in html
+    figures = json.loads(dedupe(corpus, "--threshold", 0.9999, "--json", "-"))
+    assert figures["pairs"] == 3 and figures["largest"] == 3 and figures["keep"] == "first"
+    assert not (corpus / ".dedupe").exists()
+    assert "| a man plays the guitar | 3 |" in dedupe(corpus, "--threshold", 0.9999, "--markdown")
+    none = dedupe(corpus, "--threshold", 0.99, "--html", page)
+    assert "clusters" in none
+
+
+def test_dedupe_by_the_index(corpus: Path) -> None:
+    pytest.importorskip("faiss")
+    index(corpus)
+    asked = [corpus, "--threshold", 0.95, "--json", "-"]
+    exact, found = json.loads(dedupe(*asked)), json.loads(dedupe(*asked, "--method", "index"))
+    assert found == exact | {"exact": False}
+
+
+def test_a_bare_file_needs_its_model(made: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", EmbeddedCorpus(made / "kept").vectors[:])
+    (found,) = json.loads(
+        search(tmp_path / "v.npy", "a king", "--model", made / "model", "--json", "-")
+    )
+    assert [hit["row"] for hit in found["hits"]] == expected(made, "a king")
+    assert found["hits"][0]["text"] is None
+    assert "Id" in search(tmp_path / "v.npy", "a king", "--model", made / "model")
+    assert "2 go" in dedupe(tmp_path / "v.npy", "--threshold", 0.9999)
+
+
+def test_each_mistake_is_one_sentence(
+    made: Path, corpus: Path, tmp_path: Path, tiny_encoder: Callable[[str], Path]
+) -> None:
+    other = SentenceEncoder.from_pretrained(tiny_encoder("roberta"), pooling="mean")
+    other.save_pretrained(tmp_path / "other")
+    np.save(tmp_path / "v.npy", np.ones((3, 5), np.float32))
+    (tmp_path / "ids.txt").write_text("n1\nwhat\n")
+    bad = [
+        (["search", corpus], "there is no query"),
+        (["search", tmp_path / "nowhere", "a"], "nowhere"),
+        (["search", corpus, "a", "--filter-ids", tmp_path / "ids.txt"], "1 of 2 ids are not in"),
+        (["search", corpus, "a", "--model", tmp_path / "other"], "was embedded by"),
+        (["search", tmp_path / "v.npy", "a"], "--model"),
+        (["search", tmp_path / "v.npy", "a", "--model", made / "model"], "vectors of 5 numbers"),
+        (["search", corpus, "a", "--top-k", 0], "--top-k"),
+        (["index", corpus, "--factory", "What"], "knows no index 'What'"),
+        (["index", corpus, "--add", made / "texts.jsonl"], "has no index"),
+        (["index", corpus, "--add", "x", "--overwrite"], "build it first"),
+        (["dedupe", corpus, "--threshold", 2], "give a cosine above 0"),
+        (["dedupe", corpus, "--method", "index"], "no index"),
+        (["dedupe", corpus, "--output", tmp_path / "x.doc"], "the name must end in"),
+        (["dedupe", corpus, "--output", tmp_path / "no" / "x.csv"], "does not exist"),
+        (["dedupe", tmp_path / "v.npy", "--keep", "longest"], "keeps no texts"),
+    ]
+    for arguments, said in bad:
+        result = invoking.run(*arguments)
+        assert result.exit_code == 2 and said in result.stderr, (arguments, result.stderr)
+        assert "Traceback" not in result.stderr and result.stdout == ""
+    assert not (corpus / "index").exists()
+
+
+def test_an_index_of_the_corpus_as_it_was_is_refused(made: Path, corpus: Path) -> None:
+    pytest.importorskip("faiss")
+    index(corpus)
+    assert "holds an index" in invoking.run("index", corpus).stderr
+    encoder = SentenceEncoder.from_pretrained(made / "model")
+    embed_corpus(encoder, made / "texts.jsonl", corpus, shard_rows=4, overwrite=True)
+    result = invoking.run("search", corpus, "a king")
+    assert result.exit_code == 2 and "other vectors" in result.stderr
+    (file,) = (corpus / "index").glob("vectors-*.faiss")
+    index(corpus, "--overwrite")
+    (file,) = (corpus / "index").glob("vectors-*.faiss")
+    file.write_bytes(file.read_bytes()[:-1])
+    result = invoking.run("search", corpus, "a king")
+    assert result.exit_code == 2 and "damaged" in result.stderr
+    assert json.loads((corpus / "manifest.json").read_text())["rows"] == 8
