@@ -8,20 +8,26 @@ again as its linear layers in that precision.
 It stays only while every parameter is what it was. That is asked at the start of a call: torch
 counts the changes it makes in place (``_version``), a parameter that was given other data lies
 elsewhere, and a few of its numbers are looked at besides, for changes that torch does not count
-(through ``.data``, or numpy).
+(through ``.data``, or numpy). What a module was found to be is kept with that (`kept_of`), while
+nothing in it is another module, parameter or class, and no hook was added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from itertools import chain, repeat
+from operator import attrgetter, contains, is_, itemgetter
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from simcse_kit.compute.unaltered import HOOKS, hooks_everywhere, inside
 
 #: Numbers of a parameter that are looked at, evenly spread over it.
 _LOOKED_AT = 16
@@ -29,55 +35,121 @@ _LOOKED_AT = 16
 #: Rows of the product that the layout is asked for. It serves any number, and hardly depends on it.
 _ROWS = 256
 
-_Key = tuple[torch.dtype | bool | int, ...]
+_HOOKS_OF = itemgetter(*HOOKS)
+_PARTS = itemgetter("_modules", "_parameters")
+_VERSION = attrgetter("_version")
+
+_Key = tuple[object, ...]  # type, layout and ids of the parameters
+T = TypeVar("T")
 
 
-class _Guard:
-    """Tells whether a parameter is still what it was."""
+class _Numbers:
+    """Tells whether parameters hold the numbers they did."""
 
-    __slots__ = ("_numbers", "_place", "_some", "_version", "parameter")
+    def __init__(self) -> None:
+        self._parameters: dict[int, Tensor] = {}  # referred to, so that no other gets their ids
+        self._versions: list[int] = []
+        self._places: list[int] = []
+        self._some: list[np.ndarray] = []
+        self._looked_at = b""
+        self.all_watched = True
 
-    def __init__(self, parameter: nn.Parameter) -> None:
-        self.parameter = parameter  # referred to, so that no other gets its id
-        flat = parameter.detach().numpy().reshape(-1)
-        # a view: while it is there, no other data can be given the same place
-        self._some = flat[:: max(1, flat.size // _LOOKED_AT)]
-        self._numbers = self._some.tobytes()
-        self._version, self._place = parameter._version, parameter.data_ptr()
+    def watch(self, parameters: Iterable[Tensor]) -> None:
+        for each in parameters:
+            if not _can_be_watched(each):
+                self.all_watched = False
+            elif id(each) not in self._parameters:
+                self._parameters[id(each)] = each
+                self._versions.append(each._version)
+                self._places.append(each.data_ptr())
+                flat = each.detach().numpy().reshape(-1)
+                # a view: while it is there, no other data can be given the same place
+                self._some.append(flat[:: max(1, flat.size // _LOOKED_AT)])
+        self._looked_at = self._numbers()
 
-    def stands(self) -> bool:
-        now = self.parameter
+    def _numbers(self) -> bytes:
+        return b"".join(map(np.ndarray.tobytes, self._some))
+
+    def stand(self) -> bool:
+        now = self._parameters.values()
         return (
-            now._version == self._version
-            and now.data_ptr() == self._place
-            and self._some.tobytes() == self._numbers
+            list(map(_VERSION, now)) == self._versions
+            and list(map(Tensor.data_ptr, now)) == self._places
+            and self._numbers() == self._looked_at
         )
 
 
+class _Modules:
+    """Tells whether modules consist of what they did, and compute as their classes do."""
+
+    def __init__(self) -> None:
+        self._modules: list[nn.Module] = []
+        self._kinds: list[type[nn.Module]] = []
+        self._states: list[dict[str, Any]] = []
+        self._parts: list[Any] = []
+
+    def watch(self, module: nn.Module) -> list[Tensor]:
+        """Gives the parameters in it; none where a hook is there already."""
+        added = [module, *inside(module)]
+        states = [vars(each) for each in added]
+        if _are_changed(states):
+            return []
+        self._modules += added
+        self._kinds += map(type, added)
+        self._states += states
+        parts = _parts_of(states)
+        self._parts += parts
+        return [part for part in parts if isinstance(part, Tensor)]
+
+    def stand(self) -> bool:
+        now = _parts_of(self._states)
+        return (
+            list(map(type, self._modules)) == self._kinds
+            and len(now) == len(self._parts)
+            and all(map(is_, now, self._parts))
+            and not _are_changed(self._states)
+            and not hooks_everywhere()
+        )
+
+
+def _parts_of(states: list[dict[str, Any]]) -> list[Any]:
+    """Modules and parameters right in modules, given what these consist of."""
+    return list(chain.from_iterable(map(dict.values, chain.from_iterable(map(_PARTS, states)))))
+
+
+def _are_changed(states: list[dict[str, Any]]) -> bool:
+    """Whether one has a hook, or a forward that is not its class's."""
+    hooks = chain.from_iterable(map(_HOOKS_OF, states))
+    return any(hooks) or any(map(contains, states, repeat("forward")))
+
+
 class _Held:
-    """What was made of an encoder's parameters."""
+    """What was made of an encoder's parameters and found of its modules."""
 
     def __init__(self) -> None:
         self.made: dict[_Key, Tensor] = {}
-        self._guards: dict[int, _Guard] = {}
-        self._unguarded: list[Tensor] = []
+        self.found: dict[tuple[nn.Module, object], Any] = {}
+        self._numbers, self._modules = _Numbers(), _Modules()
 
     def keep(self, key: _Key, parameters: Sequence[Tensor], made: Tensor) -> None:
         """Keep what was made of these."""
-        for each in parameters:
-            if not _can_be_guarded(each):
-                self._unguarded.append(each)
-            elif id(each) not in self._guards:
-                self._guards[id(each)] = _Guard(each)
+        self._numbers.watch(parameters)
         self.made[key] = made
+
+    def watch(self, module: nn.Module, what: object, found: object) -> None:
+        """Keep what a module, which has parameters, was found to be."""
+        parameters = self._modules.watch(module)
+        if parameters:
+            self._numbers.watch(parameters)
+            self.found[module, what] = found
 
     def lasts(self) -> bool:
         """Whether it may be kept beyond this call."""
-        return not self._unguarded
+        return self._numbers.all_watched
 
     def stands(self) -> bool:
-        """Whether no parameter has changed since."""
-        return all(guard.stands() for guard in self._guards.values())
+        """Whether no parameter and no module has changed since."""
+        return self._modules.stand() and self._numbers.stand()
 
 
 _current: ContextVar[_Held | None] = ContextVar("held", default=None)
@@ -111,6 +183,23 @@ def forget_weights(owner: nn.Module) -> None:
     _kept.pop(owner, None)
 
 
+def kept_of(module: nn.Module, what: object, find: Callable[[], T | None]) -> T | None:
+    """What `find` gives of a module; within `held_weights` it is not asked again, unless None.
+
+    Args:
+        what: tells apart what is found of one module.
+    """
+    held = _current.get()
+    if held is None:
+        return find()
+    kept: T | None = held.found.get((module, what))
+    if kept is None:
+        kept = find()
+        if kept is not None:
+            held.watch(module, what, kept)
+    return kept
+
+
 def operand(parameters: Sequence[Tensor], dtype: torch.dtype, *, packed: bool = False) -> Tensor:
     """Weights or biases stacked, in this type; those held, within `held_weights`.
 
@@ -140,7 +229,7 @@ def narrowed(parameters: Sequence[Tensor]) -> Tensor:
     return operand(parameters, torch.bfloat16)
 
 
-def _can_be_guarded(parameter: Tensor) -> bool:
+def _can_be_watched(parameter: Tensor) -> bool:
     return (
         isinstance(parameter, nn.Parameter)
         and parameter.dtype == torch.float32  # numpy has no bf16

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import sys
+from functools import cache
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
+@cache  # the process's setting: once is enough
 def keep_buffers() -> bool:
     """Tell glibc's allocator to reuse freed buffers of any size; tells whether it did.
 

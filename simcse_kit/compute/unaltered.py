@@ -9,7 +9,6 @@ over. Such modules go their original way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 #: Where the classes come from whose computations are known here.
 _HOMES = ("torch.nn.modules.", "transformers.models.", "transformers.activations", "simcse_kit.")
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+#: Where a module keeps the hooks that see or change data.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _RECORDER = "transformers.utils.output_capturing"
 
 
@@ -43,22 +43,21 @@ def is_unaltered(module: nn.Module) -> bool:
     """Whether a module computes what its class, a known one, computes; its children apart."""
     own = vars(module)
     return (
-        _is_known(type(module))
+        type(module).__module__.startswith(_HOMES)
         and "forward" not in own
         and "parametrizations" not in own["_modules"]
         and not has_hooks(module)
     )
 
 
-@cache
-def _is_known(kind: type[nn.Module]) -> bool:
-    return kind.__module__.startswith(_HOMES)
-
-
 def are_unaltered(modules: Iterable[nn.Module]) -> bool:
     """`is_unaltered` of all of them, and no hook on every module there is."""
-    everywhere = (getattr(torch_module, f"_global{kind}", None) for kind in _HOOKS)
-    return not any(everywhere) and all(map(is_unaltered, modules))
+    return not hooks_everywhere() and all(map(is_unaltered, modules))
+
+
+def hooks_everywhere() -> bool:
+    """Whether there is a hook on every module there is."""
+    return any(getattr(torch_module, f"_global{kind}", None) for kind in HOOKS)
 
 
 def inside(module: nn.Module) -> Iterator[nn.Module]:
@@ -79,7 +78,7 @@ def has_hooks(module: nn.Module, *kinds: str) -> bool:
         kinds: attributes of `nn.Module` that hold hooks; default: all that see or change data.
     """
     own = vars(module)
-    for kind in kinds or _HOOKS:
+    for kind in kinds or HOOKS:
         for hook in own[kind].values():
             if getattr(hook, "__module__", None) != _RECORDER:
                 return True

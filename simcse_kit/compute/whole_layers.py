@@ -12,7 +12,8 @@ another activation, a padded batch) goes its original way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from transformers.activations import GELUActivation
 
 from simcse_kit.compute.attention import grouped_attention, is_long, sequence_lengths
 from simcse_kit.compute.fast_layers import FAMILIES, FastLinear, in_bf16, linear
+from simcse_kit.compute.held import kept_of
 from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
 from simcse_kit.compute.packing import PackedBatch
@@ -35,6 +37,15 @@ def use_whole_layers(backbone: nn.Module) -> None:
                 teach(module, way)
 
 
+class _Operands(NamedTuple):
+    """Of a layer's products, in their order, and of its two norms (weight and bias)."""
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+    norm1: list[Tensor]
+    norm2: list[Tensor]
+
+
 class _WholeLayer(Taught):
     """Mixed in before BERT's ``Layer`` (and its copies)."""
 
@@ -46,35 +57,51 @@ class _WholeLayer(Taught):
         """As its original, ``(1, tokens, hidden)`` to the same (or to the kept tokens' alone)."""
         batch: PackedBatch | None = kwargs.get("packed_batch")
         ops = self._kernels(hidden_states, batch)
-        if ops is None or batch is None:
-            unchanged: Tensor = super().forward(hidden_states, *args, **kwargs)
-            return unchanged
-        kept = kwargs.get("kept_tokens") if hasattr(self.attention, "keeps_some") else None
-        shape = self._shape(batch, in_bf16(hidden_states))
-        if not torch.is_grad_enabled():
-            return self._infer(ops, hidden_states, kept, shape, batch)
-        states = hidden_states.squeeze(0)
-        return cast(Tensor, LayerTraining.apply(states, kept, shape, *self._weights())).unsqueeze(0)
+        if ops is not None and batch is not None:
+            kept = kwargs.get("kept_tokens") if hasattr(self.attention, "keeps_some") else None
+            shape = self._shape(batch, in_bf16(hidden_states))
+            if not torch.is_grad_enabled():
+                operands = kept_of(self, shape.dtype, partial(self._operands, shape.dtype))
+                if operands is not None:
+                    return self._infer(ops, hidden_states, kept, shape, batch, operands)
+            elif self._is_usual():
+                states, weights = hidden_states.squeeze(0), self._weights()
+                trained = LayerTraining.apply(states, kept, shape, *weights)
+                return cast(Tensor, trained).unsqueeze(0)
+        unchanged: Tensor = super().forward(hidden_states, *args, **kwargs)
+        return unchanged
 
     def _kernels(self, states: Tensor, batch: PackedBatch | None) -> Any:
-        """The compiled kernels, if this layer runs as one function now."""
+        """The compiled kernels, if such a layer runs as one function now."""
         if batch is None or batch.layout is not None or states.device.type != "cpu":
             return None
         if torch.is_grad_enabled():
             rate = self.attention.self.dropout.p if self.training else 0.0
-            ops = None if is_long(batch.groups, rate) else kernels()
-        else:
-            ops = None if self.training else built_kernels()
-        return ops if ops is not None and self._is_usual() else None
+            return None if is_long(batch.groups, rate) else kernels()
+        return None if self.training else built_kernels()
+
+    def _operands(self, dtype: torch.dtype) -> _Operands | None:
+        """What inference multiplies with, if this layer is as usual."""
+        if not self._is_usual():
+            return None
+        parameters = list(self._weights())
+        weights = product_parameters(parameters[:12:2], dtype, packed=True)
+        biases = product_parameters(parameters[1:12:2], dtype)
+        return _Operands(weights, biases, parameters[12:14], parameters[14:])
 
     def _infer(
-        self, ops: Any, input: Tensor, kept: Tensor | None, shape: LayerShape, batch: PackedBatch
+        self,
+        ops: Any,
+        input: Tensor,
+        kept: Tensor | None,
+        shape: LayerShape,
+        batch: PackedBatch,
+        operands: _Operands,
     ) -> Tensor:
-        parameters, bf16 = list(self._weights()), shape.dtype == torch.bfloat16
-        weights = product_parameters(parameters[:12:2], shape.dtype, packed=True)
-        w_qkv, w_out, w_up, w_down = weights
-        b_qkv, b_out, b_up, b_down = product_parameters(parameters[1:12:2], shape.dtype)
-        norm1, norm2 = parameters[12:14], parameters[14:]
+        bf16 = shape.dtype == torch.bfloat16
+        w_qkv, w_out, w_up, w_down = operands.weights
+        b_qkv, b_out, b_up, b_down = operands.biases
+        norm1, norm2 = operands.norm1, operands.norm2
         stream = input.squeeze(0).float().contiguous()
         x = _twin_of(input, self) if bf16 else None
         qkv = linear(stream.to(shape.dtype) if x is None else x, w_qkv, b_qkv)
@@ -143,7 +170,7 @@ class _WholeEmbeddings(Taught):
         ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
         others = (kwargs.get(name) for name in ("token_type_ids", "inputs_embeds"))
         given = not args and all(each is None for each in others)
-        if not given or ids is None or positions is None or not self._is_usual(ids, positions):
+        if not given or ids is None or positions is None or not self._reads(ids, positions):
             unchanged: Tensor = super().forward(*args, **kwargs)
             return unchanged
         words, norm = self.word_embeddings.weight, self.LayerNorm
@@ -160,20 +187,26 @@ class _WholeEmbeddings(Taught):
         )
         return _with_twin(states.view(*ids.shape, -1), narrow, self)
 
-    def _is_usual(self, ids: Tensor, positions: Tensor) -> bool:
-        tables = self.word_embeddings, self.token_type_embeddings, self.position_embeddings
-        parts = (*tables, self.LayerNorm)
+    def _reads(self, ids: Tensor, positions: Tensor) -> bool:
+        """Whether it runs at once now, for these."""
         return (
             not (torch.is_grad_enabled() or self.training)
             and ids.shape == positions.shape
             and ids.dtype == positions.dtype == torch.int64
-            and all(type(each) is nn.Embedding and each.max_norm is None for each in tables)
+            and built_kernels() is not None
+            and kept_of(self, "usual", self._is_usual) is not None
+        )
+
+    def _is_usual(self) -> bool | None:
+        tables = self.word_embeddings, self.token_type_embeddings, self.position_embeddings
+        parts = (*tables, self.LayerNorm)
+        return (
+            all(type(each) is nn.Embedding and each.max_norm is None for each in tables)
             and type(self.LayerNorm) is nn.LayerNorm
             and all(each.weight.device.type == "cpu" for each in parts)
             and all(each.weight.dtype == torch.float32 for each in parts)
             and are_unaltered(inside(self))
-            and built_kernels() is not None
-        )
+        ) or None
 
 
 def _with_twin(states: Tensor, narrow: Tensor | None, maker: nn.Module) -> Tensor:

@@ -209,7 +209,8 @@ def _tokenised(
                     # The tokenizer's own call sets its backend up (truncation, special tokens);
                     # the backend alone, without offsets and Python wrapping, is a third faster.
                     sequences = tokenizer(chunk, **options)["input_ids"]
-                    fast = _backend_that_agrees(tokenizer, chunk, sequences)
+                    if len(texts) > len(chunk):  # for one chunk there is nothing to be gained
+                        fast = _backend_that_agrees(tokenizer, chunk, sequences)
                 elif fast is not None:
                     sequences = [encoding.ids for encoding in fast.encode_batch_fast(chunk)]
                 else:

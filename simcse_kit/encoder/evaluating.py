@@ -35,6 +35,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def _any_trains(module: nn.Module) -> bool:
     """Whether a module or one in it is in training mode: to look is quicker than to set them."""
-    return module.training or any(
-        _any_trains(child) for child in module._modules.values() if child is not None
-    )
+    waiting: list[nn.Module | None] = [module]
+    while waiting:
+        each = waiting.pop()
+        if each is not None:
+            if each.training:
+                return True
+            waiting.extend(each._modules.values())
+    return False

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from simcse_kit.compute import (
     dropout_rates,
     enable_packing,
     forget_recorders,
+    forget_weights,
     held_weights,
     keep_buffers,
     make_recordable,
@@ -226,6 +227,12 @@ class SentenceEncoder(Elsewhere):
         super().__setstate__(state)
         make_recordable(self.backbone)
 
+    def train(self, mode: bool = True) -> Self:
+        """As any module's. What `encode` keeps of the weights is dropped before they change."""
+        if mode:
+            forget_weights(self)
+        return super().train(mode)
+
     @property
     def pad_id(self) -> int:
         """The token that rows are filled up with."""
@@ -387,6 +394,6 @@ class SentenceEncoder(Elsewhere):
             evaluating(self),
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16),
-            held_weights(),
+            held_weights(self),
         ):
             yield
