@@ -8,6 +8,7 @@ from .atomic import replacing as replacing
 from .atomic import take_room as take_room
 from .atomic import write_json as write_json
 from .bad_rows import BadRows as BadRows
+from .cells import Blank as Blank
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them
 from .column_names import negative as negative
@@ -16,8 +17,11 @@ from .home import at_home as at_home
 from .hub import ask_hub as ask_hub
 from .hub import load_dataset as load_dataset
 from .kept_matrix import KeptMatrix as KeptMatrix
+from .kept_rows import keep_rows as keep_rows
+from .kept_texts import JoinedTexts as JoinedTexts
 from .lines import is_input as is_input
 from .lines import text_blocks as text_blocks
+from .links import document_links as document_links
 from .links import linked_texts as linked_texts
 from .links import text_numbers as text_numbers
 from .links import told_links as told_links
@@ -30,7 +34,6 @@ from .readers import MISSING as MISSING
 from .readers import Table as Table
 from .readers import data_suffix as data_suffix
 from .readers import read_table as read_table
-from .rows import Blank as Blank
 from .rows import Reading as Reading
 from .rows import Rows as Rows
 from .rows import Source as Source
@@ -39,4 +42,13 @@ from .rows import read_rows as read_rows
 from .stream import Block as Block
 from .stream import Place as Place
 from .stream import TextStream as TextStream
+from .table_files import check_cells as check_cells
+from .table_files import check_table_name as check_table_name
+from .table_files import writing_table as writing_table
 from .tokens import TokenStore as TokenStore
+from .within_documents import USUAL as USUAL
+from .within_documents import WAYS as WAYS
+from .within_documents import PairsMade as PairsMade
+from .within_documents import make_pairs as make_pairs
+from .within_documents import whole_documents as whole_documents
+from .within_documents import write_pairs as write_pairs

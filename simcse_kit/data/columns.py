@@ -118,7 +118,7 @@ def _by_name(table: Table) -> dict[str, int]:
             )
         if ours is not None:
             found[ours] = index
-    if "text" not in found:
+    if "text" not in found and not {"anchor", "positive"} <= found.keys():
         found.pop(DOCUMENT, None)
     return found
 
@@ -195,6 +195,7 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
         negatives.sort(key=lambda name: int(name.partition("_")[2] or 1))
         for number, name in enumerate(negatives, 1):
             places[negative(number)] = found[name]
+        places |= {DOCUMENT: found[DOCUMENT]} if DOCUMENT in found else {}
     elif "sentence1" in found and "sentence2" in found:
         kind = "scored" if "score" in found else "pairs"
         places = {"anchor": found["sentence1"], "positive": found["sentence2"]}

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simcse_kit.errors import InputError
+
+#: Of texts in one document, all together.
+_MOST_LINKS = 200_000_000
+
 
 def text_numbers(texts: Sequence[str]) -> np.ndarray:
     """Numbers from 0 by first appearance, equal for equal texts, int64 ``(N,)``; -1 for no text."""
@@ -33,6 +38,34 @@ def linked_texts(anchors: np.ndarray, positives: np.ndarray, texts: int) -> np.n
     first, second = np.divmod(keys, texts)
     partners = np.bincount(first, minlength=texts)
     return keys[(partners[first] > 1) & (first != second)]
+
+
+def document_links(
+    texts_of_rows: Sequence[np.ndarray], documents: np.ndarray, texts: int
+) -> np.ndarray:
+    """The pairs of texts that stand in one document, as `linked_texts` gives those of rows.
+
+    Args:
+        texts_of_rows: int64 ``(N,)`` each: the numbers of the rows' texts, a column each.
+        documents: int64 ``(N,)``, the document of each row, from 0.
+
+    Raises:
+        InputError: a document of so many texts that its pairs could not be kept.
+    """
+    both = [documents * texts + column for column in texts_of_rows]
+    document, text = np.divmod(np.unique(np.concatenate(both)), texts)
+    sizes = np.bincount(document)
+    if int((sizes.astype(np.float64) ** 2).sum()) > _MOST_LINKS:
+        raise InputError(
+            f"column document: one of them has {sizes.max():,} texts, and no two texts of a "
+            "document may be negatives of each other, which are too many to keep apart; leave the "
+            "column out, or give smaller documents"
+        )
+    each = sizes[document]  # texts beside every text
+    behind = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+    second = text[np.repeat((np.cumsum(sizes) - sizes)[document], each) + behind]
+    first = np.repeat(text, each)
+    return np.unique((first * texts + second)[first != second])
 
 
 def told_links(links: np.ndarray, texts: int) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data.column_names import negative, ours
+from simcse_kit.data.column_names import DOCUMENT, negative, ours
 from simcse_kit.data.readers import MISSING, Table
 
 _FORMS = (
@@ -73,19 +73,23 @@ def known_names(table: Table, columns: Mapping[str, str] | None) -> list[str] | 
     return [found.get(place, name) for place, name in enumerate(table.names)]
 
 
-def unrolled(table: Table, places: Mapping[str, int]) -> tuple[Table, dict[str, int]]:
+def unrolled(
+    table: Table, places: Mapping[str, int], *, always: bool = False
+) -> tuple[Table, dict[str, int]]:
     """The table with a row for each positive of a list, and a column for each negative.
 
     Args:
         places: the columns of rows of pairs, by our names.
+        always: whether a part of the table above had lists, and texts are lists of one.
 
     Returns:
         The table and places themselves where no cell is a list. Else a table of texts, in which a
         cell is `ABSENT` where a row has no negative, and whatever is no text stands as it was.
     """
     cells = {name: table.cells(place) for name, place in places.items()}
-    listed = [name for name in cells if name != "anchor" and _has_lists(cells[name])]
-    if not listed:
+    one_each = ("anchor", DOCUMENT)
+    listed = [name for name in cells if name not in one_each and _has_lists(cells[name])]
+    if not listed and not always:
         return table, dict(places)
     names = [name for name in cells if name.startswith("negative")]
     records = array("q")
@@ -99,22 +103,58 @@ def unrolled(table: Table, places: Mapping[str, int]) -> tuple[Table, dict[str, 
             anchors.append(anchor)
             positives.append(positive)
             negatives.append(its)
-    most = max(map(len, negatives))
+    counts = [len(row) for row in negatives]
+    most = max(counts)
     columns = [anchors, positives]
     columns += [[row[k] if k < len(row) else ABSENT for row in negatives] for k in range(most)]
-    _tell(table, names, listed, [len(row) for row in negatives])
     theirs = None
     if table.names is not None:
         first = [table.names[places[name]] for name in ("anchor", "positive")]
         theirs = first + [table.names[places[names[0]]]] * most if names else first
+    ours_now = ["anchor", "positive", *map(negative, range(1, most + 1))]
+    if DOCUMENT in cells:
+        ours_now.append(DOCUMENT)
+        columns.append([cells[DOCUMENT][record] for record in records])
+        theirs = None if theirs is None else [*theirs, DOCUMENT]
     written = np.frombuffer(records, dtype=np.int64)
     lines = None if table.lines is None else array("q", [table.lines[each] for each in records])
     new = Unrolled(
         *(table.source, len(columns), columns.__getitem__, theirs, lines, table.blank, False),
+        before=table.before,
         records=written,
+        lists=Lists([*listed], len(cells["anchor"]), len(records), min(counts), most),
     )
-    ours_now = ["anchor", "positive", *map(negative, range(1, most + 1))]
     return new, {name: place for place, name in enumerate(ours_now)}
+
+
+@dataclass
+class Lists:
+    """What was unrolled: the columns of lists, records, rows, and negatives of a row."""
+
+    listed: list[str]
+    records: int
+    rows: int
+    fewest: int
+    most: int
+
+    def __add__(self, other: Lists) -> Lists:
+        return Lists(
+            list(dict.fromkeys([*self.listed, *other.listed])),
+            self.records + other.records,
+            self.rows + other.rows,
+            min(self.fewest, other.fewest),
+            max(self.most, other.most),
+        )
+
+    def tell(self, source: str) -> None:
+        """Log what became of them."""
+        said = f"lists of {' and '.join(self.listed)}: {self.records} "
+        said += f"record{'s'[: self.records > 1]} to a row for each of {self.rows} "
+        said += f"positive{'s'[: self.rows > 1]}"
+        if self.most:
+            each = str(self.most) if self.fewest == self.most else f"{self.fewest} to {self.most}"
+            said += f", with all negatives of the record ({each} a row)"
+        logger.info("%s: %s", source, said)
 
 
 @dataclass
@@ -122,20 +162,10 @@ class Unrolled(Table):
     """Rows that know in which record, from 0, they were written."""
 
     records: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    lists: Lists = field(default_factory=lambda: Lists([], 0, 0, 0, 0))
 
     def where(self, row: int) -> str:
         return super().where(int(self.records[row]) if self.lines is None else row)
-
-
-def _tell(table: Table, names: list[str], listed: list[str], counts: list[int]) -> None:
-    records = len(table.cells(0))
-    said = f"lists of {' and '.join(listed)}: {records} record{'s'[: records > 1]} to a row for"
-    said += f" each of {len(counts)} positive{'s'[: len(counts) > 1]}"
-    if names:
-        fewest, most = min(counts), max(counts)
-        each = str(most) if fewest == most else f"{fewest} to {most}"
-        said += f", with all negatives of the record ({each} a row)"
-    logger.info("%s: %s", table.source, said)
 
 
 def _has_lists(cells: Sequence[Any]) -> bool:

@@ -11,20 +11,20 @@ free (`Rows.numbers`).
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import json
 import logging
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from simcse_kit.data.advice import is_number
 from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.cells import Blank, usable
 from simcse_kit.data.column_names import DOCUMENT, ID
 from simcse_kit.data.columns import Kind, meaning
 from simcse_kit.data.dataset_tables import (
@@ -32,16 +32,17 @@ from simcse_kit.data.dataset_tables import (
     read_hub_dataset,
     read_saved_dataset,
 )
-from simcse_kit.data.documents import by_blank_lines, by_ids, document_id
+from simcse_kit.data.digests import add_texts
+from simcse_kit.data.documents import by_blank_lines, by_ids
 from simcse_kit.data.home import at_home
+from simcse_kit.data.kept_texts import KeptColumns
 from simcse_kit.data.lines import File, is_stream
-from simcse_kit.data.list_columns import ABSENT, Unrolled, known_names, unrolled
+from simcse_kit.data.links import text_numbers
+from simcse_kit.data.list_columns import Unrolled, known_names, unrolled
 from simcse_kit.data.nearby import nearby
 from simcse_kit.data.odd_texts import doubt_lists
 from simcse_kit.data.python_rows import given_table
 from simcse_kit.data.readers import (
-    BROKEN,
-    MISSING,
     SUFFIXES,
     Table,
     data_suffix,
@@ -50,7 +51,6 @@ from simcse_kit.data.readers import (
 from simcse_kit.data.remote import RemoteFile, is_url
 from simcse_kit.errors import InputError
 
-Blank = Literal["error", "keep", "skip"]
 Source = str | os.PathLike[str] | Iterable[Any]  # a Dataset and a DataFrame are iterables, too
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
@@ -65,8 +65,8 @@ class Rows:
     kind: Kind
     # text | anchor, positive[, negative, negative_2…] | sentence1, sentence2; of lists of negatives
     # "" in those columns for one that a row lacks
-    columns: dict[str, list[str]]
-    labels: list[str] | None  # "labelled" only
+    columns: Mapping[str, Sequence[str]]  # in memory, or on disk (`KeptColumns`)
+    labels: Sequence[str] | None  # "labelled" only
     scores: np.ndarray | None  # "scored" only: float64 (N,)
     source: str  # the file or dataset, for messages and model cards
     duplicates: int  # rows equal to an earlier row: kept, counted
@@ -74,15 +74,43 @@ class Rows:
     names: dict[str, str] = field(default_factory=dict)  # what the file calls each; {}: no header
     numbers: np.ndarray | None = None  # int64 (N,): which row of the source, from 0; None: all
     lines: np.ndarray | None = None  # int64 (N,): the line each starts on, where there are lines
-    # int64 (N,), "text" only: which document each is of, from 0; None where nothing tells
+    # int64 (N,), of "text" and "pairs": the document each is of, from 0; None where nothing tells
     documents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def texts(self) -> list[str]:
+    def texts(self) -> Sequence[str]:
         """Every column end to end: text ``i`` of column ``c`` is item ``c * N + i``."""
+        if isinstance(self.columns, KeptColumns):
+            return self.columns.joined()
         return [text for column in self.columns.values() for text in column]
+
+    def text_numbers(self) -> np.ndarray:
+        """Numbers of `texts`, from 0 by first appearance, equal for equal texts, int64; -1 for "".
+
+        In a file that is mapped where the texts are on disk.
+        """
+        if isinstance(self.columns, KeptColumns):
+            return self.columns.text_numbers
+        return text_numbers(self.texts())
+
+    def content(self) -> str:
+        """Equal for equal rows in equal order, whatever file they came from: texts, and what is
+        known of them; 32 hex digits of SHA-256.
+        """
+        beside = self.labels, self.scores, self.documents
+        if isinstance(self.columns, KeptColumns) and self.columns.knows(beside):
+            return self.columns.content
+        digest = hashlib.sha256(json.dumps([self.kind, *self.columns]).encode())
+        for column in self.columns.values():
+            add_texts(digest, column)
+        if self.labels is not None:
+            add_texts(digest, self.labels)
+        for numbers in (self.scores, self.documents):
+            if numbers is not None:
+                digest.update(numbers.tobytes())
+        return digest.hexdigest()[:32]
 
     def where(self, row: int) -> str:
         """Where row ``row`` (from 0) stands: ``file:line``, or ``file, row n`` (from 1)."""
@@ -163,6 +191,7 @@ def read_rows(
         table, places = unrolled(table, places)
     rows = _rows(table, kind, places, blank, bad)
     if isinstance(table, Unrolled):
+        table.lists.tell(table.source)
         kept = slice(None) if rows.numbers is None else rows.numbers
         rows = replace(rows, numbers=table.records[kept])
     bad.tell(table.source)
@@ -235,53 +264,6 @@ def _no_such_file(path: Path) -> InputError:
 # ---- cells to rows ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cells:
-    """What of a table's rows can be used, column by column.
-
-    Attributes:
-        columns: by our names.
-        numbers: int64, which of the table's rows they are; None: all.
-        lines: int64, the line each starts on, where there are lines.
-        blank: rows, and lines, that hold nothing and are left out.
-    """
-
-    columns: dict[str, list[Any]]
-    numbers: np.ndarray | None
-    lines: np.ndarray | None
-    blank: int
-
-
-def usable(
-    table: Table, kind: Kind, places: Mapping[str, int], policy: Blank | None, bad: BadRows
-) -> Cells:
-    """The cells of these columns, without the rows that are bad or, by the policy, blank."""
-    found: dict[str, list[Any]] = {}
-    wrong: dict[int, InputError | None] = {}  # by row; None: complained of already
-    for name, place in places.items():
-        found[name], complaints = _column(table, name, place, kind)
-        wrong = complaints | wrong
-    read = len(next(iter(found.values())))
-    empty = table.blank_among(wrong)
-    if kind == "text":
-        for row in empty:  # one without the key, too
-            found["text"][row] = ""
-        empty |= {row for row, text in enumerate(found["text"]) if not text and row not in wrong}
-    for row in sorted(wrong.keys() - empty):
-        if complaint := wrong[row]:
-            bad.met(complaint)
-    keeps = kind == "text" and _keeps_blank(table, empty, policy)
-    left_out = wrong.keys() - empty if keeps else wrong.keys() | empty
-    lines = None if table.lines is None else np.frombuffer(table.lines, dtype=np.int64)
-    numbers = None
-    if left_out:
-        kept = [row for row in range(read) if row not in left_out]
-        found = {name: [cells[row] for row in kept] for name, cells in found.items()}
-        numbers = np.array(kept, dtype=np.int64)
-        lines = None if lines is None else lines[numbers]
-    return Cells(found, numbers, lines, table.blank + (0 if keeps else len(empty)))
-
-
 def _rows(
     table: Table, kind: Kind, places: dict[str, int], policy: Blank | None, bad: BadRows
 ) -> Rows:
@@ -318,83 +300,3 @@ def _rows(
         *(table.source, len(rows), ", ".join(places), rows.duplicates, rows.blank),
     )
     return rows
-
-
-def _keeps_blank(table: Table, empty: set[int], policy: Blank | None) -> bool:
-    """Whether blank rows stay, as empty texts; raise InputError where they are an error."""
-    if policy is None:
-        policy = "keep" if table.is_plain else "error"
-    if policy == "error" and empty:
-        where = table.where(min(empty))
-        more = f", and {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise InputError(
-            f"{where}: has no text{more}; blank='keep' makes it an empty text, and blank='skip' "
-            "leaves it out",
-            command_line=f"{where}: has no text{more}; --blank keep embeds an empty text in its "
-            "place, and --blank skip leaves it out and writes the numbers of the rows that stay",
-        )
-    return policy == "keep"
-
-
-def _column(
-    table: Table, name: str, place: int, kind: Kind
-) -> tuple[list[Any], dict[int, InputError | None]]:
-    """The values of a column, and the complaints about the cells that hold none, by row."""
-    cells = table.cells(place)
-    value, wanted = _VALUES.get(name, (_text, "text"))
-    may_be_empty = kind == "text"
-    if value is _text:
-        with contextlib.suppress(TypeError):  # some cell is no text
-            texts = list(map(str.strip, cells))
-            if may_be_empty or all(texts):
-                return texts, {}
-    values: list[Any] = []
-    complaints: dict[int, InputError | None] = {}
-    for row, cell in enumerate(cells):
-        found = "" if cell is None and may_be_empty else value(cell)
-        values.append(found)
-        if found is None or (found == "" and not may_be_empty and cell is not ABSENT):
-            complaints[row] = (
-                None if cell is BROKEN else _bad_cell(table, row, place, name, cell, wanted)
-            )
-    return values, complaints
-
-
-def _text(cell: object) -> str | None:
-    return cell.strip() if isinstance(cell, str) else None
-
-
-def _label(cell: object) -> str | None:
-    if isinstance(cell, bool):
-        return str(cell).lower()  # as JSON writes it
-    good = isinstance(cell, str | int) or (isinstance(cell, float) and math.isfinite(cell))
-    return str(cell).strip() if good else None
-
-
-def _document(cell: object) -> str | None:
-    return None if cell is BROKEN else document_id(cell)
-
-
-def _score(cell: object) -> float | None:
-    return float(cell) if is_number(cell) else None
-
-
-#: What the cells of a column become (None: nothing) and what they must hold; others are texts.
-_VALUES: dict[str, tuple[Callable[[object], Any], str]] = {
-    "label": (_label, "a label, as text or a number"),
-    "score": (_score, "a finite number; correct it or remove the row"),
-    DOCUMENT: (_document, "an id"),
-    ID: (_document, "an id"),
-}
-
-
-def _bad_cell(
-    table: Table, row: int, place: int, name: str, cell: object, wanted: str
-) -> InputError:
-    theirs = table.names[place] if table.names else f"column {place + 1}"
-    called = name if theirs.lower() == name else f"{name} ({theirs})"
-    if cell is MISSING:
-        return InputError(f"{table.where(row)}: has no key '{theirs}', which other lines have")
-    if cell is None or not str(cell).strip():
-        return InputError(f"{table.where(row)}: {called} is empty; it must hold {wanted}")
-    return InputError(f"{table.where(row)}: {called} is {cell!r:.60}; it must hold {wanted}")

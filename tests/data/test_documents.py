@@ -141,11 +141,27 @@ def test_blank_rows_of_a_table_part_nothing(tmp_path: Path) -> None:
     assert kept.documents is None
 
 
+def test_pairs_may_tell_their_documents(tmp_path: Path) -> None:
+    content = "anchor,positive,document\nA,P,x\nB,Q,\nC,R,x\nD,S,\n"
+    rows = read_rows(write(tmp_path, "a.csv", content))
+    assert rows.kind == "pairs" and list(rows.columns) == ["anchor", "positive"]
+    assert rows.documents is not None and rows.documents.tolist() == [0, 1, 0, 2]
+    lists = '{"anchor": "A", "positive": ["P", "Q"], "negative": ["N"], "document": 7}\n'
+    lists += '{"anchor": "B", "positive": ["R"], "negative": [], "document": 8}\n'
+    rows = read_rows(write(tmp_path, "a.jsonl", lists))
+    assert rows.columns["negative"] == ["N", "N", ""]
+    assert rows.documents is not None and rows.documents.tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "options"),
     [
         ("text,label,document\nA,x,1\nB,y,1\n", "labelled", {}),
-        ("anchor,positive,document\nA,P,1\n", "pairs", {}),
+        (
+            "anchor,positive,document\nA,P,1\n",
+            "pairs",
+            {"columns": {"anchor": "anchor", "positive": "positive"}},
+        ),
         (
             "query,document\nA,P\n",
             "pairs",

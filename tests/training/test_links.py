@@ -168,3 +168,25 @@ def test_settings_that_contradict_the_sampler(other):
         build_config(
             None, [f"{k}={v}" for k, v in (other | {"batch_sampler": "no_duplicates"}).items()]
         )
+
+
+def test_pairs_of_one_document_are_no_negatives_of_each_other(tiny_encoder, tmp_path) -> None:
+    texts = sentences(12)
+    rows = Rows(
+        "pairs",
+        {"anchor": texts[:6], "positive": texts[6:]},
+        None,
+        None,
+        "made",
+        0,
+        0,
+        documents=np.array([0, 0, 1, 2, 2, 3]),
+    )
+    batch_rows = [0, 1, 2, 3, 4]
+    found, z, temperature = loss_of(tiny_encoder, tmp_path, rows, batch_rows)
+    anchors, positives = z.unbind(1)
+    logits = anchors @ positives.T / temperature
+    own = torch.tensor([0, 0, 1, 2, 2])
+    same = (own[:, None] == own) & ~torch.eye(5, dtype=torch.bool)
+    logits = logits.masked_fill(same, -torch.inf)
+    assert found == pytest.approx(-logits.log_softmax(1).diagonal().mean().item(), rel=1e-4)

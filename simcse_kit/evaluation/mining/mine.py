@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from simcse_kit.corpus import BLOCK, check_faiss
-from simcse_kit.data import Rows, at_home
+from simcse_kit.data import Rows, at_home, check_cells, writing_table
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.embedding import model_settings, say_by_cosine
 from simcse_kit.evaluation.mining.blocks import Arrays, Index, Plan, mined_blocks, search_by
@@ -20,11 +20,9 @@ from simcse_kit.evaluation.mining.workplace import Workplace
 from simcse_kit.evaluation.mining.written import (
     OutputFormat,
     check_apart,
-    check_texts,
     check_written,
     laid_out,
     names_of,
-    writing,
 )
 
 logger = logging.getLogger(__name__)
@@ -74,7 +72,7 @@ def mine_hard_negatives(
         check_faiss()
     pool = pool_of(rows, corpus)
     for texts in (pool.anchors, pool.candidates):
-        check_texts(output, texts)
+        check_cells(output, texts)
     say_by_cosine(encoder)
     logger.info(
         "%s: %d anchors, %d candidates, %d different pairs",
@@ -121,9 +119,10 @@ def mine_hard_negatives(
 def _write(plan: Plan, output: Path, output_format: OutputFormat, blocks: Iterable[Arrays]) -> int:
     """Write the rows; how many there are."""
     pool, rows = plan.pool, 0
-    names = names_of(output_format, plan.rules.num_negatives)
+    told = pool.documents is not None
+    names = names_of(output_format, plan.rules.num_negatives, documents=told)
     starts = plan.starts()
-    with writing(output, names, lists=output_format == "list") as write:
+    with writing_table(output, names, lists=output_format == "list") as write:
         for start, arrays in zip(starts, blocks, strict=True):
             some = plan.pairs(start, start + starts.step)
             pairs = pool.anchor[some], pool.positive[some]
@@ -132,6 +131,7 @@ def _write(plan: Plan, output: Path, output_format: OutputFormat, blocks: Iterab
                 arrays["negatives"][pairs[0] - start],
                 (pool.anchors, pool.candidates),
                 output_format,
+                None if pool.documents is None else pool.documents[some],
             )
             write(columns)
             rows += len(columns[0])

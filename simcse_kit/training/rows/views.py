@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from simcse_kit.data import Rows, linked_texts, text_numbers, told_links
+from simcse_kit.data import Rows, document_links, linked_texts, text_numbers, told_links
 from simcse_kit.training.distributed import is_main
 from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.settings.config import TrainConfig
@@ -28,6 +28,9 @@ def link_rows(goal: Goal, rows: Rows, text_ids: np.ndarray | None) -> None:
     anchors, positives = text_ids[: len(rows)], text_ids[len(rows) : 2 * len(rows)]
     texts = int(text_ids.max()) + 1
     links = linked_texts(anchors, positives, texts)
+    if rows.documents is not None:
+        of_documents = document_links([anchors, positives], rows.documents, texts)
+        links = np.union1d(links, of_documents)
     if len(links):
         goal.link(links, texts)
         if is_main():
@@ -55,4 +58,6 @@ def build_views(
     all_differ = int(text_ids.max()) + 1 == len(text_ids)
     # with two views the numbers serve the mask alone; with more they also tell how many there are
     needless = all_differ and columns == 2 and config.keys is None and config.pairing is None
+    if rows.kind == "pairs" and rows.documents is not None:
+        needless = False
     return views, None if needless else text_ids

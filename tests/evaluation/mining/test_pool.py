@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,18 @@ def test_rows_of_another_kind_are_refused(given: list[dict[str, object]], says: 
 def test_texts_of_a_corpus_lose_white_space_as_cells_do_and_blank_ones_are_none() -> None:
     pool = pool_of(rows(("a", "b"), ("c", "d")), corpus=["", " \t", " b ", "e\n"])
     assert pool.candidates == ["b", "d", "e"]
+
+
+def test_texts_of_one_document_are_no_candidates_of_each_other() -> None:
+    given = rows(("a", "b"), ("c", "d"), ("e", "f"), ("a", "g"))
+    pool = pool_of(replace(given, documents=np.array([0, 0, 1, 2])))
+    barred = {
+        (pool.anchors[q], pool.candidates[c])
+        for q, c in zip(pool.barred.query, pool.barred.candidate, strict=True)
+    }
+    linked = {("a", "b"), ("a", "d"), ("a", "g"), ("c", "b"), ("c", "d"), ("e", "f")}
+    assert barred == linked
+    assert pool.documents is not None
+    told = zip(pool.anchor, pool.positive, pool.documents, strict=True)
+    found = {(pool.anchors[a], pool.candidates[p]): n for a, p, n in told}
+    assert found == {("a", "b"): 0, ("a", "g"): 2, ("c", "d"): 0, ("e", "f"): 1}

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simcse_kit.data import read_rows
+from simcse_kit.data import check_cells, read_rows, writing_table
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.mining.written import (
     OutputFormat,
-    check_texts,
     check_written,
     laid_out,
     names_of,
-    writing,
 )
 
 ANCHORS = ['a "quoted", text', "ein Ärgernis 🙂", "plain"]
@@ -26,7 +24,7 @@ NEGATIVES = np.array([[3, 4], [3, 4], [3, -1], [-1, -1]])
 
 def write(path: Path, output_format: OutputFormat) -> None:
     names = names_of(output_format, 2)
-    with writing(path, names, lists=output_format == "list") as put:
+    with writing_table(path, names, lists=output_format == "list") as put:
         for some in (slice(0, 2), slice(2, 4)):
             pairs = PAIRS[0][some], PAIRS[1][some]
             put(laid_out(pairs, NEGATIVES[some], (ANCHORS, CANDIDATES), output_format))
@@ -52,6 +50,20 @@ def test_tuples_and_triplets_are_read_again(tmp_path: Path, suffix: str) -> None
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_the_document_of_a_pair_stays_with_it(tmp_path: Path, suffix: str) -> None:
+    documents = np.array([7, 7, 3, 5])
+    for output_format in ("n-tuple", "triplet", "list"):
+        path = tmp_path / f"{output_format}{suffix}"
+        names = names_of(output_format, 2, documents=True)
+        with writing_table(path, names, lists=output_format == "list") as put:
+            texts = ANCHORS, CANDIDATES
+            put(laid_out(PAIRS, NEGATIVES, texts, output_format, documents))
+        rows = read_rows(path)
+        told = {"triplet": [0, 0, 0, 0, 1], "n-tuple": [0, 0], "list": [0, 0, 1]}[output_format]
+        assert rows.documents is not None and rows.documents.tolist() == told
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_lists_keep_pairs_with_fewer(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
     write(path, "list")
@@ -62,11 +74,11 @@ def test_lists_keep_pairs_with_fewer(tmp_path: Path, suffix: str) -> None:
 
 
 def test_what_a_cell_cannot_hold_is_said(tmp_path: Path) -> None:
-    check_texts(tmp_path / "rows.jsonl", ["a\tb\rc"])
-    check_texts(tmp_path / "rows.csv", ["a\tb\nc"])
+    check_cells(tmp_path / "rows.jsonl", ["a\tb\rc"])
+    check_cells(tmp_path / "rows.csv", ["a\tb\nc"])
     for name, text in (("rows.tsv", "a\tb"), ("rows.tsv", "a\nb"), ("rows.csv", "a\rb")):
         with pytest.raises(InputError, match=r"cannot hold 'a.*give a \.parquet or \.jsonl$"):
-            check_texts(tmp_path / name, ["fine", text])
+            check_cells(tmp_path / name, ["fine", text])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,16 @@
+from .cloze import cloze_pair as cloze_pair
+from .crop import crop_pair as crop_pair
+from .keywords import key_terms as key_terms
+from .keywords import keywords_pair as keywords_pair
+from .making import USUAL as USUAL
+from .making import PairsMade as PairsMade
+from .making import make_pairs as make_pairs
+from .making import whole_documents as whole_documents
+from .neighbours import paragraphs_pair as paragraphs_pair
+from .neighbours import sentences_pair as sentences_pair
+from .sentences import Document as Document
+from .sentences import document_of as document_of
+from .sentences import sentences_of as sentences_of
+from .title import title_pair as title_pair
+from .ways import WAYS as WAYS
+from .written import write_pairs as write_pairs
