@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simcse_kit.commands.options import ModelOptions, known_models
-from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.corpus import EmbeddedCorpus
@@ -37,30 +36,22 @@ def corpus_encoder(
     Raises:
         InputError: nobody says which, it cannot be loaded, or it is another one.
     """
-    if corpus.manifest is None:
-        if model is None:
-            raise InputError(
-                f"{corpus.path} does not say which model its vectors are of; name it with --model"
-            )
+    from simcse_kit.corpus import own_encoder
+
+    if corpus.manifest is not None:
+        made: Any = corpus.manifest.model  # of names that were options once
+        loading = replace(
+            loading,
+            pooling=loading.pooling or made.pooling,
+            max_length=loading.max_length or made.max_length,
+            precision=made.precision if loading.precision == "auto" else loading.precision,
+            head=loading.head or made.head,
+        )
+    if model is None:
+        encoder = own_encoder(corpus, trust_remote_code=loading.trust_remote_code)
+        encoder.use_prompts(**loading.prompts())
+    else:
         encoder = loading.load(model)
-        corpus.check_model(encoder)
-        return encoder
-    made: Any = corpus.manifest.model  # of names that were options once
-    loading = replace(
-        loading,
-        pooling=loading.pooling or made.pooling,
-        max_length=loading.max_length or made.max_length,
-        precision=made.precision if loading.precision == "auto" else loading.precision,
-    )
-    try:
-        encoder = loading.load(model or made.name)
-    except InputError as error:
-        if model is not None:
-            raise
-        raise InputError(
-            f"{corpus.path} was embedded by {made.name}, which cannot be loaded"
-            f" ({error.command_line}); where it lies elsewhere now, name it with --model"
-        ) from error
     corpus.check_model(encoder)
     return encoder
 

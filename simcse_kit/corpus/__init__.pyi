@@ -1,5 +1,6 @@
 from . import approximate as approximate
 from . import dedupe as dedupe
+from . import qdrant as qdrant
 from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates
 from .dedupe import near_duplicates as near_duplicates
@@ -23,6 +24,7 @@ from .index import VectorIndex as VectorIndex
 from .one_file import check_output as check_output
 from .one_file import embed_file as embed_file
 from .one_file import rows_file as rows_file
+from .qdrant import QdrantIndex as QdrantIndex
 from .search import CorpusSearch as CorpusSearch
 from .search import Hit as Hit
 from .search import build_index as build_index

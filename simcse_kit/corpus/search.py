@@ -288,33 +288,24 @@ def state_of(corpus: EmbeddedCorpus) -> str:
     return digest.hexdigest()[:32]
 
 
-def own_encoder(corpus: EmbeddedCorpus) -> SentenceEncoder:
+def own_encoder(corpus: EmbeddedCorpus, *, trust_remote_code: bool = False) -> SentenceEncoder:
     """The encoder that embedded a corpus, loaded as it was then.
 
     Raises:
         InputError: nobody wrote down which, it cannot be loaded, or it is not the one any more.
     """
-    from simcse_kit.encoder import SentenceEncoder
-
     if corpus.manifest is None:
         raise InputError(
             f"{corpus.path} does not say which model its vectors are of; name it with an encoder",
             command_line=f"{corpus.path} does not say which model its vectors are of; name it with"
             " --model",
         )
-    model = corpus.manifest.model
     try:
-        encoder = SentenceEncoder.from_pretrained(
-            model.name,
-            pooling=model.pooling,
-            max_length=model.max_length,
-            precision=model.precision,  # type: ignore[arg-type]
-        )
+        return corpus.manifest.model.load(trust_remote_code=trust_remote_code)
     except InputError as error:
         raise InputError(
-            f"{corpus.path} was embedded by {model.name}, which cannot be loaded ({error})",
-            command_line=f"{corpus.path} was embedded by {model.name}, which cannot be loaded"
-            f" ({error.command_line}); where it lies elsewhere now, name it with --model",
+            f"{corpus.path}: the queries want the model that it was embedded by, and {error}; where"
+            " that lies elsewhere now, give it as the encoder",
+            command_line=f"{corpus.path}: the queries want the model that it was embedded by, and"
+            f" {error.command_line}; where that lies elsewhere now, name it with --model",
         ) from error
-    corpus.check_model(encoder)
-    return encoder
