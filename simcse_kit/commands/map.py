@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -86,7 +87,7 @@ def embedding_map(
 
 def _labels(
     rows: Rows, color: Literal["label", "cluster"] | None, clusters: int | None
-) -> list[str] | None:
+) -> Sequence[str] | None:
     """The labels to colour by; None is by cluster."""
     if len(rows) < 3:
         raise InputError(f"{rows.source} holds {len(rows)} texts; a map needs at least 3")

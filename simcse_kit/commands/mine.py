@@ -181,7 +181,7 @@ def _read(
     with column_called("--corpus-column"):
         mapping = column_mapping(corpus_columns, bare="text")
         texts = read_rows(corpus, columns=mapping, wanted=["text"], blank="skip")
-    return rows, texts.columns["text"]
+    return rows, [*texts.columns["text"]]
 
 
 def _show(mined: Mined, output: Path, markdown: bool) -> None:

@@ -252,4 +252,4 @@ class SimCSE:
             return [*sentences_or_file_path]
         from simcse_kit.data import read_rows
 
-        return read_rows(sentences_or_file_path, wanted=["text"]).columns["text"]
+        return [*read_rows(sentences_or_file_path, wanted=["text"]).columns["text"]]

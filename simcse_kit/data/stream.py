@@ -20,23 +20,19 @@ from typing import Any, Unpack
 import numpy as np
 
 from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.cells import Blank, usable
 from simcse_kit.data.column_names import ID
-from simcse_kit.data.columns import Kind, meaning
-from simcse_kit.data.header import check_below, header_of
 from simcse_kit.data.home import at_home
+from simcse_kit.data.layout import Layout
 from simcse_kit.data.lines import File, at_rest, byte_pieces, forget_stream, is_stream
-from simcse_kit.data.odd_texts import doubt_lists
-from simcse_kit.data.readers import Cut, Table, data_suffix, read_tables
+from simcse_kit.data.readers import Cut, data_suffix, read_tables
 from simcse_kit.data.remote import RemoteFile, is_url
 from simcse_kit.data.rows import (
-    Blank,
-    Cells,
     Reading,
     check_reading,
     data_file,
     no_rows,
     read_rows,
-    usable,
 )
 from simcse_kit.errors import InputError
 
@@ -233,12 +229,14 @@ class TextStream:
         if not head.width:
             yield self._none(str(file), head.blank, start), 0
             return
-        layout = _Layout(head, self.columns, self.reading.get("header"))
+        layout = Layout(head, self.columns, self.reading.get("header"), _WANTED, (ID,))
         row, kept, blank = start.row, 0, 0
         for table in tables:
-            cells, count = layout.cells(table, self.blank, bad)
+            table, places = layout.of(table)
+            count = len(table.cells(places["text"]))
+            cells = usable(table, layout.kind, places, self.blank, bad)
             texts = cells.columns["text"]
-            if row == 0 and not table.is_plain and (doubted := layout.doubt(texts)):
+            if row == 0 and not table.is_plain and (doubted := layout.doubt("text", texts)):
                 logger.warning("%s", doubted)
             numbers = np.arange(count) if cells.numbers is None else cells.numbers
             ids = cells.columns.get(ID)
@@ -261,8 +259,9 @@ class TextStream:
             **self.reading,
         )
         numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
-        ids = rows.columns.get(ID)
-        whole = Block(start.source, start.before, numbers, rows.columns["text"], ids, rows.lines)
+        ids = [*rows.columns[ID]] if ID in rows.columns else None
+        texts = [*rows.columns["text"]]
+        whole = Block(start.source, start.before, numbers, texts, ids, rows.lines)
         for first in range(int(np.searchsorted(numbers, start.row)), len(rows), _BLOCK):
             block = whole.part(first, first + _BLOCK)
             yield block, int(block.numbers[-1]) + 1
@@ -273,43 +272,6 @@ class TextStream:
             raise no_rows(source, blank)
         logger.warning("%s: holds no rows", source)
         return Block(start.source, start.before, np.empty(0, np.int64), [])
-
-
-class _Layout:
-    """What the columns of a file mean, known from its first rows.
-
-    Args:
-        head: the first rows, which lose their header.
-    """
-
-    def __init__(self, head: Table, columns: Mapping[str, str] | None, header: bool | None) -> None:
-        self.columns, self.header = columns, header
-        guessed = head.names is None and header is None and columns is None
-        guessed = guessed and head.may_have_header
-        self.guessed = header_of(head) if guessed else None
-        self._settle(head)
-        self.head = head
-
-    def cells(self, table: Table, policy: Blank | None, bad: BadRows) -> tuple[Cells, int]:
-        """The cells of a part of the file, and how many rows it has."""
-        if table is not self.head:
-            if self.guessed is not None:
-                check_below(self.guessed, table, _WANTED)
-            if table.names is None:
-                table.names = self.names
-            elif table.width != self.width:  # keys that the rows above lack
-                self._settle(table)
-        count = len(table.cells(self.places["text"]))
-        return usable(table, self.kind, self.places, policy, bad), count
-
-    def doubt(self, texts: Sequence[str]) -> str | None:
-        name = self.names[self.places["text"]] if self.names else "text"
-        return doubt_lists(self.head.source, name, texts)
-
-    def _settle(self, table: Table) -> None:
-        self.kind: Kind
-        self.kind, self.places = meaning(table, self.columns, self.header, _WANTED, (ID,))
-        self.names, self.width = table.names, table.width
 
 
 def _expanded(name: str) -> list[str]:

@@ -123,7 +123,7 @@ def sweep_temperatures(
     return TemperatureSweep(encoder.name, rows.source, views, (most * size, count), settings, found)
 
 
-def _views(rows: Rows) -> tuple[list[list[str]], np.ndarray]:
+def _views(rows: Rows) -> tuple[list[Sequence[str]], np.ndarray]:
     """The columns that stand side by side, and the number of each text, int64 (N, V)."""
     columns = list(rows.columns.values()) if rows.kind == "pairs" else [rows.texts()] * 2
     numbers = text_numbers([text for column in columns for text in column])
@@ -132,7 +132,7 @@ def _views(rows: Rows) -> tuple[list[list[str]], np.ndarray]:
 
 def _embedded(
     encoder: SentenceEncoder,
-    columns: list[list[str]],
+    columns: Sequence[Sequence[str]],
     numbers: np.ndarray,
     batches: Any,
     seed: int,

@@ -20,7 +20,7 @@ from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
 from simcse_kit.training.runs.folder import can_go_on
-from simcse_kit.training.runs.resuming import content_of, differences, files_told, same_model
+from simcse_kit.training.runs.resuming import differences, files_told, same_model
 from simcse_kit.training.runs.seed_folder import FILE, SeedFolder, read_seed_folder
 from simcse_kit.training.settings.config import TrainConfig
 
@@ -127,9 +127,9 @@ def common_settings(
 ) -> dict[str, Any]:
     """What all seeds have in common: recipe, model, rows, and the set their steps are chosen on."""
     common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
-    told = {"model": str(model), "data": rows.source, "rows": content_of(rows)}
+    told = {"model": str(model), "data": rows.source, "rows": rows.content()}
     if config.datasets:
-        told["rows of datasets"] = ", ".join(map(content_of, further_rows(config)))
+        told["rows of datasets"] = ", ".join(each.content() for each in further_rows(config))
     files = [
         digest for each in config.of_each_dataset() for digest in files_told(each).get("files", [])
     ]

@@ -18,7 +18,6 @@ from simcse_kit.training import trainer
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
-from simcse_kit.training.runs.resuming import content_of
 from simcse_kit.training.runs.seed_folder import SeedFolder
 from simcse_kit.training.seeds import check_alike, common_settings, train_seeds
 from simcse_kit.training.settings.config import build_config
@@ -206,8 +205,8 @@ def test_rows_of_equal_texts_and_other_labels_scores_or_documents_are_other_rows
         (labelled, replace(labelled, labels=["", "ab"] * (len(rows) // 2))),
         (scored, replace(scored, scores=scored.scores + 1)),
     ):
-        assert content_of(known) == content_of(replace(known, source="elsewhere"))
-        assert content_of(known) != content_of(other)
+        assert known.content() == replace(known, source="elsewhere").content()
+        assert known.content() != other.content()
 
 
 def test_a_model_that_changed_under_its_name_is_refused(begun, tmp_path):

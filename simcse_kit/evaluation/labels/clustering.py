@@ -49,7 +49,8 @@ def load_labelled(
     """
     rows = read_rows(path, columns=columns, wanted=("text", "label"), **reading)
     assert rows.labels is not None  # they were wanted
-    return LabelledTask(Path(path).name.split(".")[0], rows.columns["text"], rows.labels, str(path))
+    name, texts = Path(path).name.split(".")[0], [*rows.columns["text"]]
+    return LabelledTask(name, texts, [*rows.labels], str(path))
 
 
 def cluster_agreement(

@@ -68,7 +68,7 @@ def load_duplicates(
             )
     labels = np.array([_LABELS[label.lower()] for label in rows.labels])
     _check_labels(labels, str(path))
-    first, second = rows.columns["sentence1"], rows.columns["sentence2"]
+    first, second = [*rows.columns["sentence1"]], [*rows.columns["sentence2"]]
     return PairTask(task_name(path), first, second, labels, {}, "file", str(path))
 
 

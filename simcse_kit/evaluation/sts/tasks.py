@@ -187,7 +187,7 @@ def load_pair_file(
     wanted = ("sentence1", "sentence2", "score")
     rows = read_rows(path, columns=columns, wanted=wanted, **reading)
     assert rows.scores is not None  # they were wanted
-    first, second = rows.columns["sentence1"], rows.columns["sentence2"]
+    first, second = [*rows.columns["sentence1"]], [*rows.columns["sentence2"]]
     return PairTask(task_name(path), first, second, rows.scores, {}, "file", str(path))
 
 

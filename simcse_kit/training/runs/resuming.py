@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import torch
 import yaml
 from transformers import get_scheduler
 
-from simcse_kit.data import Rows, add_texts, at_home
+from simcse_kit.data import Rows, at_home
 from simcse_kit.encoder import SentenceEncoder, architecture_of, weights_of
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
@@ -73,22 +72,7 @@ def began_as(
 
 def _told_of(rows: Rows) -> dict[str, Any]:
     """What a run's file tells of a data set."""
-    return {"data": short(rows.source), "rows": len(rows), "content": content_of(rows)}
-
-
-def content_of(rows: Rows) -> str:
-    """Equal for equal rows in equal order, whatever file they came from: texts, and what is known
-    of them.
-    """
-    digest = hashlib.sha256(json.dumps([rows.kind, *rows.columns]).encode())
-    for column in rows.columns.values():
-        add_texts(digest, column)
-    if rows.labels is not None:
-        add_texts(digest, rows.labels)
-    for numbers in (rows.scores, rows.documents):
-        if numbers is not None:
-            digest.update(numbers.tobytes())
-    return digest.hexdigest()[:32]
+    return {"data": short(rows.source), "rows": len(rows), "content": rows.content()}
 
 
 def files_told(config: TrainConfig) -> dict[str, list[str]]:
@@ -173,7 +157,7 @@ class Begun:
             self._refuse({"the number of ranks": (ranks, world_size())})
 
     def _check_content(self, told: Mapping[str, Any], rows: Rows) -> None:
-        if "content" in told and told["content"] != content_of(rows):
+        if "content" in told and told["content"] != rows.content():
             had, now = (f"{told['data']!r}", told["rows"]), (f"{short(rows.source)!r}", len(rows))
             if had == now:
                 raise InputError(

@@ -1,0 +1,56 @@
+"""One process at a time makes what several want; the others wait and find it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """Hold the lock of a folder that is to be made, and say where to build it.
+
+    The lock is a file beside the folder, which is removed at the end; the system frees it when
+    this process dies, and who is next finds what was being built. On a system or a disk without
+    locks each builds apart. Raises OSError where the file cannot be made.
+    """
+    place = folder.with_name(f".{folder.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file, held = _taken(place)
+    own = "" if held else f".{os.getpid()}"
+    try:
+        yield folder.with_name(f".{folder.name}{own}.building")
+    finally:
+        with suppress(OSError):
+            place.unlink()
+        os.close(file)
+
+
+def _taken(place: Path) -> tuple[int, bool]:
+    """The lock's file, open, and whether it is ours alone; waits until it is."""
+    while True:
+        file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("%s is being made by another process: waits for it", place)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            own, there = os.fstat(file), place.stat()
+            if (own.st_ino, own.st_dev) == (there.st_ino, there.st_dev):
+                return file, True
+        except FileNotFoundError:  # who held it removed it
+            pass
+        except (ImportError, OSError):  # a system, or a disk, without locks
+            return file, False
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
