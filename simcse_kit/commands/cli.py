@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from simcse_kit.commands.adapt import adapt
 from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.dedupe import dedupe
@@ -22,6 +23,7 @@ from simcse_kit.commands.leakage import leakage
 from simcse_kit.commands.map import embedding_map
 from simcse_kit.commands.mine import mine
 from simcse_kit.commands.mteb import mteb
+from simcse_kit.commands.pairs import pairs as document_pairs
 from simcse_kit.commands.recipes import recipes
 from simcse_kit.commands.report import report
 from simcse_kit.commands.search import search
@@ -66,6 +68,8 @@ def _start(
 # In the order that --help lists them.
 app.command(epilog=SETTINGS)(train)
 app.command(epilog=SETTINGS)(trial)
+app.command(epilog=SETTINGS)(adapt)
+app.command("pairs")(document_pairs)
 app.command()(mine)
 app.command()(temperature)
 app.command()(whiten)

@@ -1,3 +1,7 @@
+from .adapting import Adapted as Adapted
+from .adapting import General as General
+from .adapting import Making as Making
+from .adapting import adapt as adapt
 from .distributed import is_main as is_main
 from .distributed import leave as leave
 from .keys.source import Keys as Keys

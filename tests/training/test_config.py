@@ -39,7 +39,8 @@ PUBLISHED = {  # batch, learning rate, epochs
 
 
 FAMILY = [
-    *("alignunif", "angle", "arc", "cosent", "cpc", "debiased", "decoupled", "distill", "esimcse"),
+    *("adapt", "alignunif", "angle", "arc", "cosent", "cpc", "debiased", "decoupled", "distill"),
+    "esimcse",
     *("matryoshka", "moco", "plain", "prompt", "prototypes", "rank-distill", "simclr", "supcon"),
 ]
 MEASURED = sorted(set(recipe_names()) - set(PUBLISHED) - set(FAMILY))

@@ -1,0 +1,260 @@
+"""A good encoder made better on a user's own documents: pairs, hard negatives, training.
+
+Three stages in one folder, each by what does it elsewhere: `simcse_kit.data.make_pairs`,
+`mine_hard_negatives` by the encoder as it is, and `train`, where that encoder is the teacher too,
+so that little is forgotten. What is finished is kept, and gone on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simcse_kit.data import (
+    USUAL,
+    Rows,
+    Source,
+    add_texts,
+    at_home,
+    check_can_make,
+    leftovers,
+    make_pairs,
+    read_rows,
+    whole_documents,
+    write_json,
+    write_pairs,
+)
+from simcse_kit.encoder import SentenceEncoder, Teacher
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
+from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.training.rows.suited import check_kind
+from simcse_kit.training.run import train
+from simcse_kit.training.runs.folder import can_go_on
+from simcse_kit.training.runs.result import TrainResult
+from simcse_kit.training.settings.config import TrainConfig
+from simcse_kit.training.settings.datasets import DataSet
+from simcse_kit.training.settings.methods import needs_of_objectives
+
+#: What the folder holds: what was asked and came of it, pairs, with their negatives, the model.
+FILE, PAIRS, MINED, MODEL = "adapt.json", "pairs.parquet", "negatives.parquet", "model"
+
+#: Hard negatives where none are asked for otherwise: the nearest that is clearly no positive.
+NEAREST = Rules(num_negatives=1, relative_margin=0.05)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Making:
+    """Which pairs are made: keywords of `simcse_kit.data.make_pairs`, which has their meaning."""
+
+    ways: Sequence[str] = USUAL
+    per_document: int = 1
+    words: int = 100
+    least: int = 3
+
+
+@dataclass(frozen=True)
+class General:
+    """Texts of no domain, on which the encoder is to stay as it is.
+
+    Attributes:
+        data: what `read_rows` takes by name: a file, or a hub id.
+        columns: what its columns mean.
+        weight: of their loss, one less the cosine with what the start made of a text.
+    """
+
+    data: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What `adapt` left.
+
+    Attributes:
+        folder: holds all of it. result: of the training, in ``model/``.
+        pairs: what each way gave (`PairsMade.to_json`). mined: what each rule took out
+            (`Mined.to_json`); None where no negatives were asked for.
+    """
+
+    folder: Path
+    result: TrainResult
+    pairs: dict[str, Any]
+    mined: dict[str, Any] | None
+
+
+def adapt(
+    model: str | Path,
+    documents: Source | Rows,
+    config: TrainConfig,
+    output_dir: str | Path,
+    *,
+    making: Making | None = None,
+    rules: Rules | None = NEAREST,
+    general: General | None = None,
+    eval_data: PairTask | None = None,
+    resume: bool = False,
+) -> Adapted:
+    """Adapt an encoder to documents of a domain, of which no pairs are known.
+
+    Pairs are made of each document's own text; negatives that no rule takes out are mined among all
+    pairs by the encoder as it is, never in a pair's own document; and it is trained on them as the
+    settings say. Where an objective among these follows teachers and none is named, the teacher is
+    the encoder as it was.
+
+    Args:
+        model: a sentence encoder, a folder or a hub id.
+        documents: rows of text, each a document or, where they tell of documents, a part of one.
+        config: as of the recipe ``adapt``; its seed draws the pairs, too.
+        output_dir: new or empty; the adapted encoder lies in ``model/`` there.
+        rules: what a hard negative is; None trains on the pairs alone.
+        general: further texts to stay as it was on, as many batches as of pairs at most.
+        eval_data: as of `train`.
+        resume: go on in the folder with what is finished.
+
+    Raises:
+        InputError: what `make_pairs`, `mine_hard_negatives` and `train` complain of; a folder that
+            holds something else; other documents or settings than it was begun with.
+        KeyboardInterrupt: after Ctrl-C; what is finished stays.
+    """
+    folder = at_home(output_dir)
+    making = making or Making()
+    rows = documents if isinstance(documents, Rows) else read_rows(documents)
+    texts = whole_documents(rows)
+    asked = _asked(model, texts, config, making, rules)
+    config = _held(config, str(model), general)
+    told = _open(folder, asked, resume=resume)
+    if "pairs" not in told:
+        made = make_pairs(texts, seed=config.seed, source=rows.source, **asdict(making))
+        first = config.of_each_dataset()[0]
+        if "negatives" not in needs_of_objectives(first):  # else there are none yet
+            check_kind(made.rows, first)
+        folder.mkdir(exist_ok=True)
+        _keep(folder, told)
+        write_pairs(made, folder / PAIRS)
+        _keep(folder, told, pairs=made.to_json())
+    for sentence in (f"{way}: {count:,} pairs" for way, count in told["pairs"]["by_way"].items()):
+        logger.info("%s", sentence)
+    if rules is not None and "mined" not in told:
+        start = SentenceEncoder.from_pretrained(
+            model, pooling=config.pooling, trust_remote_code=config.trust_remote_code
+        )
+        pairs = read_rows(folder / PAIRS)
+        mined = mine_hard_negatives(
+            start, pairs, folder / MINED, rules, output_format="list", show_progress=True
+        )
+        _keep(folder, told, mined=mined.to_json())
+        del start
+    pairs = read_rows(folder / (PAIRS if rules is None else MINED))
+    own = folder / MODEL
+    result = train(
+        model,
+        pairs,
+        _shared(config, len(pairs)),
+        own,
+        eval_data=eval_data,
+        resume=resume and can_go_on(own),
+        overwrite=resume and own.is_dir() and not can_go_on(own),
+    )
+    return Adapted(folder, result, told["pairs"], told.get("mined"))
+
+
+def _asked(
+    model: str | Path,
+    texts: Sequence[str],
+    config: TrainConfig,
+    making: Making,
+    rules: Rules | None,
+) -> dict[str, Any]:
+    """What pairs and negatives depend on; what training does is told by its own folder."""
+    digest = hashlib.sha256()
+    add_texts(digest, texts)
+    return {
+        "model": str(model),
+        "documents": digest.hexdigest(),
+        "seed": config.seed,
+        "making": asdict(making) | {"ways": list(making.ways)},
+        "rules": None if rules is None else asdict(rules),
+    }
+
+
+def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any]:
+    """What is finished in a folder; InputError where it is not ours to go on in."""
+    check_can_make(folder)
+    path = folder / FILE
+    if not resume:
+        if folder.is_dir() and set(folder.iterdir()) - set(leftovers(folder)):
+            ours = "; go on with it by --resume" if path.is_file() else ""
+            raise InputError(f"output folder {str(folder)!r} is not empty{ours}; give a new one")
+        return {"asked": asked}
+    if not path.is_file():
+        raise InputError(f"nothing to resume: {str(folder)!r} holds no {FILE}")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        before = dict(told["asked"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); give a new folder") from None
+    for key, value in asked.items():
+        if before.get(key) != value:
+            names = {
+                "documents": "other documents",
+                "making": "pairs made otherwise",
+                "rules": "other rules of what a hard negative is",
+            }
+            told_as = names.get(key, f"{key} {before.get(key)}, not {value}")
+            raise InputError(
+                f"{str(folder)!r} was begun with {told_as}; go on with the same, or give a new"
+                " folder"
+            )
+    there = {"pairs": PAIRS, "mined": MINED}
+    finished = {name for name, file in there.items() if name in told and (folder / file).is_file()}
+    return {"asked": asked, **{name: told[name] for name in there if name in finished}}
+
+
+def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:
+    """Note a stage that is finished."""
+    told |= finished
+    write_json(folder / FILE, told)
+
+
+def _held(config: TrainConfig, model: str, general: General | None) -> TrainConfig:
+    """The settings with the encoder as it was for the teacher, and with the general texts."""
+    changed: dict[str, Any] = {}
+    if general is not None:
+        further = DataSet.model_validate(
+            {
+                "data": general.data,
+                "columns": dict(general.columns),
+                "weight": general.weight,
+                "objective": {"name": "teacher_cosine"},
+                "auxiliaries": [],
+            }
+        )
+        changed["datasets"] = [*config.datasets, further]
+    follows = "teachers" in needs_of_objectives(config) or general is not None
+    if follows and not config.teachers:
+        trusted = config.trust_remote_code
+        teacher = Teacher(model=model, pooling=config.pooling, trust_remote_code=trusted)
+        changed["teachers"] = [teacher]
+    return config.model_copy(update=changed)
+
+
+def _shared(config: TrainConfig, pairs: int) -> TrainConfig:
+    """Of data sets that are larger than the pairs as many batches an epoch as of these."""
+    if config.multi_dataset_batch_sampler != "proportional":
+        return config
+    shared = []
+    for each in config.datasets:
+        if "share" not in each.model_fields_set:
+            rows = read_rows(each.data, columns=each.columns or None, split=each.split)
+            each = each.model_copy(update={"share": min(1.0, pairs / len(rows))})
+        shared.append(each)
+    return config.model_copy(update={"datasets": shared})

@@ -1,0 +1,171 @@
+"""Adapting to documents: each stage as by its own function, resumed, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simcse_kit.data import make_pairs, read_rows, write_pairs
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
+from simcse_kit.training import General, Making, adapt, adapting, build_config, train
+from simcse_kit.training.settings.config import TrainConfig
+
+WORDS = ["dog", "cat", "red", "blue", "guitar", "piano", "train", "car", "house", "city", "bird"]
+SETTINGS = [
+    *("max_steps=3", "per_device_train_batch_size=4", "report_to=none", "use_cpu=true"),
+    *("save_steps=2", "logging_steps=1", "bf16=false"),
+]
+RULES = Rules(num_negatives=1)
+
+
+def documents(count: int = 12) -> list[str]:
+    draws, number = np.random.default_rng(5), itertools.count(10)  # no sentence stands twice
+
+    def sentence() -> str:
+        return f"The {' '.join(draws.permutation(WORDS)[:4])} plays {next(number)}."
+
+    return [" ".join(sentence() for _ in range(4)) for _ in range(count)]
+
+
+def settings(folder: Path, *more: str) -> TrainConfig:
+    return build_config("adapt", [*SETTINGS, f"cache_dir={folder / 'tokens'}", *more])
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "start"
+    SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean").save_pretrained(folder)
+    return folder
+
+
+def weights(folder: Path) -> np.ndarray:
+    return SentenceEncoder.from_pretrained(folder, precision="fp32").encode(documents(3))
+
+
+def test_it_is_its_three_stages(model: Path, tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    made = Making(("title", "crop"), least=2)
+    adapted = adapt(model, documents(), config, tmp_path / "out", making=made, rules=RULES)
+
+    pairs = make_pairs(documents(), ("title", "crop"), least=2, seed=config.seed)
+    write_pairs(pairs, tmp_path / "pairs.parquet")
+    start = SentenceEncoder.from_pretrained(model)
+    rows = read_rows(tmp_path / "pairs.parquet")
+    mined = mine_hard_negatives(start, rows, tmp_path / "m.parquet", RULES, output_format="list")
+    teacher = build_config("adapt", [*SETTINGS, f"teachers=[{model}]"])
+    teacher = teacher.model_copy(update={"cache_dir": config.cache_dir})
+    train(model, read_rows(tmp_path / "m.parquet"), teacher, tmp_path / "run")
+
+    assert adapted.pairs["by_way"] == pairs.by_way
+    assert adapted.mined is not None and adapted.mined["rows"] == mined.rows
+    assert np.array_equal(weights(adapted.result.output_dir), weights(tmp_path / "run"))
+    assert not np.array_equal(weights(tmp_path / "run"), weights(model))
+    assert adapted.result.output_dir == tmp_path / "out" / "model"
+
+
+def test_negatives_are_never_of_the_pair_s_own_document(model: Path, tmp_path: Path) -> None:
+    adapt(model, documents(), settings(tmp_path), tmp_path / "out", rules=RULES)
+    rows = read_rows(tmp_path / "out" / "negatives.parquet")
+    columns = rows.columns["positive"], rows.columns["negative"]
+    for positive, negative in zip(*columns, strict=True):
+        [own] = [text for text in documents() if positive.split(". ")[0] in text]
+        assert negative.split(". ")[0] not in own
+
+
+def test_general_texts_are_a_data_set_held_to_the_start(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    general = tmp_path / "general.txt"
+    general.write_text("\n".join(f"the {word} is old" for word in WORDS * 20))
+    caplog.set_level("INFO")
+    adapt(
+        *(model, documents(), settings(tmp_path, "seed=3"), tmp_path / "out"),
+        making=Making(("title",)),
+        rules=None,
+        general=General(str(general), weight=2.0),
+    )
+    assert "teacher_cosine" in caplog.text and not (tmp_path / "out/negatives.parquet").exists()
+    history = [json.loads(line) for line in (tmp_path / "out/model/history.jsonl").open()]
+    assert any(np.isfinite(entry.get("loss", np.nan)) for entry in history)
+
+
+def test_no_teacher_where_nothing_follows_one(model: Path, tmp_path: Path) -> None:
+    config = settings(tmp_path, "auxiliaries=[]")
+    adapted = adapt(model, documents(), config, tmp_path / "out", rules=None)
+    assert adapted.result.steps == 3
+
+
+def test_a_finished_stage_is_not_made_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, out = settings(tmp_path), tmp_path / "out"
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(adapting, "mine_hard_negatives", interrupted)
+        adapt(model, documents(), config, out, rules=RULES)
+    assert (out / "pairs.parquet").is_file() and not (out / "negatives.parquet").exists()
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(adapting, "make_pairs", interrupted)
+        context.setattr(adapting, "train", interrupted)
+        adapt(model, documents(), config, out, rules=RULES, resume=True)
+    assert (out / "negatives.parquet").is_file()
+    monkeypatch.setattr(adapting, "make_pairs", interrupted)
+    monkeypatch.setattr(adapting, "mine_hard_negatives", interrupted)
+    adapted = adapt(model, documents(), config, out, rules=RULES, resume=True)
+    whole = adapt_anew(monkeypatch, model, config, tmp_path / "whole")
+    assert np.array_equal(weights(adapted.result.output_dir), weights(whole))
+    again = adapt(model, documents(), config, out, rules=RULES, resume=True)  # all is finished
+    assert again.result.steps == 3 and again.pairs == adapted.pairs
+
+
+def adapt_anew(
+    monkeypatch: pytest.MonkeyPatch, model: Path, config: TrainConfig, folder: Path
+) -> Path:
+    monkeypatch.undo()
+    return adapt(model, documents(), config, folder, rules=RULES).result.output_dir
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_it_cannot_go_on_with_is_said(model: Path, tmp_path: Path) -> None:
+    config, out = settings(tmp_path), tmp_path / "out"
+    with pytest.raises(InputError, match=r"nothing to resume: .*holds no adapt\.json"):
+        adapt(model, documents(), config, out, resume=True)
+    adapt(model, documents(), config, out, rules=None)
+    with pytest.raises(InputError, match="is not empty; go on with it by --resume; give a new one"):
+        adapt(model, documents(), config, out, rules=None)
+    for how, says in (
+        ({"rules": RULES}, "other rules of what a hard negative"),
+        ({"rules": None, "making": Making(("title",))}, "pairs made otherwise"),
+    ):
+        with pytest.raises(InputError, match=says):
+            adapt(model, documents(), config, out, resume=True, **how)
+    with pytest.raises(InputError, match="other documents"):
+        adapt(model, documents(13), config, out, rules=None, resume=True)
+    with pytest.raises(InputError, match=r"seed \d+, not 7"):
+        other = config.model_copy(update={"seed": 7})
+        adapt(model, documents(), other, out, rules=None, resume=True)
+    (out / "adapt.json").write_text("{")
+    with pytest.raises(InputError, match=r"adapt\.json is damaged"):
+        adapt(model, documents(), config, out, rules=None, resume=True)
+
+
+def test_a_method_that_cannot_learn_is_refused_before_anything_is_written(
+    model: Path, tmp_path: Path
+) -> None:
+    config = settings(tmp_path, "objective=cosent")
+    with pytest.raises(InputError, match="learns from scores"):
+        adapt(model, documents(), config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    rows = replace(read_rows([{"anchor": "a", "positive": "b"}]), source="given")
+    with pytest.raises(InputError, match="given: pairs rows are pairs already"):
+        adapt(model, rows, settings(tmp_path), tmp_path / "out")
