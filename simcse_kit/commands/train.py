@@ -91,7 +91,7 @@ def train(
 
             ending.enter_context(raising())
             dev = training.dev_set(reading)
-            rows = rows_of(data, reading)
+            rows = rows_of(data, reading, config)
             how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}
             if seeds is not None:
                 from simcse_kit.training import train_seeds

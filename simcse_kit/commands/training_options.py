@@ -112,13 +112,13 @@ def _own_settings(model: str) -> dict[str, str]:
     return own
 
 
-def rows_of(data: str, reading: FileOptions) -> str | Rows:
+def rows_of(data: str, reading: FileOptions, config: TrainConfig) -> str | Rows:
     """The training data: read here where options say how, else by who trains on them."""
-    from simcse_kit.data import read_rows
+    from simcse_kit.training.rows.training_set import rows_of as opened
 
     if not reading.given_of_files():
         return data
-    return read_rows(data, columns=reading.mapping(), **reading.keywords())
+    return opened(data, config, columns=reading.mapping(), **reading.keywords())
 
 
 def typed_again() -> str:

@@ -94,7 +94,7 @@ def trial(
             ending.enter_context(raising())
             result = train_trial(
                 start,
-                rows_of(data, reading),
+                rows_of(data, reading, next(iter(configs.values()))),
                 configs,
                 output_dir,
                 seeds=seeds,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,3 +25,12 @@ def add_texts(digest: Digest, texts: Sequence[str]) -> None:
         some = texts[start : start + _AT_A_TIME]
         digest.update(np.fromiter(map(len, some), np.int64, len(some)).tobytes())
         digest.update("".join(some).encode(errors="surrogatepass"))
+
+
+def crc32_of(path: Path) -> int:
+    """Of a file, which is read and not mapped, so that memory does not fill with it."""
+    crc = 0
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            crc = zlib.crc32(data, crc)
+    return crc

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from simcse_kit.data.digests import crc32_of
 from simcse_kit.data.kept_texts import KeptColumns, KeptTexts
 from simcse_kit.data.row_parts import Part
 from simcse_kit.data.rows import Rows
@@ -98,7 +98,7 @@ class WrittenRows:
             "said": [*said],
             "content": "",
             "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-            "crc32": {path.name: _crc32(path) for path in sorted(folder.glob("*.numbers"))},
+            "crc32": {path.name: crc32_of(path) for path in sorted(folder.glob("*.numbers"))},
         }
         rows = _rows_in(folder, told)
         told["content"] = rows.content()
@@ -125,7 +125,7 @@ def _rows_in(folder: Path, told: dict[str, Any]) -> Rows:
         if (folder / name).stat().st_size != size:
             raise ValueError(f"{name} is of another size")
     for name, crc in told["crc32"].items():
-        if _crc32(folder / name) != crc:
+        if crc32_of(folder / name) != crc:
             raise ValueError(f"{name} does not read back as it was written")
     count = told["rows"]
     texts = {name: KeptTexts(folder, name, count) for name in told["columns"]}
@@ -157,12 +157,3 @@ def _mapped(folder: Path, name: str, count: int) -> np.ndarray:
     """A plain read-only array over a file of numbers."""
     dtype = _DTYPES.get(name, np.int64)
     return np.asarray(np.memmap(folder / f"{name}.numbers", dtype, "r", shape=(count,)))
-
-
-def _crc32(path: Path) -> int:
-    """Of a file that is read, not mapped: memory does not fill with it."""
-    crc = 0
-    with path.open("rb") as file:
-        while data := file.read(1 << 20):
-            crc = zlib.crc32(data, crc)
-    return crc

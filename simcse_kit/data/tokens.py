@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from simcse_kit.data.digests import add_texts
+from simcse_kit.data.alone import alone
+from simcse_kit.data.digests import add_texts, crc32_of
 from simcse_kit.data.home import at_home
+from simcse_kit.data.kept_texts import JoinedTexts
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ class TokenStore:
         again. Without ``cache_dir`` the arrays stay in memory.
 
         Args:
-            texts: N texts; duplicates and empty texts are kept.
+            texts: N texts; duplicates and empty texts are kept. Those of rows that are kept on
+                disk are read chunk by chunk, and known without reading them.
             tokenizer: any Hugging Face tokenizer. As after every call of it, its truncation
                 stays set to ``max_length``.
             max_length: tokens a sequence may have, special ones included.
@@ -71,7 +74,9 @@ class TokenStore:
             InputError: a text that is no string or cannot be encoded, no room beside the special
                 tokens, a cache folder that cannot be written.
         """
-        _check(texts, tokenizer, max_length)
+        _check_room(tokenizer, max_length)
+        if not isinstance(texts, JoinedTexts):
+            _check(texts)
         with _tokenising:
             return cls._built(texts, tokenizer, max_length, cache_dir, show_progress)
 
@@ -92,16 +97,27 @@ class TokenStore:
         if store is not None:
             logger.info("tokens reused from %s", folder)
             return store
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            aside.mkdir(parents=True)
-            _write(chunks, aside)
-            return cls._install(aside, folder)
+            if not isinstance(texts, JoinedTexts):
+                aside = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
+                return cls._made(chunks, aside, folder)
+            with alone(folder) as aside:  # so many that another process had better wait
+                shutil.rmtree(aside, ignore_errors=True)  # of one that was killed
+                return cls._open(folder) or cls._made(chunks, aside, folder)
         except OSError as error:
             raise InputError(
                 f"the tokens cannot be stored in {cache_dir} ({error.strerror or error}); "
                 f"choose another cache_dir"
             ) from error
+
+    @classmethod
+    def _made(
+        cls, chunks: Iterator[tuple[np.ndarray, np.ndarray]], aside: Path, folder: Path
+    ) -> TokenStore:
+        try:
+            aside.mkdir(parents=True)
+            _write(chunks, aside)
+            return cls._install(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -112,7 +128,8 @@ class TokenStore:
             meta = json.loads((folder / "meta.json").read_text())
             ids = _mapped(folder / "ids.i32", np.int32)
             offsets = _mapped(folder / "offsets.i64", np.int64)
-            whole = meta["crc32"] == [_crc32(ids), _crc32(offsets)]
+            files = folder / "ids.i32", folder / "offsets.i64"
+            whole = meta["crc32"] == [crc32_of(path) for path in files]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
@@ -179,13 +196,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def _check(texts: Sequence[str], tokenizer: Any, max_length: int) -> None:
+def _check_room(tokenizer: Any, max_length: int) -> None:
     special = tokenizer.num_special_tokens_to_add()
     if max_length <= special:
         raise InputError(
             f"max_length {max_length} leaves no room for text beside the {special} special tokens "
             f"of the tokenizer; set at least {special + 1}"
         )
+
+
+def _check(texts: Sequence[str]) -> None:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"text {number} is {text!r:.40}, not a string; remove or replace it")
@@ -278,7 +298,10 @@ def _key(texts: Sequence[str], tokenizer: Any, max_length: int) -> str:
     """What the ids depend on, as 32 hex digits of SHA-256."""
     digest = hashlib.sha256(f"{_LAYOUT} {max_length} {len(texts)}\n".encode())
     digest.update(_serialised(tokenizer))
-    add_texts(digest, texts)
+    if isinstance(texts, JoinedTexts):
+        digest.update(texts.identity.encode())
+    else:
+        add_texts(digest, texts)
     return digest.hexdigest()[:32]
 
 
@@ -299,16 +322,18 @@ def _serialised(tokenizer: Any) -> bytes:
 
 
 def _write(chunks: Iterator[tuple[np.ndarray, np.ndarray]], folder: Path) -> None:
-    lengths = [np.zeros(1, np.int64)]
-    crc = 0
-    with (folder / "ids.i32").open("wb") as file:
+    texts, end = 0, np.zeros(1, np.int64)
+    crc, crc_of_offsets = 0, zlib.crc32(end.data)
+    with (folder / "ids.i32").open("wb") as ids, (folder / "offsets.i64").open("wb") as offsets:
+        offsets.write(end.data)
         for chunk_ids, chunk_lengths in chunks:
-            file.write(chunk_ids.data)
+            ids.write(chunk_ids.data)
             crc = zlib.crc32(chunk_ids.data, crc)
-            lengths.append(chunk_lengths)
-    offsets = np.cumsum(np.concatenate(lengths))
-    offsets.tofile(folder / "offsets.i64")
-    meta = {"texts": len(offsets) - 1, "tokens": int(offsets[-1]), "crc32": [crc, _crc32(offsets)]}
+            ends = end + np.cumsum(chunk_lengths)
+            offsets.write(ends.data)
+            crc_of_offsets = zlib.crc32(ends.data, crc_of_offsets)
+            texts, end = texts + len(ends), ends[-1:]
+    meta = {"texts": texts, "tokens": int(end[0]), "crc32": [crc, crc_of_offsets]}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
@@ -317,7 +342,3 @@ def _mapped(path: Path, dtype: type[np.integer]) -> np.ndarray:
     if path.stat().st_size == 0:  # cannot be mapped
         return np.empty(0, dtype)
     return np.asarray(np.memmap(path, dtype, "r"))
-
-
-def _crc32(array: np.ndarray) -> int:
-    return zlib.crc32(array.data)

@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 from simcse_kit.data import TokenStore
 from simcse_kit.errors import InputError
 
+_AT_ONCE = 1 << 22  # tokens of a store that are looked at
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,8 +58,11 @@ class Vocabulary:
         """
         if self.size is None:
             return
-        beyond = np.flatnonzero(store.ids >= self.size)
-        if len(beyond):
+        for start in range(0, len(store.ids), _AT_ONCE):
+            block = store.ids[start : start + _AT_ONCE]
+            beyond = start + np.flatnonzero(block >= self.size)
+            if not len(beyond):
+                continue
             token = int(store.ids[beyond[0]])
             spelt = self._tokenizer.convert_ids_to_tokens(token)
             text = first + int(np.searchsorted(store.offsets, beyond[0], side="right")) - 1

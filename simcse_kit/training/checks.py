@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def tokens_folder(config: TrainConfig) -> Path | None:
     """Where a run keeps its tokenised texts; None is in memory, where there is no such place."""
-    folder = _tokens_place(config)
+    folder = tokens_place(config)
     if folder is None:
         logger.warning(
             "the tokens stay in memory and will be made again: ~/.cache cannot be written; "
@@ -30,8 +30,10 @@ def tokens_folder(config: TrainConfig) -> Path | None:
     return folder
 
 
-def _tokens_place(config: TrainConfig) -> Path | None:
-    """The place that was named, in any case; else the user's cache, where there is one."""
+def tokens_place(config: TrainConfig) -> Path | None:
+    """Where tokens and the rows of large files are kept: the place that was named in any case, else
+    the user's cache, where there is one.
+    """
     if config.cache_dir is not None:
         return config.cache_dir
     try:
@@ -74,7 +76,7 @@ def check_apart(
         ("data", _name(data)),
         *(("data", each.data) for each in config.datasets),
         ("dev set", "" if dev is None else dev.source),
-        ("cache of tokens", str(_tokens_place(config) or "")),
+        ("cache of tokens", str(tokens_place(config) or "")),
         *(("Hugging Face cache", each) for each in (constants.HF_HUB_CACHE, constants.HF_HOME)),
         *(("recipe", each.removeprefix("recipe ")) for each in origins if "recipe " in each),
     ]

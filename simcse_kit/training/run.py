@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import TrainingArguments, set_seed
 
 from simcse_kit.compute import keep_buffers
-from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
+from simcse_kit.data import Rows, Source, at_home, check_can_make
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import short
@@ -48,6 +48,7 @@ from simcse_kit.training.rows.training_set import (
     TrainingSet,
     order_of,
     rows_an_epoch,
+    rows_of,
     training_sets,
 )
 from simcse_kit.training.runs.checkpoints import step_of
@@ -129,7 +130,7 @@ def train(
     if begun is None:
         check_folder(folder, overwrite=overwrite)
     check_dev(eval_data, config)
-    rows = data if isinstance(data, Rows) else read_rows(data)
+    rows = rows_of(data, config)
     sets = training_sets(rows, config)
     all_rows = [each.rows for each in sets]
     rows, dev = judged_on(rows, eval_data, config)

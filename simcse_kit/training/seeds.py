@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
+from simcse_kit.data import Rows, Source, at_home, check_can_make
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask, STSIntervals, STSResult, evaluate, summarise_runs
 from simcse_kit.training.checks import check_apart
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.loading import load_trained
-from simcse_kit.training.rows.training_set import further_rows
+from simcse_kit.training.rows.training_set import further_rows, rows_of
 from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
@@ -80,7 +80,7 @@ def train_seeds(
     """
     _check_request(seeds, config)
     check_apart(at_home(output_dir), model, data, eval_data, config, overwrite=overwrite)
-    rows = data if isinstance(data, Rows) else read_rows(data)
+    rows = rows_of(data, config)
     settings = common_settings(model, rows, config, eval_data)
     state = _open(at_home(output_dir), settings, resume, overwrite)
     numbers = range(config.seed, config.seed + seeds)

@@ -190,7 +190,13 @@ def known_columns(rows: Rows) -> dict[str, np.ndarray]:
     """What is known of each row, by the names of `simcse_kit.objectives.Embedded`'s fields."""
     known: dict[str, np.ndarray] = {}
     if rows.labels is not None:
-        known["labels"] = np.unique(np.array(rows.labels), return_inverse=True)[1].astype(np.int64)
+        known["labels"] = _numbered(rows.labels)
     if rows.scores is not None:
         known["scores"] = rows.scores.astype(np.float32)
     return known
+
+
+def _numbered(labels: Sequence[str]) -> np.ndarray:
+    """The place of each label among the different ones, sorted, int64 ``(N,)``."""
+    places = {label: place for place, label in enumerate(sorted(set(labels)))}
+    return np.fromiter((places[label] for label in labels), np.int64, len(labels))

@@ -18,6 +18,7 @@ from simcse_kit.views import Draws, Pairing, Side, View, cut_off
 
 #: Draws of a row that belong to no column.
 _PAIRING = 1 << 16
+_AT_ONCE = 1 << 16  # rows whose lengths are looked up
 
 
 @dataclass
@@ -64,8 +65,12 @@ class ViewCollator:
 
     def lengths(self, rows: int) -> np.ndarray:
         """Tokens of all views of each row before they are changed, int64 ``(rows,)``."""
-        numbers = np.arange(rows) if self.rows is None else self.rows
-        return self.store.lengths[self.views(numbers)].sum(axis=1)
+        offsets, found = self.store.offsets, np.empty(rows, dtype=np.int64)
+        for start in range(0, rows, _AT_ONCE):
+            block = np.arange(start, min(start + _AT_ONCE, rows))
+            texts = self.views(block if self.rows is None else self.rows[block])
+            found[block] = (offsets[texts + 1] - offsets[texts]).sum(axis=1)
+        return found
 
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         numbers = np.asarray(rows, dtype=np.int64)

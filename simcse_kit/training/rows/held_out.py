@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
-from simcse_kit.data import Rows, text_numbers
+from simcse_kit.data import Rows
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def _groups(rows: Rows, columns: int) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     n = len(rows)
-    text = text_numbers(rows.texts()[: columns * n])
+    text = rows.text_numbers()[: columns * n]
     row = np.tile(np.arange(n), columns)
     text, row = text[text >= 0], row[text >= 0]  # without the hard negatives that rows lack
     size = n + int(text.max()) + 1
@@ -136,7 +137,7 @@ def _groups(rows: Rows, columns: int) -> np.ndarray:
 
 def _some(rows: Rows, where: np.ndarray) -> Rows:
     places = np.flatnonzero(where).tolist()
-    columns = {name: [column[place] for place in places] for name, column in rows.columns.items()}
+    columns = {name: [*compress(column, where)] for name, column in rows.columns.items()}
     different = len(set(zip(*columns.values(), strict=True)))
     return replace(
         rows,
@@ -144,4 +145,5 @@ def _some(rows: Rows, where: np.ndarray) -> Rows:
         duplicates=len(places) - different,
         numbers=np.array(places) if rows.numbers is None else rows.numbers[places],
         lines=None if rows.lines is None else rows.lines[places],
+        documents=None if rows.documents is None else rows.documents[places],
     )

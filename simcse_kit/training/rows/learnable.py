@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.data import Rows, TokenStore, linked_texts, text_numbers, told_links
+from simcse_kit.data import JoinedTexts, Rows, TokenStore, linked_texts, told_links
 from simcse_kit.errors import InputError
 from simcse_kit.training.distributed import is_main
 from simcse_kit.training.settings.config import TrainConfig
@@ -32,13 +32,14 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
             f"{rows.source}: holds one row, and a batch takes two or more, for what a row is told "
             "apart from is the others; give thousands, if there are"
         )
-    numbers = text_numbers(rows.texts())
+    numbers = rows.text_numbers()
     columns = numbers.reshape(-1, len(rows))
     anchors, positives, *negatives = columns if len(columns) > 1 else (columns[0], columns[0])
-    candidates = np.concatenate([positives, *negatives])
-    candidates = candidates[candidates >= 0]
+    candidates = np.concatenate([positives, *negatives]) if negatives else positives
+    if (candidates < 0).any():
+        candidates = candidates[candidates >= 0]
     if not len(candidates) or candidates.min() == candidates.max():
-        text = _text_of(rows, int(candidates[0])) if len(candidates) else ""
+        text = _text_of(rows, numbers, int(candidates[0])) if len(candidates) else ""
         raise InputError(
             f"{rows.where(0)}: {text!r:.60} is the text of all {len(rows)} rows, so there is "
             "nothing to tell apart; give texts that differ"
@@ -70,7 +71,7 @@ def check_negatives(rows: Rows, config: TrainConfig) -> None:
         logger.warning(
             "%s: %.0f %% of the candidates in a batch are no negatives of an anchor, for their "
             "texts are equal or positives of it; %r alone stands in %d rows",
-            *(rows.where(row), 100 * taken.mean(), _text_of(rows, most)[:60]),
+            *(rows.where(row), 100 * taken.mean(), _text_of(rows, numbers, most)[:60]),
             int((positives == most).sum()),
         )
 
@@ -109,6 +110,8 @@ def taken_out(anchors: np.ndarray, positives: np.ndarray, candidates: np.ndarray
     """
     texts = 1 + int(max(anchors.max(), candidates.max()))
     counts = np.bincount(candidates, minlength=texts)
+    if anchors is positives and candidates is positives:  # of texts: each takes out its equals
+        return np.asarray(counts[anchors] / len(candidates))
     pairs = [anchors * texts + positives, positives * texts + anchors, anchors * texts + anchors]
     first, second = np.divmod(np.unique(np.concatenate(pairs)), texts)
     taken = np.bincount(first, weights=counts[second], minlength=texts)
@@ -126,7 +129,10 @@ def tell_cut(
         tokenizer: what made them.
         limit: tokens the encoder can take; None without a limit.
     """
-    there = np.fromiter(map(bool, texts), dtype=bool, count=len(texts))
+    if isinstance(texts, JoinedTexts):
+        there = texts.filled()
+    else:
+        there = np.fromiter(map(bool, texts), dtype=bool, count=len(texts))
     full = np.flatnonzero(there & (store.lengths >= max_length))
     if not len(full):
         logger.info("no text is cut: all have %d tokens (max_length) or fewer", max_length)
@@ -164,6 +170,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
 
 
-def _text_of(rows: Rows, number: int) -> str:
-    """The text of a number: they go by first appearance."""
-    return list(dict.fromkeys(text for text in rows.texts() if text))[number]
+def _text_of(rows: Rows, numbers: np.ndarray, number: int) -> str:
+    """The text of a number, where it stands first."""
+    return rows.texts()[int(np.argmax(numbers == number))]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from simcse_kit.data import Rows
+from simcse_kit.data import JoinedTexts, Rows
 from simcse_kit.encoder import SentenceEncoder, prompt_text
 from simcse_kit.errors import InputError
 from simcse_kit.training.settings.config import TrainConfig
@@ -31,7 +31,7 @@ def use_prompts(encoder: SentenceEncoder, config: TrainConfig) -> None:
         )
 
 
-def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> list[str]:
+def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> Sequence[str]:
     """The texts of the rows, column by column, each with what is put before it.
 
     Raises InputError for a prompt of documents where there are none, and for a prompt that the
@@ -51,6 +51,8 @@ def prompted(rows: Rows, encoder: SentenceEncoder, config: TrainConfig) -> list[
     texts = rows.texts()
     if not first and not others:
         return texts
+    if isinstance(texts, JoinedTexts):
+        return texts.behind(first, *[others] * (len(rows.columns) - 1))
     return [*_behind(first, texts[: len(rows)]), *_behind(others, texts[len(rows) :])]
 
 

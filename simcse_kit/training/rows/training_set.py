@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import numpy as np
 
-from simcse_kit.data import Rows, read_rows
+from simcse_kit.data import Reading, Rows, Source, keep_rows
 from simcse_kit.errors import InputError
 from simcse_kit.parts import Context
-from simcse_kit.training.checks import check_batch, joint_batch
-from simcse_kit.training.distributed import world_size
+from simcse_kit.training.checks import check_batch, joint_batch, tokens_place
+from simcse_kit.training.distributed import is_main, world_size
 from simcse_kit.training.rows.batches import Vectors, pairing_of
 from simcse_kit.training.rows.by_label import ByLabel, check_labels, tell_one_label_batches
 from simcse_kit.training.rows.collator import ViewCollator
@@ -106,12 +108,33 @@ def training_sets(rows: Rows, config: TrainConfig) -> list[TrainingSet]:
     return sets
 
 
+def rows_of(
+    data: Source | Rows,
+    config: TrainConfig,
+    columns: Mapping[str, str] | None = None,
+    **reading: Unpack[Reading],
+) -> Rows:
+    """The rows that are given, or read; those of a large file stay on disk, where tokens do.
+
+    Args:
+        columns, reading: as of `read_rows`.
+    """
+    if isinstance(data, Rows):
+        return data
+    return _kept(data, config, columns, **reading)
+
+
 def further_rows(config: TrainConfig) -> list[Rows]:
     """Those of the settings' further data sets."""
     return [
-        read_rows(each.data, columns=each.columns or None, split=each.split)
-        for each in config.datasets
+        _kept(each.data, config, each.columns or None, split=each.split) for each in config.datasets
     ]
+
+
+def _kept(data: Source, config: TrainConfig, columns: Mapping[str, str] | None, **how: Any) -> Rows:
+    # before the ranks are joined, their launcher tells them apart
+    shows = is_main() and os.environ.get("RANK", "0") == "0"
+    return keep_rows(data, tokens_place(config), columns=columns, show_progress=shows, **how)
 
 
 def batches_of(sets: Sequence[TrainingSet], config: TrainConfig) -> list[int]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from simcse_kit.data import Rows, document_links, linked_texts, text_numbers, told_links
+from simcse_kit.data import Rows, document_links, linked_texts, told_links
 from simcse_kit.training.distributed import is_main
 from simcse_kit.training.model.goal import Goal
 from simcse_kit.training.settings.config import TrainConfig
@@ -52,7 +52,7 @@ def build_views(
     else:
         columns = len(rows.columns)
         views = partial(given_columns, columns=columns, total=len(rows))
-    text_ids = text_numbers(rows.texts())
+    text_ids = rows.text_numbers()
     if not config.mask_equal_texts:
         text_ids = np.where(text_ids < 0, -1, np.arange(len(text_ids)))
     all_differ = int(text_ids.max()) + 1 == len(text_ids)

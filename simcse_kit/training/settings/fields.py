@@ -291,7 +291,9 @@ class Settings(BaseModel):
         "record: 5} steps. None: costs nothing.",
     )
     cache_dir: Path | None = Field(
-        None, description="Where tokenised texts are kept. None: ~/.cache/simcse_kit/tokens."
+        None,
+        description="Where tokenised texts and the rows of large files are kept. None: "
+        "~/.cache/simcse_kit/tokens.",
     )
 
     # ---- Hugging Face's, with their meaning there -----------------------------------------------

@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from simcse_kit.data import Rows, Source, at_home, check_can_make, read_rows
+from simcse_kit.data import Rows, Source, at_home, check_can_make
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.checks import check_apart, check_dev
 from simcse_kit.training.distributed import launched_together
+from simcse_kit.training.rows.training_set import rows_of
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.folder import can_go_on
 from simcse_kit.training.runs.own_process import in_own_process
@@ -85,7 +86,7 @@ def train_trial(
         check_apart(folder, model, data, eval_data, config, overwrite=overwrite)
         check_dev(eval_data, config)
     check_can_make(folder)
-    rows = data if isinstance(data, Rows) else read_rows(data)
+    rows = rows_of(data, next(iter(recipes.values())))
     base = next(iter(recipes.values())).seed
     jobs = {
         name: Job(str(model), rows, config, folder / name, eval_data, tuple(suite))
