@@ -264,7 +264,7 @@ def _opened(folder: Path, manifest: Manifest, columns: _Columns) -> Vectors | np
     layout = manifest.layout
     if layout.store == "parquet":
         return Vectors(columns, manifest, None)
-    numbers = _mapped(folder / VECTORS)
+    numbers = _mapped(folder / VECTORS, "is damaged; the same `embed` again repairs it")
     expected = (manifest.rows, width_of(layout.type, layout.dimension))
     if numbers.shape != expected:
         raise InputError(f"{folder / VECTORS}: has shape {numbers.shape}, not {expected}")
@@ -292,13 +292,13 @@ def _bare(path: Path) -> np.ndarray:
     return found
 
 
-def _mapped(path: Path) -> np.ndarray:
+def _mapped(path: Path, damaged: str = "is no .npy file that can be read") -> np.ndarray:
     try:
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path}: is not there; the same `embed` again makes it") from error
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: is no .npy file that can be read; make it again") from error
+        raise InputError(f"{path}: {damaged}") from error
     return found
 
 

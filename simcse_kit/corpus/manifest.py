@@ -218,11 +218,10 @@ def _other_layout(kept: Manifest, wanted: Manifest) -> str | None:
 def _other_inputs(kept: Manifest, wanted: Manifest) -> str | None:
     its, ours = ([each["name"] for each in one.inputs] for one in (kept, wanted))
     if its != ours:
-        lacking = [name for name in its if name not in ours]
-        new = [name for name in ours if name not in its]
-        if lacking or new:
-            said = [f"without {lacking[0]}"] * bool(lacking) + [f"with {new[0]}"] * bool(new)
-            return f"was begun with other inputs, {' and '.join(said)}"
+        said = [f"without {name}" for name in ours if name not in its][:1]
+        said += [f"with {name}" for name in its if name not in ours][:1]
+        if said:
+            return f"was begun {' and '.join(said)}"
         return "was begun with the same inputs in another order"
     for before, now in zip(kept.inputs, wanted.inputs, strict=True):
         if before != now:
