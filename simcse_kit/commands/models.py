@@ -1,7 +1,8 @@
 """Models as the command line names them: with settings of their own, and several by labels.
 
 ``run1@pooling=cls,max_length=64`` is the model run1, loaded so; a setting of its own goes before
-the command's option. A prompt stands last, and is all that follows: ``run1@prompt=query: ``.
+the command's option. A prompt or a template stands last, and is all that follows:
+``run1@prompt=query: ``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError, one_of
 
+#: Whose value is all that follows.
+_LAST = ("prompt", "template")
 SETTINGS = (
     "pooling",
     "head",
@@ -21,7 +24,7 @@ SETTINGS = (
     "backend",
     "trust_remote_code",
     "prompt_name",
-    "prompt",
+    *_LAST,
 )
 _BEHIND = re.compile(rf"@(?=({'|'.join(SETTINGS).replace('_', '[_-]')})\s*=)")
 
@@ -41,7 +44,7 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
     while more:
         key, _, value = written.partition("=")
         key = key.strip().replace("-", "_")
-        if key == "prompt":
+        if key in _LAST:
             more = False
         else:
             value, comma, written = value.partition(",")

@@ -64,6 +64,13 @@ PromptName = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The prompt that the model's folder has under this name."),
 ]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Put around every text: {} the text, [MASK] the mask token. '': the model's own goes.",
+    ),
+]
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code that a model's folder brings."),
@@ -112,6 +119,7 @@ class ModelOptions:
     max_length: Annotated[int | None, typer.Option(help="Tokens a text is cut to.")] = None
     prompt: Prompt = None
     prompt_name: PromptName = None
+    template: Template = None
     trust_remote_code: TrustRemoteCode = False
 
     def load(self, model: str, *, alone: bool = True) -> SentenceEncoder:
@@ -138,6 +146,8 @@ class ModelOptions:
         )
         try:
             encoder.use_prompts(**chosen.prompts(), **self.document_prompts())
+            if chosen.template is not None:
+                encoder.use_template(chosen.template)
         except InputError as error:
             said = f"{model}: {error.command_line}"
             raise InputError(said) from error

@@ -246,6 +246,6 @@ def check_masked(store: TokenStore, tokenizer: Any, first: int = 0) -> None:
     if len(bare):
         raise InputError(
             f"text {first + int(bare[0])} has no mask token, where pooling mask takes the vector; "
-            f"set a template, for instance 'This sentence of \"{TEXT}\" means {MASK}.' (training: "
-            "template; in Python encoder.use_template)"
+            f"set a template, for instance 'This sentence of \"{TEXT}\" means {MASK}.' "
+            "(--template; training: --set template=…; in Python encoder.use_template)"
         )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simcse_kit.encoder import template_of
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,9 @@ def model_name(model: Any) -> str:
 
 
 def model_settings(model: Any, encode_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Precision, tokens a text is cut to, pooling and prompt, as far as the model says them."""
+    """Precision, tokens a text is cut to, pooling, prompt and template, as far as the model says
+    them.
+    """
     settings = {
         "precision": (encode_kwargs or {}).get("precision") or getattr(model, "precision", None),
         "max_length": getattr(model, "max_length", getattr(model, "max_seq_length", None)),
@@ -34,6 +37,9 @@ def model_settings(model: Any, encode_kwargs: Mapping[str, Any] | None = None) -
     }
     default = getattr(model, "default_prompt_name", getattr(model, "default_prompt", None))
     settings["prompt"] = (getattr(model, "prompts", None) or {}).get(default) or None
+    tokenizer = getattr(model, "tokenizer", None)
+    template = template_of(tokenizer)
+    settings["template"] = None if template is None else template.told(tokenizer)
     return {key: value for key, value in settings.items() if isinstance(value, str | int)}
 
 

@@ -67,8 +67,12 @@ def perplexities(log_shares: Tensor, none: Tensor) -> Tensor:
     return (-(log_shares.exp() * log_shares.masked_fill(none, 0.0)).sum(dim=-1)).exp()
 
 
+#: Cosines over less than this are no finite numbers.
+_LEAST = 1e-300
+
+
 def check_temperature(temperature: float) -> float:
-    """The temperature, or InputError unless it is a positive number."""
-    if not (temperature > 0 and math.isfinite(temperature)):
+    """The temperature, or InputError unless it is a positive number by which 2 can be divided."""
+    if not (temperature > _LEAST and math.isfinite(temperature)):
         raise InputError(f"The temperature must be a positive number, not {temperature}.")
     return float(temperature)

@@ -12,6 +12,7 @@ import pytest
 from invoking import run, succeed
 from simcse_kit.commands.models import split_model
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
+from simcse_kit.evaluation.embedding import model_settings
 
 TEXTS = ["a man plays the guitar", "the dog eats", "the red car", "a happy child sings"]
 
@@ -54,6 +55,31 @@ def test_a_prompt_stands_before_every_text(room: Path) -> None:
     np.testing.assert_allclose(by_name, with_default, atol=1e-6)
     own = embedded(room, f"{room / 'named'}@prompt_name=long", "--prompt", "another ")
     np.testing.assert_allclose(own, with_default, atol=1e-6)
+
+
+def test_a_template_stands_around_every_text(
+    room: Path, tiny_encoder: Callable[[str], Path]
+) -> None:
+    bert, template = tiny_encoder("bert"), 'so "{}", that is [MASK].'
+    encoder = SentenceEncoder.from_pretrained(bert, pooling="mask", device="cpu")
+    encoder.use_template(template)
+    expected = encoder.encode(TEXTS)
+    found = embedded(room, bert, "--pooling", "mask", "--template", template)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    behind = embedded(room, f"{bert}@pooling=mask,template={template}")
+    np.testing.assert_allclose(behind, expected, atol=1e-6)
+    encoder.save_pretrained(room / "framed")
+    assert model_settings(encoder)["template"] == template
+    bare = embedded(room, room / "framed", "--pooling", "mean", "--template", "")
+    plain = SentenceEncoder.from_pretrained(bert, pooling="mean", device="cpu")
+    np.testing.assert_allclose(bare, plain.encode(TEXTS), atol=1e-6)
+    for wrong, said in (
+        (["--pooling", "mask"], "(--template; training: --set template=…;"),
+        (["--pooling", "mask", "--template", "no place"], "must hold {} once"),
+    ):
+        result = run("embed", bert, *wrong, room / "texts.txt", "--output", room / "no.npy")
+        assert result.exit_code == 2 and said in " ".join(result.stderr.split())
+        assert not (room / "no.npy").exists()
 
 
 def test_similarity_and_evaluate_use_it_and_say_it(room: Path) -> None:

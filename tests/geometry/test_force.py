@@ -165,6 +165,7 @@ def test_anchors_without_a_negative_are_left_out_and_counted() -> None:
         ({"temperatures": []}, "no temperature"),
         ({"temperatures": [0.0]}, "positive number, not 0"),
         ({"temperatures": [math.nan]}, "positive number, not nan"),
+        ({"temperatures": [1e-320]}, "positive number, not 1e-320"),
         ({"anchors": np.zeros((2, 3))}, "anchors has no direction in row 0"),
         ({"candidates": np.full((2, 3), np.nan)}, "candidates is not finite: row 0"),
         ({"candidates": np.ones((1, 3))}, "positive of each anchor first"),

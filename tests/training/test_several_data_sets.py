@@ -107,6 +107,7 @@ def test_epochs_and_seeds_have_other_orders():
 
 def test_a_share_takes_other_rows_every_epoch_and_more_than_one_all_of_them_again():
     assert batches_an_epoch([20, 9, 8], [0.5, 2, 0.1], 4) == [2, 4, 1]
+    assert batches_an_epoch([400], [0.29], 4) == [29]
     order = BatchesOfOne([Shuffled(20, 0), Shuffled(9, 1)], [2, 4], 4, 3)
     seen = []
     for epoch in (0, 1):

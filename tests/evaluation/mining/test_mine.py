@@ -217,6 +217,22 @@ def test_the_data_are_not_written_over(encoder: SentenceEncoder, tmp_path: Path)
     assert data.read_text().count("boy") == 2
 
 
+def test_what_is_not_its_own_stays_in_the_folder_of_finished_work(
+    encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.csv"
+    notes, old = workplace_of(output) / "notes.txt", workplace_of(output) / f"vectors-{'0' * 16}"
+    old.mkdir(parents=True)
+    notes.write_text("mine")
+    pairs.mine(encoder, output)
+    assert output.is_file() and [*notes.parent.iterdir()] == [notes]
+    taken = tmp_path / "taken.csv"
+    workplace_of(taken).write_text("a file")
+    with pytest.raises(InputError, match="is a file, and a folder of that name"):
+        pairs.mine(encoder, taken)
+    assert not taken.exists() and workplace_of(taken).read_text() == "a file"
+
+
 def test_an_index_says_how_many_it_finds(encoder: SentenceEncoder, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     mined = pairs.mine(encoder, tmp_path / "faiss.csv", index="faiss")
