@@ -99,7 +99,7 @@ def adapt(
         bool, typer.Option("--resume", help="Go on with what is not finished.")
     ] = False,
 ) -> None:
-    """Make a good encoder better on your own documents, of which you have no pairs.
+    """Adapt a good encoder to your own documents, without pairs.
 
     Pairs are made of each document's text, hard negatives mined, and the encoder trained on both
     while it is held to what it was. Interrupted, --resume goes on at the stage that it was in.

@@ -56,7 +56,7 @@ def pairs(
     reading: TextFileOptions,
     shown: Output,
 ) -> None:
-    """Make training pairs of documents alone, into a file that mine and train read.
+    """Make pairs of documents' own text, for mine and train.
 
     A title and its text, two crops, a sentence and what is around it, keywords and their document,
     neighbouring sentences or paragraphs. Other pairs of a document are no negatives of it.
@@ -84,6 +84,7 @@ def pairs(
             words=making.words,
             least=making.least,
             source=rows.source,
+            show_progress=True,
         )
         write_pairs(made, output)
     shown.write(made.to_json())

@@ -130,11 +130,12 @@ def adapt(
     rows = documents if isinstance(documents, Rows) else read_rows(documents)
     texts = whole_documents(rows)
     asked = _asked(model, texts, config, making, rules)
-    config = _held(config, str(model), general)
     told = _open(folder, asked, resume=resume)
     if "pairs" not in told:
-        made = make_pairs(texts, seed=config.seed, source=rows.source, **asdict(making))
-        first = config.of_each_dataset()[0]
+        made = make_pairs(
+            texts, seed=config.seed, source=rows.source, show_progress=True, **asdict(making)
+        )
+        first = _held(config, str(model), general).of_each_dataset()[0]
         if "negatives" not in needs_of_objectives(first):  # else there are none yet
             check_kind(made.rows, first)
         folder.mkdir(exist_ok=True)
@@ -158,7 +159,7 @@ def adapt(
     result = train(
         model,
         pairs,
-        _shared(config, len(pairs)),
+        _held(config, str(model), general, pairs=len(pairs)),
         own,
         eval_data=eval_data,
         resume=resume and can_go_on(own),
@@ -225,36 +226,34 @@ def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:
     write_json(folder / FILE, told)
 
 
-def _held(config: TrainConfig, model: str, general: General | None) -> TrainConfig:
-    """The settings with the encoder as it was for the teacher, and with the general texts."""
+def _held(
+    config: TrainConfig, model: str, general: General | None, *, pairs: int | None = None
+) -> TrainConfig:
+    """The settings with the encoder as it was for the teacher, and with the general texts.
+
+    Args:
+        pairs: how many are trained on, where that is known: of more general texts an epoch has as
+            many batches as of pairs.
+    """
     changed: dict[str, Any] = {}
     if general is not None:
-        further = DataSet.model_validate(
-            {
-                "data": general.data,
-                "columns": dict(general.columns),
-                "weight": general.weight,
-                "objective": {"name": "teacher_cosine"},
-                "auxiliaries": [],
-            }
-        )
-        changed["datasets"] = [*config.datasets, further]
+        further = {
+            "data": general.data,
+            "columns": dict(general.columns),
+            "weight": general.weight,
+            "objective": {"name": "teacher_cosine"},
+            "auxiliaries": [],
+        }
+        if pairs is not None and config.multi_dataset_batch_sampler == "proportional":
+            texts = read_rows(general.data, columns=general.columns or None)
+            further["share"] = min(1.0, pairs / len(texts))
+        changed["datasets"] = [*config.datasets, DataSet.model_validate(further)]
     follows = "teachers" in needs_of_objectives(config) or general is not None
     if follows and not config.teachers:
-        trusted = config.trust_remote_code
-        teacher = Teacher(model=model, pooling=config.pooling, trust_remote_code=trusted)
-        changed["teachers"] = [teacher]
+        teacher = {
+            "model": model,
+            "pooling": config.pooling,
+            "trust_remote_code": config.trust_remote_code,
+        }
+        changed["teachers"] = [Teacher.model_validate(teacher)]
     return config.model_copy(update=changed)
-
-
-def _shared(config: TrainConfig, pairs: int) -> TrainConfig:
-    """Of data sets that are larger than the pairs as many batches an epoch as of these."""
-    if config.multi_dataset_batch_sampler != "proportional":
-        return config
-    shared = []
-    for each in config.datasets:
-        if "share" not in each.model_fields_set:
-            rows = read_rows(each.data, columns=each.columns or None, split=each.split)
-            each = each.model_copy(update={"share": min(1.0, pairs / len(rows))})
-        shared.append(each)
-    return config.model_copy(update={"datasets": shared})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from simcse_kit.data.rows import Rows
 from simcse_kit.data.within_documents.sentences import Document, document_of, words_of
@@ -113,6 +114,7 @@ def make_pairs(
     words: int = 100,
     least: int = 3,
     source: str = "documents",
+    show_progress: bool = False,
 ) -> PairsMade:
     """Make pairs of each document by each of several ways.
 
@@ -125,24 +127,28 @@ def make_pairs(
         words: what a side holds at most, in whole sentences; a first sentence that is longer stays.
         least: words that a side must have.
         source: what the rows are called.
+        show_progress: bars on stderr, when that is a terminal.
 
     Raises:
         InputError: no such way, a number that is none, or documents that give no pair.
     """
-    _check(ways, per_document, words, least)
+    _check(ways, per_document, words, least, seed)
     texts = [each.strip() for each in documents]
     first: dict[str, int] = {}
     for number, text in enumerate(texts):
         first.setdefault(text, number)
     numbers = sorted(first.values())
-    parsed = [document_of(texts[number]) for number in numbers]
+    quiet = None if show_progress else True
+    parsed = [
+        document_of(texts[number]) for number in tqdm(numbers, desc="sentences", disable=quiet)
+    ]
     short = [_words(each) < 2 * least for each in parsed]
     found: dict[Pair, tuple[int, str]] = {}
     by_way, lacking = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
     giving: set[int] = set()
     for name in ways:
         draw = WAYS[name](parsed, words, least)
-        for place, number in enumerate(numbers):
+        for place, number in enumerate(tqdm(numbers, desc=name, disable=quiet)):
             if short[place]:
                 continue
             stream = np.random.default_rng([seed, list(WAYS).index(name), number])
@@ -197,7 +203,7 @@ def _rows(found: dict[Pair, tuple[int, str]], source: str) -> Rows:
     return Rows("pairs", columns, None, None, source, duplicates=0, blank=0, documents=numbers)
 
 
-def _check(ways: Sequence[str], per_document: int, words: int, least: int) -> None:
+def _check(ways: Sequence[str], per_document: int, words: int, least: int, seed: int) -> None:
     for name in ways:
         if name not in WAYS:
             raise InputError(f"ways: {name!r} {one_of(list(WAYS), name)}")
@@ -208,6 +214,8 @@ def _check(ways: Sequence[str], per_document: int, words: int, least: int) -> No
     for told, value in (("per_document", per_document), ("words", words), ("least", least)):
         if value < 1:
             raise InputError(f"{told} must be 1 or more, not {value}")
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, not {seed}")
 
 
 def _nothing(source: str, given: int, ways: Sequence[str], short: int, least: int) -> InputError:
