@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from simcse_kit.encoder.adapters import name_base
 from simcse_kit.encoder.metadata import (
+    ModelConfig,
     Module,
     check_has_tokenizer,
     read_json,
@@ -26,6 +27,7 @@ from simcse_kit.encoder.metadata import (
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.pooling import LAYER_PAIRS, pooled_width
 from simcse_kit.encoder.seq2seq import run_encoder, runs_encoder, take_encoder
+from simcse_kit.encoder.usual_folder import read_usual
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -47,17 +49,43 @@ def read_folder(name: str, hub: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
     Raises:
         InputError: modules that this kit does not run, or what is no such folder.
     """
-    from sentence_transformers import util
-    from sentence_transformers.base.modules import Transformer
-
     config = read_model_config(name, hub)
-    check = getattr(util, "check_version_requirements", None)  # since 6.2
-    if check is not None:
-        check(config.requirements, source=name)
-    first, *rest = read_modules(name, hub)
+    modules = read_modules(name, hub)
+    first, *rest = modules
     if first.kind != "Transformer" or not _is_theirs(first):
         raise _unsupported(name, first.kind, " in the first place")
     check_has_tokenizer(name, first.path)
+    usual = read_usual(name, modules, hub) if config.requirements is None else None
+    if usual is None:
+        transformer, tail = _read_by_theirs(name, config, modules, hub)
+    else:
+        transformer, tail = usual
+    parts = Parts(
+        transformer.model,
+        transformer.tokenizer,
+        pooling=None,
+        max_length=transformer.max_seq_length,
+        prompts={key: text or "" for key, text in config.prompts.items()},
+        default_prompt=config.default_prompt_name,
+        truncate_dim=config.truncate_dim,
+        similarity_fn_name=config.similarity_fn_name or "cosine",
+        own_code=bool(hub["trust_remote_code"]),
+    )
+    _add_modules(name, parts, list(zip(rest, tail, strict=True)))
+    return parts, transformer.report
+
+
+def _read_by_theirs(
+    name: str, config: ModelConfig, modules: Sequence[Module], hub: dict[str, Any]
+) -> tuple[Any, list[Any]]:
+    """The transformer and what follows it, as sentence-transformers loads them."""
+    from sentence_transformers import util
+    from sentence_transformers.base.modules import Transformer
+
+    check = getattr(util, "check_version_requirements", None)  # since 6.2
+    if check is not None:
+        check(config.requirements, source=name)
+    first, *rest = modules
 
     class Reported(Transformer):  # its own load drops what transformers found missing
         def _load_model(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,19 +101,7 @@ def read_folder(name: str, hub: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
     _check_transformer(name, transformer)
     if runs_encoder(transformer):
         run_encoder(transformer.model)
-    parts = Parts(
-        transformer.model,
-        transformer.tokenizer,
-        pooling=None,
-        max_length=transformer.max_seq_length,
-        prompts={key: text or "" for key, text in config.prompts.items()},
-        default_prompt=config.default_prompt_name,
-        truncate_dim=config.truncate_dim,
-        similarity_fn_name=config.similarity_fn_name or "cosine",
-        own_code=bool(hub["trust_remote_code"]),
-    )
-    _add_modules(name, parts, [(module, _load(name, module, hub)) for module in rest])
-    return parts, transformer.report
+    return transformer, [_load(name, module, hub) for module in rest]
 
 
 def _is_theirs(module: Module) -> bool:
