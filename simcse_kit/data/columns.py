@@ -136,6 +136,9 @@ def _by_mapping(table: Table, columns: Mapping[str, str], wanted: Sequence[str])
             meant = meant_by(name)
             if meant is not None and meant not in found and index not in found.values():
                 found[meant] = index
+    for index, name in enumerate(names):  # which changes what no row means
+        if beside_text(name) == ID and index not in found.values():
+            found.setdefault(ID, index)
     return found
 
 

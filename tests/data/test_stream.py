@@ -315,3 +315,12 @@ def test_rows_are_numbered_by_what_stands_above(tmp_path):
     path.write_text("\n".join(TEXTS))
     numbers = np.concatenate([block.numbers for block in TextStream(path, blank="skip").blocks()])
     assert numbers.tolist() == [n for n, text in enumerate(TEXTS) if text]
+
+
+def test_an_id_goes_along_where_only_the_text_is_mapped(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("docno,_id,body\nx,1,one\ny,2,two\n")
+    found = flat(list(TextStream(path, columns={"text": "body"}).blocks()))
+    assert [row[1:3] for row in found] == [("one", "1"), ("two", "2")]
+    found = flat(list(TextStream(path, columns={"text": "body", "id": "docno"}).blocks()))
+    assert [row[1:3] for row in found] == [("one", "x"), ("two", "y")]
