@@ -81,6 +81,7 @@ def drawn(seed: int) -> tuple[str, dict[str, Any]]:
         method |= one({}, {"batch_sampler": "group_by_label", "samples_per_label": 2})
     if method["keys"] is None or keys["positives"] == "encoder":
         method["positive_dropout"] = one(None, 0.3)
+    method |= one({}, {"pooling": "mask", "template": 'so "{}" is [MASK].'})
     return kind, method
 
 
