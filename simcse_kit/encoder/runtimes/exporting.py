@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.compute import PackedBatch
-from simcse_kit.data import disk_errors, replacing, tokenised, write_json
+from simcse_kit.data import at_home, disk_errors, replacing, tokenised, write_json
 from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.persistence import read_parts
 from simcse_kit.encoder.runtimes.formats import MODEL_FILE, NOTE, check_format, check_packages
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Cosine that texts may lose on average, unless the caller says otherwise.
 TOLERANCES = {None: 1e-5, "dynamic": 0.02, "calibrated": 0.02}
+#: What stands there while an export is made, or after it was killed.
+_ASIDE = ".exporting-"
 #: Texts that scales are fixed from at most: more changed nothing, and each is run one by one.
 _CALIBRATED_ON = 300
 
@@ -98,14 +100,14 @@ def export(
     """
     _check(format, int8, calibration, tolerance)
     encoder.parts()  # refuses one without weights
-    target = Path(encoder.name if folder is None else folder)
+    target = at_home(encoder.name if folder is None else folder)
     is_new = _check_place(encoder, target, own=folder is None)
     limit = TOLERANCES[int8] if tolerance is None else tolerance
     made_now = not target.exists()
     try:
         with disk_errors(target):
             target.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target, prefix=".exporting-") as aside:
+            with tempfile.TemporaryDirectory(dir=target, prefix=_ASIDE) as aside:
                 model = Path(aside, "model")
                 encoder.save_pretrained(model, merge_adapters=True)
                 note = _written(encoder, model, format, int8, calibration)
@@ -153,7 +155,7 @@ def _check_place(encoder: SentenceEncoder, target: Path, *, own: bool) -> bool:
         raise InputError(f"{target} is a file; give a folder for the export")
     if (target / "modules.json").is_file():
         return False
-    if target.is_dir() and any(target.iterdir()):
+    if target.is_dir() and any(not each.name.startswith(_ASIDE) for each in target.iterdir()):
         raise InputError(f"{target} holds no sentence encoder, but other files; give a new folder")
     return True
 

@@ -59,7 +59,8 @@ class Measured(BaseModel):
         texts, source: on how many texts, and which.
         mean_cosine, min_cosine: of the embeddings of the two.
         largest_difference: of a number in a unit vector.
-        sts, sts_torch: mean Spearman ×100 of the STS tasks; None where they were not asked for.
+        sts, sts_torch: mean Spearman ×100 of the STS tasks, of the export and of the encoder in its
+            own precision; None where they were not asked for.
     """
 
     model_config = ConfigDict(strict=True)

@@ -82,6 +82,8 @@ def test_int8_is_measured_and_near(int8, calibration, tiny_encoder, tmp_path):
     assert made.note.int8 == int8 and made.note.measured.mean_cosine > 0.95
     loaded = SentenceEncoder.from_pretrained(tmp_path / "x", backend="openvino")
     assert loaded.precision == "int8"
+    alone = np.stack([loaded.encode(text) for text in TEXTS])
+    np.testing.assert_allclose(loaded.encode(TEXTS * 3)[: len(TEXTS)], alone, atol=2e-3)
     assert (loaded.encode(TEXTS) * encoder.encode(TEXTS)).sum(1).mean() > 0.95
     assert {path.name for path in (tmp_path / "x/openvino").iterdir()} == {
         *("export.json", "openvino_model.xml", "openvino_model.bin")

@@ -160,7 +160,7 @@ def test_a_folder_of_another_encoder_keeps_what_it_has(folder, made, quick):
 
 
 def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypatch):
-    before = contents(folder)
+    before, measured = contents(folder), exporting._measured
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -170,6 +170,9 @@ def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypa
         with pytest.raises(KeyboardInterrupt):
             export(made.encoder, place)
     assert contents(folder) == before and not (tmp_path / "new").exists()
+    monkeypatch.setattr(exporting, "_measured", measured)
+    (tmp_path / "new/.exporting-killed").mkdir(parents=True)  # is in the way of no other
+    assert export(made.encoder, tmp_path / "new").folder == tmp_path / "new"
 
 
 def test_int8_takes_the_place_of_fp32_and_its_score_is_noted(folder, made, quick):
