@@ -179,7 +179,7 @@ def held_weights(owner: nn.Module | None = None) -> Iterator[None]:
 
 
 def forget_weights(owner: nn.Module) -> None:
-    """Drop what is kept with an encoder: its weights are about to change, or to move."""
+    """Drop what is kept with an encoder: its weights are about to change."""
     _kept.pop(owner, None)
 
 
@@ -203,7 +203,8 @@ def kept_of(module: nn.Module, what: object, find: Callable[[], T | None]) -> T 
 def operand(parameters: Sequence[Tensor], dtype: torch.dtype, *, packed: bool = False) -> Tensor:
     """Weights or biases stacked, in this type; those held, within `held_weights`.
 
-    Only parameters are held: any other tensor may be a temporary, whose place another takes.
+    Only parameters are held: any other tensor may be a temporary, whose place another takes, or of
+    a class (quantised, sharded) that lays itself out.
 
     Args:
         packed: in oneDNN's layout, where it has one and the result is held.
@@ -216,7 +217,7 @@ def operand(parameters: Sequence[Tensor], dtype: torch.dtype, *, packed: bool = 
             return found
     parts = [each.to(dtype) for each in parameters]
     made = torch.cat(parts) if len(parts) > 1 else parts[0]
-    if held is None or not all(isinstance(each, nn.Parameter) for each in parameters):
+    if held is None or not all(type(each) is nn.Parameter for each in parameters):
         return made
     if packed and _has_layout(dtype):
         made = torch.ops.mkldnn._reorder_linear_weight(made.detach(), _ROWS)
@@ -231,7 +232,7 @@ def narrowed(parameters: Sequence[Tensor]) -> Tensor:
 
 def _can_be_watched(parameter: Tensor) -> bool:
     return (
-        isinstance(parameter, nn.Parameter)
+        type(parameter) is nn.Parameter
         and parameter.dtype == torch.float32  # numpy has no bf16
         and parameter.device.type == "cpu"
         and not parameter.is_inference()  # of those torch does not count the changes
