@@ -10,6 +10,7 @@ import typer
 
 from simcse_kit.commands.column_mapping import TextFileOptions
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
+from simcse_kit.commands.engine_options import EngineOptions
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Json, Model, ModelOptions
 from simcse_kit.errors import InputError
@@ -65,14 +66,12 @@ def embed(
             "--shard", metavar="I/N", help="Make one of n parts of the shards, from 0: a job array."
         ),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes, which share the threads or the GPUs.")
-    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew, whatever the folder holds.")
     ] = False,
     json_file: Json = None,
     *,
+    making: EngineOptions,
     reading: TextFileOptions,
     loading: ModelOptions,
 ) -> None:
@@ -86,7 +85,7 @@ def embed(
     how: dict[str, Any] = {
         "type": kind,
         "dimension": dimension,
-        "workers": workers,
+        **making.keywords(),
         "overwrite": overwrite,
         "head": loading.head,
         "show_progress": True,

@@ -1,5 +1,6 @@
 from . import approximate as approximate
 from . import dedupe as dedupe
+from . import exact as exact
 from . import qdrant as qdrant
 from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates
@@ -11,6 +12,9 @@ from .dedupe_texts import dedupe_corpus as dedupe_corpus
 from .embedded import EmbeddedCorpus as EmbeddedCorpus
 from .embedding import Progress as Progress
 from .embedding import embed_corpus as embed_corpus
+from .engines import Engine as Engine
+from .engines import Processes as Processes
+from .engines import RayTasks as RayTasks
 from .exact import BLOCK as BLOCK
 from .exact import Barred as Barred
 from .exact import Rows as Rows

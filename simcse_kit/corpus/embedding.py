@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from simcse_kit.corpus.engines import Engine, Processes
 from simcse_kit.corpus.manifest import NAME, EmbeddedBy, Layout, Manifest, Shard, Store
 from simcse_kit.corpus.numbers import NumberType, check_type
 from simcse_kit.corpus.run_lock import alone, in_turn
 from simcse_kit.corpus.shard_files import VECTORS, OneFile
 from simcse_kit.corpus.shards import ShardSpec, damaged, forget, make, plan, record, recorded
-from simcse_kit.corpus.workers import embedded_by
 from simcse_kit.data import (
     Block,
     TextStream,
@@ -71,6 +71,7 @@ def embed_corpus(
     shard_rows: int = SHARD_ROWS,
     part: tuple[int, int] | None = None,
     workers: int = 1,
+    engine: Engine | None = None,
     overwrite: bool = False,
     other: Literal["refuse", "anew"] = "refuse",
     head: str | None = None,
@@ -96,6 +97,7 @@ def embed_corpus(
         part: (i, n): make the shards whose number leaves i when divided by n. The n runs may be on
             several machines; the last to end makes the corpus whole, or a run without `part`.
         workers: processes on this machine, which share its threads.
+        engine: makes the shards elsewhere, in place of `workers`: `simcse_kit.corpus.RayTasks`.
         overwrite: begin anew, whatever is there.
         other: what becomes of a folder that another model, setting or input made.
         head: with which the encoder was loaded, to load it so again from the manifest.
@@ -109,10 +111,12 @@ def embed_corpus(
     settings = _checked(encoder, type, dimension, store, shard_rows, texts, part, workers)
     folder = _made(output, overwrite, part)
     stream = inputs if isinstance(inputs, TextStream) else TextStream(inputs)
+    if engine is None and workers > 1:
+        engine = Processes(workers)
     wanted = _manifest(encoder, stream, settings, (normalize, prompt, prompt_name, head))
     with alone(folder, part):
         run = _Run(
-            folder, stream, encoder, _begun(folder, wanted, part, overwrite, other), part, workers
+            folder, stream, encoder, _begun(folder, wanted, part, overwrite, other), part, engine
         )
         return run.go(show_progress)
 
@@ -124,7 +128,7 @@ class _Run:
     encoder: SentenceEncoder
     manifest: Manifest
     part: tuple[int, int] | None
-    workers: int
+    engine: Engine | None
 
     def go(self, show_progress: bool) -> Progress:
         found = self._finished()
@@ -146,12 +150,12 @@ class _Run:
 
     def _shards(self, found: dict[int, Shard], bar: tqdm[Any]) -> Iterator[Shard]:
         """Make what is missing and ours."""
-        if self.workers == 1:
+        if self.engine is None:
             for spec, blocks in self._specs(found):
                 yield make(spec, self.encoder, blocks, bar)
             return
         pickled = (spec for spec, _ in self._specs(found))
-        for shard in embedded_by(self.workers, self.encoder, pickled):
+        for shard in self.engine.embedded(self.encoder, pickled):
             bar.update(shard.rows)
             yield shard
 
@@ -246,6 +250,8 @@ def _made(output: str | os.PathLike[str], overwrite: bool, part: tuple[int, int]
             command_line="--overwrite would take away what other parts made; give another "
             "--output, or remove the folder before all parts begin",
         )
+    if "://" in os.fspath(output):
+        raise InputError(f"{output}: shards are written to a folder of this machine; give one")
     check_can_make(folder)
     if folder.is_dir():
         strange = {path.name for path in folder.iterdir()} - _ours(folder)

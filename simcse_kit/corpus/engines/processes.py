@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simcse_kit.corpus.engines.engine import packed, unpacked
 from simcse_kit.corpus.manifest import Shard
 from simcse_kit.corpus.shards import ShardSpec, embed_shard
 from simcse_kit.errors import InputError
@@ -26,40 +26,44 @@ _AHEAD = 2  # shards that wait for each worker
 _encoder: SentenceEncoder | None = None  # a worker's own
 
 
-def embedded_by(
-    workers: int, encoder: SentenceEncoder, specs: Iterable[ShardSpec]
-) -> Iterator[Shard]:
-    """The shards of these specs, each as it is finished.
+@dataclass(frozen=True)
+class Processes:
+    """An engine: processes of this machine.
 
-    Each worker has its share of this process's threads, or one of its GPUs.
+    Each has its share of this process's threads, or one of the GPUs.
 
-    Raises:
-        InputError: as `embed_shard`, or a worker died.
+    Attributes:
+        workers: processes.
     """
-    import torch
 
-    threads = max(1, torch.get_num_threads() // workers)
-    context = multiprocessing.get_context("spawn")  # a fork would take torch's locks along
-    started = context.Value("i", 0)
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=context,
-        initializer=_begin,
-        initargs=(pickle.dumps(encoder), threads, os.getpid(), started),
-    )
-    try:
-        yield from _in_turn(pool, specs, _AHEAD * workers)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a worker died, perhaps for want of memory; what is finished stays: run it again with "
-            "fewer workers"
-        ) from error
-    except BaseException:  # what they are at is not finished, and is begun anew another time
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers: int
+
+    def embedded(self, encoder: SentenceEncoder, specs: Iterable[ShardSpec]) -> Iterator[Shard]:
+        """See `Engine`."""
+        import torch
+
+        threads = max(1, torch.get_num_threads() // self.workers)
+        context = multiprocessing.get_context("spawn")  # a fork would take torch's locks along
+        started = context.Value("i", 0)
+        pool = ProcessPoolExecutor(
+            self.workers,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(packed(encoder), threads, os.getpid(), started),
+        )
+        try:
+            yield from _in_turn(pool, specs, _AHEAD * self.workers)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker died, perhaps for want of memory; what is finished stays: run it again "
+                "with fewer workers"
+            ) from error
+        except BaseException:  # what they are at is not finished, and is begun anew another time
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[ShardSpec], most: int) -> Iterator[Shard]:
@@ -79,14 +83,10 @@ def _begin(pickled: bytes, threads: int, parent: int, started: Any) -> None:
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    logging.getLogger("simcse_kit").setLevel(logging.ERROR)  # what there is to say is said above
-    from simcse_kit.compute.threads import use_threads
-
-    use_threads(threads)
-    import torch
-
-    _encoder = pickle.loads(pickled)
+    _encoder = unpacked(pickled, threads)
     if _encoder.device.type == "cuda":
+        import torch
+
         with started.get_lock():
             number, started.value = started.value, started.value + 1
         _encoder.to(f"cuda:{number % torch.cuda.device_count()}")

@@ -1,0 +1,173 @@
+"""Wherever shards are made, the corpus is the same to the bit."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from simcse_kit.corpus import EmbeddedCorpus, RayTasks, embed_corpus, embed_shard
+from simcse_kit.corpus.engines import ray_tasks
+from simcse_kit.errors import InputError
+
+ROWS, SHARD_ROWS = 53, 8
+
+
+@pytest.fixture
+def texts(tmp_path) -> Path:
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(f"the {'red' if n % 3 else 'old'} dog {n % 40}" for n in range(ROWS)))
+    return path
+
+
+@pytest.fixture
+def encoder(tiny_encoder):
+    from simcse_kit.encoder import SentenceEncoder
+
+    return SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean", precision="fp32")
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if "lock" not in path.name}
+
+
+class Elsewhere:
+    """An engine that pickles what it is given, takes the last shard first, and may fail."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.fails_at = fails_at
+        self.numbers: list[int] = []
+
+    def embedded(self, encoder, specs):
+        for spec in reversed([*specs]):
+            if spec.number == self.fails_at:
+                raise InputError("the cluster is gone")
+            self.numbers.append(spec.number)
+            yield pickle.loads(pickle.dumps(embed_shard(pickle.loads(pickle.dumps(spec)))))
+
+
+def _specs(encoder, texts: Path, folder: Path):
+    found = []
+
+    class Kept:
+        def embedded(self, encoder, specs):
+            found.extend(specs)
+            return iter(())
+
+    embed_corpus(encoder, texts, folder, shard_rows=SHARD_ROWS, engine=Kept())
+    return found
+
+
+def test_an_engine_of_ones_own_makes_the_same_corpus(encoder, texts, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    embed_corpus(encoder, texts, one, shard_rows=SHARD_ROWS)
+    engine = Elsewhere()
+    done = embed_corpus(encoder, texts, other, shard_rows=SHARD_ROWS, engine=engine)
+    assert engine.numbers == [6, 5, 4, 3, 2, 1, 0]
+    assert (done.rows, done.made) == (ROWS, 7)
+    assert _files(one) == _files(other)
+
+
+def test_what_an_engine_finished_stays_when_it_fails(encoder, texts, tmp_path):
+    folder = tmp_path / "corpus"
+    how = {"shard_rows": SHARD_ROWS}
+    with pytest.raises(InputError, match="the cluster is gone"):
+        embed_corpus(encoder, texts, folder, engine=Elsewhere(fails_at=3), **how)
+    engine = Elsewhere()
+    done = embed_corpus(encoder, texts, folder, engine=engine, **how)
+    assert engine.numbers == [3, 2, 1, 0]
+    assert (done.rows, done.found) == (ROWS, 3)
+    EmbeddedCorpus(folder).check()
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'simcse-kit\[ray\]'"):
+        RayTasks()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "ray://127.0.0.1:1", "h:99999"])
+def test_a_cluster_that_does_not_answer_is_said_at_once(address):
+    with pytest.raises((OSError, ValueError)):
+        ray_tasks._check_answers(address)
+
+
+def test_a_failed_task_is_one_sentence():
+    class TaskError(Exception):
+        cause: Exception
+
+    told = TaskError("a traceback\nof many lines")
+    told.cause = InputError("texts.txt: has changed")
+    assert ray_tasks._in_a_sentence(told) is told.cause
+    told.cause = ValueError("no such thing.\nmore")
+    said = str(ray_tasks._in_a_sentence(told))
+    assert "ValueError: no such thing)" in said and "\n" not in said
+    assert "TaskError: a traceback)" in str(ray_tasks._in_a_sentence(Died("a traceback\nmore")))
+
+
+class Died(Exception):
+    pass
+
+
+Died.__name__ = "TaskError"
+
+
+# ---- the engines themselves ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(encoder, texts, tmp_path) -> dict[str, bytes]:
+    embed_corpus(encoder, texts, tmp_path / "whole", shard_rows=SHARD_ROWS)
+    return _files(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ray_with_two_workers(encoder, texts, tmp_path, whole, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'simcse-kit[ray]'")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    engine, folder = RayTasks(workers=2, cpus=1), tmp_path / "ray"
+    embed_corpus(encoder, texts, folder, shard_rows=SHARD_ROWS, engine=engine)
+    assert _files(folder) == whole
+
+    specs = _specs(encoder, texts, tmp_path / "planned")
+    wrong = [replace(spec, rows=spec.rows + 1000) for spec in specs[-1:]]
+    with pytest.raises(InputError, match=r"texts.txt: has changed since") as caught:
+        [*engine.embedded(encoder, specs[:2] + wrong)]
+    assert type(caught.value) is InputError and "\n" not in str(caught.value)
+
+
+def test_parts_of_a_job_array(encoder, texts, tmp_path, whole):
+    folder = tmp_path / "parts"
+    for number in (1, 0):
+        embed_corpus(encoder, texts, folder, shard_rows=SHARD_ROWS, part=(number, 2))
+    assert _files(folder) == whole
+
+
+@pytest.mark.slow
+def test_spark_on_this_machine(encoder, texts, tmp_path, whole):
+    pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs java, which is not installed")
+    conf = pyspark.SparkConf().setMaster("local[2]").set("spark.ui.enabled", "false")
+    context = pyspark.SparkContext(conf=conf)
+    try:
+
+        class Spark:  # as docs/engines.md has it
+            def embedded(self, encoder, specs):
+                shards = context.parallelize([*specs], 2).mapPartitions(_made)
+                return shards.toLocalIterator()
+
+        embed_corpus(encoder, texts, tmp_path / "spark", shard_rows=SHARD_ROWS, engine=Spark())
+    finally:
+        context.stop()
+    assert _files(tmp_path / "spark") == whole
+
+
+def _made(specs):
+    from simcse_kit.corpus import embed_shard
+
+    return map(embed_shard, specs)
