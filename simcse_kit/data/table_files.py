@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from simcse_kit.errors import InputError
 Columns = list[list[Any]]
 Write = Callable[[Columns], None]
 
+_HALF = re.compile("[\ud800-\udfff]")
 #: What no cell of a format can hold.
 _NO_CELL = {".tsv": "\t\n\r", ".csv": "\r"}
 
@@ -30,11 +32,16 @@ def check_table_name(path: Path) -> None:
 def check_cells(path: Path, texts: Iterable[str]) -> None:
     """Raise InputError for a text that a cell of the file could not hold."""
     bad = _NO_CELL.get(path.suffix, "")
-    for text in texts if bad else ():
+    for text in texts:
         if any(character in text for character in bad):
             raise InputError(
                 f"cannot write {path}: a cell of a {path.suffix} cannot hold {text!r:.60}; give a"
                 " .parquet or .jsonl"
+            )
+        if not text.isascii() and _HALF.search(text):
+            raise InputError(
+                f"cannot write {path}: {text!r:.60} holds half of a character (a lone surrogate),"
+                " which no file can; take it out"
             )
 
 

@@ -33,6 +33,7 @@ from simcse_kit.encoder import SentenceEncoder, Teacher
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
 from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.rows.suited import check_kind
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import can_go_on
@@ -125,6 +126,11 @@ def adapt(
             holds something else; other documents or settings than it was begun with.
         KeyboardInterrupt: after Ctrl-C; what is finished stays.
     """
+    if launched_together():
+        raise InputError(
+            "adapt runs in one process; with torchrun train on the file that it leaves: "
+            f"train --recipe adapt --data {MINED} --set teachers=[MODEL]"
+        )
     folder = at_home(output_dir)
     making = making or Making()
     rows = documents if isinstance(documents, Rows) else read_rows(documents)

@@ -169,3 +169,11 @@ def test_a_method_that_cannot_learn_is_refused_before_anything_is_written(
     rows = replace(read_rows([{"anchor": "a", "positive": "b"}]), source="given")
     with pytest.raises(InputError, match="given: pairs rows are pairs already"):
         adapt(model, rows, settings(tmp_path), tmp_path / "out")
+
+
+def test_ranks_are_told_to_train_on_what_it_leaves(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "launched_together", lambda: True)
+    with pytest.raises(InputError, match=r"with torchrun train on the file .*negatives\.parquet"):
+        adapt(model, documents(), settings(tmp_path), tmp_path / "out")

@@ -145,12 +145,12 @@ def _blocks(text: str) -> list[list[str]]:
 
 def _unwrapped(lines: list[str], longest: int) -> list[str]:
     """Lines as they were before they were wrapped, where that can be told."""
-    told = [lines[0].strip()]
+    told = [[lines[0].strip()]]
     for before, line in pairwise(lines):
-        begun, width = line.strip(), len(before.rstrip())
-        goes_on = begun[:1].islower() or (3 * width >= 2 * longest and not _ENDED.search(told[-1]))
-        if not goes_on:
-            told.append(begun)
-            continue
-        told[-1] = _JOINED.sub("", f"{told[-1]}\n{begun}").replace("\n", " ")
-    return told
+        wrapped = 3 * len(before.rstrip()) >= 2 * longest and not _ENDED.search(before.rstrip())
+        begun = line.strip()
+        if wrapped or begun[:1].islower():
+            told[-1].append(begun)
+        else:
+            told.append([begun])
+    return [_JOINED.sub("", "\n".join(each)).replace("\n", " ") for each in told]

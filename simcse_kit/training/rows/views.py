@@ -28,16 +28,14 @@ def link_rows(goal: Goal, rows: Rows, text_ids: np.ndarray | None) -> None:
     anchors, positives = text_ids[: len(rows)], text_ids[len(rows) : 2 * len(rows)]
     texts = int(text_ids.max()) + 1
     links = linked_texts(anchors, positives, texts)
+    told = [f"{told_links(links, texts)}; none of them counts as a negative"] if len(links) else []
     if rows.documents is not None:
-        of_documents = document_links([anchors, positives], rows.documents, texts)
-        links = np.union1d(links, of_documents)
+        links = np.union1d(links, document_links([anchors, positives], rows.documents, texts))
+        told.append("texts of one document are no negatives of each other")
     if len(links):
         goal.link(links, texts)
-        if is_main():
-            logger.info(
-                "%s: %s; none of them counts as a negative",
-                *(rows.source, told_links(links, texts)),
-            )
+    for sentence in told if is_main() else ():
+        logger.info("%s: %s", rows.source, sentence)
 
 
 def build_views(

@@ -79,6 +79,8 @@ def test_what_a_cell_cannot_hold_is_said(tmp_path: Path) -> None:
     for name, text in (("rows.tsv", "a\tb"), ("rows.tsv", "a\nb"), ("rows.csv", "a\rb")):
         with pytest.raises(InputError, match=r"cannot hold 'a.*give a \.parquet or \.jsonl$"):
             check_cells(tmp_path / name, ["fine", text])
+    with pytest.raises(InputError, match="half of a character"):
+        check_cells(tmp_path / "rows.parquet", ["ä", "a \ud800"])
 
 
 @pytest.mark.parametrize(
