@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from simcse_kit.commands.cache_options import Cache, CacheSize, with_cache
 from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import check_outputs, note, write_json
 from simcse_kit.commands.models import split_model
@@ -121,6 +122,8 @@ class ModelOptions:
     prompt_name: PromptName = None
     template: Template = None
     trust_remote_code: TrustRemoteCode = False
+    cache: Cache = None
+    cache_size: CacheSize = "2GB"
 
     def load(self, model: str, *, alone: bool = True) -> SentenceEncoder:
         """A model loaded so, but for the settings that were written behind it (`split_model`).
@@ -156,7 +159,7 @@ class ModelOptions:
                 f"{model} keeps its own pooling, {encoder.pooling}; "
                 f"{name}@pooling={chosen.pooling} would change it"
             )
-        return encoder
+        return with_cache(encoder, self.cache, self.cache_size)
 
     def prompts(self) -> dict[str, str | None]:
         """What to put before texts, as keywords for `SentenceEncoder.use_prompts`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simcse_kit.commands.cache_options import Cache, CacheSize, opened
 from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.grouping import grouped
@@ -67,6 +68,8 @@ def trial(
         typer.Option("--skip-unfit", help="Leave out recipes that these data cannot train."),
     ] = False,
     draws: Draws = 10_000,
+    cache: Cache = None,
+    cache_size: CacheSize = "2GB",
     output: Output,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs left.")] = False,
     overwrite: Annotated[
@@ -105,6 +108,7 @@ def trial(
                 resume=resume,
                 overwrite=overwrite,
                 draws=draws,
+                cache=opened(cache, cache_size),
             )
         except KeyboardInterrupt as end:
             with contextlib.suppress(OSError):  # a closed terminal hears nothing

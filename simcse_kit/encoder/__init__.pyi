@@ -1,4 +1,5 @@
 from .adapters import add_lora as add_lora
+from .cached import CachedEncoder as CachedEncoder
 from .card import with_section as with_section
 from .evaluating import evaluating as evaluating
 from .identity import architecture_of as architecture_of
@@ -28,4 +29,6 @@ from .templates import check_masked as check_masked
 from .templates import parse_template as parse_template
 from .templates import template_of as template_of
 from .templates import without_template as without_template
+from .vector_cache import CACHE_SIZE as CACHE_SIZE
+from .vector_cache import VectorCache as VectorCache
 from .whitened import whitened as whitened

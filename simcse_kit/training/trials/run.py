@@ -16,7 +16,7 @@ import torch
 
 from simcse_kit.compute import peak_memory
 from simcse_kit.data import Rows
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder import CachedEncoder, SentenceEncoder, VectorCache
 from simcse_kit.errors import FULL, explain
 from simcse_kit.evaluation import embed
 from simcse_kit.evaluation.sts import PairTask, evaluate
@@ -45,6 +45,7 @@ class Job:
     dev: PairTask | None
     suite: tuple[PairTask, ...] = ()
     resume: bool = False
+    cache: VectorCache | None = None
 
     def dev_set(self) -> DevSet:
         """What the run is judged on; quietly, for training says what is to be said of it."""
@@ -117,6 +118,8 @@ def judge(encoder: SentenceEncoder, job: Job) -> tuple[dict[str, float], dict[st
 
     Raises InputError where its space has collapsed.
     """
+    if job.cache is not None:
+        encoder = CachedEncoder.of(encoder, job.cache)
     dev = job.dev_set()
     found = dev.score(encoder)
     figures = {"score": found[dev.figure]}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from simcse_kit.data import Rows, Source, at_home, check_can_make
+from simcse_kit.encoder import VectorCache
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.checks import check_apart, check_dev
@@ -51,6 +52,7 @@ def train_trial(
     resume: bool = False,
     overwrite: bool = False,
     draws: int = 10_000,
+    cache: VectorCache | None = None,
 ) -> TrialResult:
     """Train every recipe with every seed, from `model` on the same rows; compare with the first.
 
@@ -72,6 +74,7 @@ def train_trial(
             last checkpoint; further recipes, seeds and tasks are added.
         overwrite: replace an earlier trial in `output_dir`.
         draws: resamples of the dev pairs for the intervals.
+        cache: of vectors of the chosen models, while they are judged.
 
     Raises:
         InputError: what is given makes no trial; recipes that cannot be trained on these data, all
@@ -89,7 +92,7 @@ def train_trial(
     rows = rows_of(data, next(iter(recipes.values())))
     base = next(iter(recipes.values())).seed
     jobs = {
-        name: Job(str(model), rows, config, folder / name, eval_data, tuple(suite))
+        name: Job(str(model), rows, config, folder / name, eval_data, tuple(suite), cache=cache)
         for name, config in recipes.items()
     }
     state = _open(folder, [*recipes], resume, overwrite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,10 +149,12 @@ def test_parts_of_a_job_array(encoder, texts, tmp_path, whole):
 
 
 @pytest.mark.slow
-def test_spark_on_this_machine(encoder, texts, tmp_path, whole):
+def test_spark_on_this_machine(encoder, texts, tmp_path, whole, monkeypatch):
     pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("Spark needs java, which is not installed")
+    for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        monkeypatch.setenv(name, sys.executable)
     conf = pyspark.SparkConf().setMaster("local[2]").set("spark.ui.enabled", "false")
     context = pyspark.SparkContext(conf=conf)
     try:
