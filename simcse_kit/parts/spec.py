@@ -75,6 +75,14 @@ def spec_of(kind: str, value: Any, key: str | None = None) -> Spec:
         return value
     if isinstance(value, str):
         value = {"name": value}
+    if isinstance(value, Mapping) and value.get("name") is None:
+        for setting in value:
+            if setting != "name":
+                raise key_error(
+                    f"{key}.{setting}",
+                    f"{key}.{setting} is a setting of {key}, and there is none; name one too, "
+                    f"as in {key}=NAME, or leave {setting} out",
+                )
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise key_error(
             key,

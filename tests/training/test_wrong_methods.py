@@ -196,6 +196,7 @@ CASES = [
     ),
     # batches
     case("group_by_label without labels", "batch_sampler=group_by_label", "needs labels"),
+    case("setting of no part", "keys.queue_length=8", "is a setting of keys", "there is none"),
     case("samples_per_label alone", "samples_per_label=2", "group_by_label"),
     case(
         "batch that labels do not fill",
