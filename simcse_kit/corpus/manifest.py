@@ -14,7 +14,7 @@ from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
     from simcse_kit.compute import Precision
-    from simcse_kit.encoder import SentenceEncoder
+    from simcse_kit.encoder import Backend, SentenceEncoder
 
 NAME = "manifest.json"
 _FORMAT = 1
@@ -32,7 +32,7 @@ class EmbeddedBy:
         fingerprint: of all that a vector depends on (`encoder.embeddings_of`).
         prompt: put before each text.
         normalized: whether the vectors were of length 1 before their numbers were kept.
-        pooling, max_length, precision, head: to load it so again.
+        pooling, max_length, precision, head, backend: to load it so again.
     """
 
     name: str
@@ -43,6 +43,7 @@ class EmbeddedBy:
     max_length: int
     precision: str
     head: str | None = None
+    backend: str = "torch"
 
     @classmethod
     def of(
@@ -61,6 +62,7 @@ class EmbeddedBy:
             encoder.max_length,
             encoder.precision,
             head,
+            "torch" if encoder.runtime is None else encoder.runtime.backend,
         )
 
     def load(self, *, trust_remote_code: bool = False) -> SentenceEncoder:
@@ -71,8 +73,10 @@ class EmbeddedBy:
             self.name,
             pooling=self.pooling,
             max_length=self.max_length,
-            precision=cast("Precision", self.precision),
+            # an export of int8 has no other precision to choose
+            precision=cast("Precision", "auto" if self.precision == "int8" else self.precision),
             head=self.head,
+            backend=cast("Backend", self.backend),
             trust_remote_code=trust_remote_code,
         )
         if embeddings_of(encoder, self.prompt, self.normalized) != self.fingerprint:

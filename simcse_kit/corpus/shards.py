@@ -129,14 +129,15 @@ def _embedded(
     is_cut = dimension < encoder.dimension
     own = encoder.normalize and encoder.truncate_dim is None
     unit = None if model.normalized == own and not is_cut else model.normalized
-    vectors = encoder.encode(distinct, prompt=model.prompt, normalize=unit)
+    shown = False if bar is None else bar
+    vectors = encoder.encode(distinct, prompt=model.prompt, normalize=unit, show_progress=shown)
     if is_cut:
         vectors = vectors[:, :dimension]
         if model.normalized:
             lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
             vectors = vectors / np.maximum(lengths, np.float32(1e-12))
     if bar is not None:
-        bar.update(len(texts))
+        bar.update(len(texts) - len(distinct))
     if len(distinct) == len(texts):
         return vectors
     place = {text: number for number, text in enumerate(distinct)}

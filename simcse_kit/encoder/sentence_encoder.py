@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Never, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from simcse_kit.compute import (
     PackedBatch,
@@ -41,6 +40,7 @@ from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts, place_of
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.encoder.progress import Progress, bar_of
 from simcse_kit.encoder.prompts import (
     document_prompt,
     prompt_text,
@@ -286,7 +286,7 @@ class SentenceEncoder(Elsewhere):
         batch_tokens: int | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
-        show_progress: bool = False,
+        show_progress: Progress = False,
         out: np.ndarray | None = None,
         **others: Never,
     ) -> np.ndarray:
@@ -299,7 +299,7 @@ class SentenceEncoder(Elsewhere):
             batch_tokens: tokens a batch; default fits the device.
             prompt, prompt_name: text put before each text, or the name of the folder's; the
                 default is the folder's default prompt, as in sentence-transformers.
-            show_progress: a bar on stderr, when that is a terminal.
+            show_progress: a bar on stderr, when that is a terminal; or a bar of tqdm to move on.
             out: float32 array ``(N, dimension)`` to fill, for instance a memory map.
 
         Returns:
@@ -327,10 +327,7 @@ class SentenceEncoder(Elsewhere):
             keep_buffers()
             if len(rows) >= _WORTH_COMPILING and self.runtime is None:
                 kernels()
-        bar = tqdm(
-            total=len(rows), unit="sentence", desc="embed", disable=None if show_progress else True
-        )
-        with self._inference(chosen), bar:
+        with self._inference(chosen), bar_of(show_progress, len(rows)) as bar:
             for start, store in tokenised(
                 rows, self.tokenizer, self.max_length, prefix=prefix, chunk=_CHUNK
             ):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tqdm.std import tqdm
 
 from simcse_kit.corpus import EmbeddedCorpus, ShardSpec, embed_corpus, embed_shard, shards
 from simcse_kit.corpus.manifest import Manifest
@@ -80,6 +83,25 @@ def test_equal_texts_of_a_shard_are_embedded_once(encoder, texts, tmp_path, monk
     monkeypatch.setattr(SentenceEncoder, "encode", counted)
     embed_corpus(encoder, texts, tmp_path / "out", shard_rows=100)
     assert seen == list(dict.fromkeys(TEXTS)) and len(seen) < ROWS
+
+
+def test_the_bar_counts_every_row_once(encoder, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    bars: list[Any] = []
+    init = tqdm.__init__
+
+    def kept(self: Any, *args: Any, **named: Any) -> None:
+        init(self, *args, **named | {"disable": False, "file": io.StringIO()})
+        if named.get("desc") == "embed":
+            bars.append(self)
+
+    monkeypatch.setattr(tqdm, "__init__", kept)
+    embed_corpus(encoder, texts, tmp_path / "out", shard_rows=16, show_progress=True)
+    (tmp_path / "out" / "shard-000001.parquet").unlink()
+    embed_corpus(encoder, texts, tmp_path / "out", shard_rows=16, show_progress=True)
+    assert [bar.n for bar in bars] == [ROWS, ROWS] and bars[1].initial == ROWS - 16
+    (tmp_path / "plain.txt").write_text("\n".join(TEXTS) + "\n")
+    assert TextStream(tmp_path / "plain.txt").count() == ROWS
 
 
 @pytest.mark.parametrize("store", ["parquet", "npy"])
@@ -328,6 +350,8 @@ def test_folders_that_cannot_be(encoder, texts, tmp_path):
     with pytest.raises(InputError, match=r"holds other things \(letter.txt\) and no embeddings"):
         embed_corpus(encoder, texts, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+    with pytest.raises(InputError, match="shards are written to a folder of this machine"):
+        embed_corpus(encoder, texts, "s3://bucket/out")
     with pytest.raises(InputError, match="is a file"):
         embed_corpus(encoder, texts, texts / "out")
     for name, content in (("half", '{"format": 1, "mod'), ("strange", '{"format": 1}')):
@@ -384,3 +408,21 @@ def test_the_encoder_of_a_corpus_is_asked_for(encoder, tiny_encoder, texts, tmp_
         corpus.check_model(other)
     loaded = corpus.manifest.model.load()
     np.testing.assert_array_equal(loaded.encode(TEXTS[:3]), encoder.encode(TEXTS[:3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["parquet", "npy"])
+def test_memory_is_that_of_a_shard(encoder, tmp_path, store, monkeypatch):
+    monkeypatch.setattr("simcse_kit.data.lines._PIECE", 1 << 16)  # these files are small
+
+    def peak(rows: int) -> int:
+        path = tmp_path / f"{rows}.txt"
+        path.write_text("\n".join(f"the dog {n} and the cat {n % 1000}" for n in range(rows)))
+        tracemalloc.start()
+        embed_corpus(encoder, path, tmp_path / f"{store}-{rows}", shard_rows=2000, store=store)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(2000)  # what is imported and kept for good
+    assert peak(40_000) < 1.2 * peak(10_000)

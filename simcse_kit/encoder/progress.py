@@ -1,0 +1,22 @@
+"""The bar of `encode`: its own, or one of a caller that embeds more than one call's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm.auto import tqdm
+from tqdm.std import tqdm as any_tqdm
+
+Progress = bool | any_tqdm  # type: ignore[type-arg]
+
+
+@contextmanager
+def bar_of(shown: Progress, total: int) -> Iterator[any_tqdm[Any]]:
+    """A bar of so many texts, on stderr when that is a terminal; or the caller's, left open."""
+    if isinstance(shown, any_tqdm):
+        yield shown
+        return
+    with tqdm(total=total, unit="sentence", desc="embed", disable=None if shown else True) as bar:
+        yield bar
