@@ -41,7 +41,8 @@ def _taken(place: Path) -> tuple[int, bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                logger.info("%s is being made by another process: waits for it", place)
+                made = place.name.removeprefix(".").removesuffix(".lock")
+                logger.info("%s is being made by another process: waits for it", made)
                 fcntl.flock(file, fcntl.LOCK_EX)
             own, there = os.fstat(file), place.stat()
             if (own.st_ino, own.st_dev) == (there.st_ino, there.st_dev):

@@ -78,8 +78,9 @@ class WrittenRows:
         """
         spool, folder = self._spool, self._spool.folder
         columns = [name for name in spool.columns if name != _LABELS]
-        duplicates = len(self) - spool.different()
-        spool.number_texts(columns)
+        different = spool.number_texts(columns)
+        if self._kind != "text":
+            different = spool.different()
         if self._documents == "ids":
             spool.number_documents()
         elif self._documents == "lines" and self._numbered:
@@ -93,7 +94,7 @@ class WrittenRows:
             "columns": columns,
             "labels": _LABELS in spool.columns,
             "names": self._names,
-            "duplicates": duplicates,
+            "duplicates": len(self) - different,
             "blank": self.blank,
             "said": [*said],
             "content": "",

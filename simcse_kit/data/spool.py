@@ -60,9 +60,10 @@ class Spool:
                 self._begin(name)
         hashes = [self._texts(name, texts.get(name) or [""] * count) for name in self.columns]
         if "scores" in numbers:
-            hashes.append([hash_of(each.tobytes()) for each in numbers["scores"]])
-        rows = b"".join(map(_row, zip(*hashes, strict=True))) if len(hashes) > 1 else None
-        self._file("rows.hashes").write(b"".join(hashes[0]) if rows is None else rows)
+            scores = numbers["scores"] + 0.0  # -0 is 0
+            hashes.append([hash_of(each.tobytes()) for each in scores])
+        if len(hashes) > 1:  # else a row is its text
+            self._file("rows.hashes").write(b"".join(map(_row, zip(*hashes, strict=True))))
         for name, values in numbers.items():
             self._file(f"{name}.numbers").write(np.ascontiguousarray(values).data)
         if documents is not None:
@@ -73,10 +74,14 @@ class Spool:
             self._file("documents.hashes").write(b"".join(hashed))
         self.rows += count
 
-    def number_texts(self, columns: Sequence[str]) -> None:
-        """Write ``text_numbers.numbers``: `text_numbers` of these columns end to end."""
+    def number_texts(self, columns: Sequence[str]) -> int:
+        """Write ``text_numbers.numbers``: `text_numbers` of these columns end to end.
+
+        Returns:
+            How many texts differ, without the empty one.
+        """
         self._flush()
-        number_equal(
+        return number_equal(
             [self.folder / f"{name}.hashes" for name in columns],
             self.folder / "text_numbers.numbers",
             empty=-1,

@@ -195,17 +195,20 @@ class TextStream:
                 return None
             if path.suffix == ".parquet":
                 total += pq.read_metadata(path).num_rows
-            elif self._is_plain(source):
+            elif self._format(source) in (".txt", ".jsonl", ".tsv", ".csv"):
                 lines = sum(piece.count(b"\n") for piece in byte_pieces(path))
-                total += lines  # but for a last one that does not end
+                total += lines  # but for a last one that does not end, and breaks in quotes
             else:
                 return None
         return total
 
-    def _is_plain(self, source: str) -> bool:
+    def _format(self, source: str) -> str:
         form = self.reading.get("file_format")
         name = RemoteFile(source) if is_url(source) else at_home(source)
-        return (f".{form}" if form else data_suffix(name)) == ".txt"
+        return f".{form}" if form else data_suffix(name)
+
+    def _is_plain(self, source: str) -> bool:
+        return self._format(source) == ".txt"
 
     # Each part of a source, and how many rows of it lie above its end.
 

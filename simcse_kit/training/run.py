@@ -104,7 +104,8 @@ def train(
 
     Args:
         model: what `SentenceEncoder.from_pretrained` takes, or an encoder, trained in place.
-        data: what `read_rows` takes, or rows. Columns decide: ``text`` trains on dropout twins,
+        data: what `read_rows` takes (the rows of a large file stay on disk, see
+            `simcse_kit.data.keep_rows`), or rows. Columns decide: ``text`` trains on dropout twins,
             ``anchor, positive[, negative…]`` on the given views.
         config: every setting; `eval_split` among them, which makes a dev set of the rows.
         output_dir: new or empty folder; ends up loading as the chosen model.

@@ -460,3 +460,12 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
         assert rows == count
         found.append(mib)
     assert found[1] < found[0] + 60, found  # of 170 MB of text, which were 300 MB as strings
+
+
+def test_a_bar_knows_about_how_many_rows_there_are(tmp_path):
+    from simcse_kit.data import TextStream
+
+    assert TextStream(plain(tmp_path)).count() == 40
+    assert TextStream(labelled(tmp_path)).count() == 40
+    assert TextStream(two_columns(tmp_path)).count() == 41  # a header, too
+    assert TextStream(whole_list(tmp_path)).count() is None
