@@ -35,17 +35,22 @@ def has_faiss() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
-def check_faiss(option: str = "index faiss", *, instead: str = "take index exact") -> None:
+def check_faiss(
+    what: str = "an index", *, instead: str = "search without one", option: str | None = None
+) -> None:
     """Raise InputError where faiss is not installed.
 
     Args:
-        option: what asks for it, as Python calls it. instead: what goes without.
+        what: asks for it. instead: what goes without.
+        option: the command line's, which may be left out.
     """
     if not has_faiss():
         needs = "needs the package faiss-cpu, which is not installed: pip install"
         raise InputError(
-            f"{option} {needs} 'simcse-kit[index]', or {instead}",
-            command_line=f"--{option} {needs} 'simcse-kit[index]', or leave it out",
+            f"{what} {needs} 'simcse-kit[index]', or {instead}",
+            command_line=f"{option} {needs} 'simcse-kit[index]', or leave it out"
+            if option
+            else None,
         )
 
 

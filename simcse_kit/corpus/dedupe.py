@@ -7,8 +7,10 @@ each row that goes is to the one that stays is told.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from simcse_kit.corpus.dedupe_pairs import BLOCK, PairFinder, cosines_of, read
 from simcse_kit.corpus.dedupe_union import Union
 from simcse_kit.corpus.exact import Rows
 from simcse_kit.corpus.index import VectorIndex
+from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import disk_errors, replacing
 from simcse_kit.errors import InputError
 
@@ -117,11 +120,13 @@ def near_duplicates(
     union, times = Union(count), np.bincount(same, minlength=count)
     union.join(same, np.arange(count))
     pairs = int((times * (times - 1) // 2).sum())
-    found = (
-        _by_comparison(vectors, threshold, distinct, union, times, block, state, show_progress)
-        if index is None
-        else _by_index(vectors, threshold, distinct, union, times, index, show_progress)
-    )
+    if index is not None:
+        found = _by_index(vectors, threshold, distinct, union, times, index, show_progress)
+    else:
+        with contextlib.nullcontext() if state is None else _alone(state):
+            found = _by_comparison(
+                vectors, threshold, distinct, union, times, block, state, show_progress
+            )
     roots = union.roots()
     chosen = _chosen(vectors, roots, keep, None if lengths is None else np.asarray(lengths))
     cosine = np.ones(count)
@@ -166,8 +171,6 @@ def _by_comparison(
                 if place is not None:
                     place.keep(union, left + ours, pairs)
             bar.update(rest * ours - ours * (ours - 1) // 2)
-    if place is not None:
-        place.remove()
     return pairs
 
 
@@ -257,6 +260,16 @@ def _centrality(vectors: Rows, rows: np.ndarray) -> np.ndarray:
 # ---- interrupted ---------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this comparison; it goes when nothing is kept in it."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class _State:
     """What is done, in a folder: the links so far, and the row from which to go on."""
 
@@ -284,12 +297,5 @@ class _State:
         return done, pairs
 
     def keep(self, union: Union, done: int, pairs: int) -> None:
-        with disk_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path) as aside, aside.open("wb") as file:
-                np.savez(file, key=self.key, done=done, pairs=pairs, parent=union.parent)
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
-            self.path.parent.rmdir()
+        with replacing(self.path) as aside, aside.open("wb") as file:
+            np.savez(file, key=self.key, done=done, pairs=pairs, parent=union.parent)

@@ -25,6 +25,7 @@ from simcse_kit.corpus.index_manifest import (
     sealed,
 )
 from simcse_kit.corpus.joined import Joined
+from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import check_can_make, disk_errors, replacing, write_json
 from simcse_kit.errors import InputError
 
@@ -116,19 +117,20 @@ class VectorIndex:
         factory = approximate.factory_for(count, width) if factory == "auto" else factory
         logger.info("%s: an index %s of %d vectors", folder, factory, count)
         index, order = approximate.learnt(vectors, factory), _Order.of(count)
-        approximate.add(index, vectors, without=order.asked, show_progress=show_progress)
-        fetched = 1 if factory == "Flat" else 16 if "PQ" in factory else 4
-        effort, found, measured = _measured(index, vectors, order, fetched, recall)
-        approximate.add(index, vectors[order.asked])
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            name = next_name(folder, "vectors", ".faiss")
-            approximate.write(index, folder / name)
-            manifest = Manifest(
-                *(name, *sealed(folder / name), factory, width, count, model, state),
-                *(effort, fetched, found, measured),
-            )
-            keep(folder, manifest)
+            with alone(folder):
+                approximate.add(index, vectors, without=order.asked, show_progress=show_progress)
+                fetched = 1 if factory == "Flat" else 16 if "PQ" in factory else 4
+                effort, found, measured = _measured(index, vectors, order, fetched, recall)
+                approximate.add(index, vectors[order.asked])
+                name = next_name(folder, "vectors", ".faiss")
+                approximate.write(index, folder / name)
+                manifest = Manifest(
+                    *(name, *sealed(folder / name), factory, width, count, model, state),
+                    *(effort, fetched, found, measured),
+                )
+                keep(folder, manifest)
         if old is not None:
             logger.info("%s: the index that was there is replaced", folder)
         return cls(folder, vectors, manifest)
@@ -245,12 +247,13 @@ class VectorIndex:
             )
         if not np.isfinite(vectors).all():
             raise InputError("a vector to add is not finite; the model is broken")
-        start = len(self.vectors)
-        if not len(vectors):
-            return range(start, start)
-        index = approximate.read(self.folder / self.manifest.file, mapped=False)
-        approximate.add(index, vectors, show_progress=show_progress)
-        with disk_errors(self.folder):
+        with disk_errors(self.folder), alone(self.folder):
+            self._catch_up()
+            start = len(self.vectors)
+            if not len(vectors):
+                return range(start, start)
+            index = approximate.read(self.folder / self.manifest.file, mapped=False)
+            approximate.add(index, vectors, show_progress=show_progress)
             added = next_name(self.folder, "added", ".npy")
             with replacing(self.folder / added) as aside, aside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
@@ -281,24 +284,33 @@ class VectorIndex:
             InputError: a row that is none, or that no row would be left.
         """
         rows = np.unique(np.asarray(rows, np.int64))
-        if len(rows) and (rows[0] < 0 or rows[-1] >= len(self.vectors)):
-            wrong = rows[0] if rows[0] < 0 else rows[-1]
-            raise InputError(f"row {wrong} is not in the index, which has {len(self.vectors):,}")
-        gone = np.zeros(len(self.vectors), bool) if self.removed is None else self.removed.copy()
-        before = int(gone.sum())
-        gone[rows] = True
-        count = int(gone.sum())
-        if count == len(self.vectors):
-            raise InputError("no row would be left in the index; remove its folder instead")
-        if count > before:
-            with disk_errors(self.folder):
-                name = next_name(self.folder, "removed", ".npy")
-                with replacing(self.folder / name) as aside, aside.open("wb") as file:
-                    np.save(file, np.flatnonzero(gone), allow_pickle=False)
-                manifest = replace(self.manifest, removed=name, removed_rows=count)
-                keep(self.folder, manifest)
-            self._become(manifest)
+        with disk_errors(self.folder), alone(self.folder):
+            self._catch_up()
+            total = len(self.vectors)
+            if len(rows) and (rows[0] < 0 or rows[-1] >= total):
+                wrong = rows[0] if rows[0] < 0 else rows[-1]
+                raise InputError(f"row {wrong} is not in the index, which has {total:,}")
+            gone = np.zeros(total, bool) if self.removed is None else self.removed.copy()
+            before = int(gone.sum())
+            gone[rows] = True
+            count = int(gone.sum())
+            if count == total:
+                raise InputError("no row would be left in the index; remove its folder instead")
+            if count == before:
+                return 0
+            name = next_name(self.folder, "removed", ".npy")
+            with replacing(self.folder / name) as aside, aside.open("wb") as file:
+                np.save(file, np.flatnonzero(gone), allow_pickle=False)
+            manifest = replace(self.manifest, removed=name, removed_rows=count)
+            keep(self.folder, manifest)
+        self._become(manifest)
         return count - before
+
+    def _catch_up(self) -> None:
+        """Know what another process has changed since this one opened the folder."""
+        manifest = read_manifest(self.folder)
+        if manifest != self.manifest:
+            self._become(manifest)
 
 
 # ---- how many it finds ---------------------------------------------------------------------------

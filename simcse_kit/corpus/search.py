@@ -14,7 +14,7 @@ import numpy as np
 from simcse_kit.corpus.embedded import EmbeddedCorpus
 from simcse_kit.corpus.exact import Rows, UnitRows, nearest, unit
 from simcse_kit.corpus.index import VectorIndex
-from simcse_kit.corpus.index_manifest import MANIFEST
+from simcse_kit.corpus.index_manifest import MANIFEST, read_manifest
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class CorpusSearch:
             counts for both.
 
     Attributes:
-        corpus, index: what is searched; `index` is None where there is none.
+        corpus, index: what is searched; `index` is None where none is needed.
 
     Raises:
         InputError: no corpus, a damaged one, one of another model; no index, or one of others.
@@ -74,7 +74,9 @@ class CorpusSearch:
         folder = index_folder(self.corpus)
         self.index: VectorIndex | None = None
         if (folder / MANIFEST).is_file():
-            self.index = open_index(self.corpus)
+            told = read_manifest(folder) if how == "exact" else None
+            if told is None or told.added or told.removed:
+                self.index = open_index(self.corpus)
         elif how == "index":
             raise InputError(
                 f"{self.corpus.path} has no index; build one (`simcse-kit index`), or search"

@@ -182,8 +182,9 @@ def test_interrupted_it_goes_on(
 
 
 def test_a_damaged_state_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "links.npz").write_bytes(b"PK nothing")
-    found = near_duplicates(VECTORS, 0.9, state=tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "links.npz").write_bytes(b"PK nothing")
+    found = near_duplicates(VECTORS, 0.9, state=tmp_path / "state")
     assert found.pairs == near_duplicates(VECTORS, 0.9).pairs
 
 

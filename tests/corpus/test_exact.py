@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simcse_kit.corpus import Barred, cosines_at, nearest
+from simcse_kit.corpus import Barred, UnitRows, cosines_at, exact, nearest
 
 
 def unit(n: int, seed: int, d: int = 6) -> np.ndarray:
@@ -103,3 +103,36 @@ def test_cosines_of_no_place_are_none() -> None:
     found = cosines_at(queries, corpus, np.array([[3, -1], [0, 2]]))
     assert found[0, 0] == pytest.approx(float(queries[0].astype(float) @ corpus[3]))
     assert np.isneginf(found[0, 1]) and np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("block", [1, 4, 1000])
+def test_only_some_rows_are_searched(block: int) -> None:
+    queries, corpus = unit(9, 1), unit(60, 2)
+    for some in (np.arange(20, 50), np.array([0, 3, 4, 31, 59]), np.array([7])):
+        out = barred(*((i, int(some[i % len(some)])) for i in range(9)), (0, 1))
+        rest = [(i, j) for i in range(9) for j in range(60) if j not in some]
+        both = barred(*{*rest, *zip(out.query.tolist(), out.candidate.tolist(), strict=True)})
+        places, _ = nearest(queries, corpus, 5, out, among=some, block=block)
+        for row, expected in zip(places.tolist(), naive(queries, corpus, 5, both), strict=True):
+            assert [place for place in row if place >= 0] == [place for place, _ in expected]
+    places, cosines = nearest(queries, corpus, 5, among=np.empty(0, np.int64))
+    assert (places == -1).all() and np.isneginf(cosines).all() and places.shape == (9, 5)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_what_a_device_does_is_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_ON_DEVICE", 1)
+    queries, corpus = unit(9, 1), unit(60, 2)
+    out = barred(*((i, int(j)) for i in range(9) for j in (corpus @ queries[i]).argsort()[-i:]))
+    for among in (None, np.arange(0, 60, 2)):
+        found = exact._found_on("cpu", queries, corpus, 13, out, among, block)
+        expected = exact._found(queries, corpus, 13, out, among, block)
+        assert found.tolist() == expected.tolist()
+
+
+def test_half_floats_and_rows_of_any_length_are_searched() -> None:
+    queries, corpus = unit(5, 1), (3 * unit(40, 2)).astype(np.float16)
+    places, cosines = nearest(queries, UnitRows(corpus), 40)
+    wanted = UnitRows(corpus)[:].astype(np.float64) @ queries.T.astype(np.float64)
+    assert places.tolist() == np.argsort(-wanted.T, axis=1, kind="stable").tolist()
+    assert cosines == pytest.approx(-np.sort(-wanted.T, axis=1))

@@ -129,6 +129,31 @@ def test_a_map_is_indexed_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert index.search(QUERIES, 5)[0].tolist() == nearest(QUERIES, VECTORS, 5)[0].tolist()
 
 
+def test_another_process_has_added_meanwhile(tmp_path: Path) -> None:
+    first = VectorIndex.build(VECTORS[:1000], tmp_path, factory="Flat")
+    second = VectorIndex.open(tmp_path, VECTORS[:1000])
+    first.add(VECTORS[1000:1100])
+    assert second.add(VECTORS[1100:1200]) == range(1100, 1200)
+    assert first.remove(np.array([1150])) == 1 and len(first) == 1199
+    found, _ = VectorIndex.open(tmp_path, VECTORS[:1000]).search(VECTORS[1000:1200], 1)
+    assert found[found[:, 0] == np.arange(1000, 1200)].size == 199
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    from simcse_kit.corpus.run_lock import alone
+
+    index = VectorIndex.build(VECTORS, tmp_path)
+    with alone(tmp_path):
+        for change in (
+            lambda: index.add(VECTORS[:1]),
+            lambda: index.remove(np.array([1])),
+            lambda: VectorIndex.build(VECTORS, tmp_path, overwrite=True),
+        ):
+            with pytest.raises(InputError, match="another run writes there"):
+                change()
+    assert index.add(VECTORS[:1]) == range(1500, 1501)
+
+
 # ---- refused -------------------------------------------------------------------------------------
 
 

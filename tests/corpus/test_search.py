@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from simcse_kit.corpus import CorpusSearch, EmbeddedCorpus, build_index, unit
+from simcse_kit.corpus import CorpusSearch, EmbeddedCorpus, build_index, embed_corpus, unit
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 
@@ -78,6 +79,7 @@ def test_the_index_of_another_corpus_is_refused(file: Path) -> None:
     np.save(file, VECTORS[::-1])
     with pytest.raises(InputError, match="other vectors"):
         CorpusSearch(file)
+    assert CorpusSearch(file, how="exact").index is None  # nothing hangs on it
 
 
 def test_texts_are_embedded_by_the_encoder_given(
@@ -94,6 +96,42 @@ def test_texts_are_embedded_by_the_encoder_given(
     assert [hit.row for hit in hits] == np.argsort(-exact).tolist()
     assert hits[0].score == pytest.approx(exact.max(), abs=1e-6)
     assert search.search(["a man", "new"], 1)[0] == hits[:1]
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "int8", "binary"])
+@pytest.mark.parametrize("store", ["parquet", "npy"])
+def test_vectors_are_searched_as_they_are_kept(
+    kind: str, store: str, tiny_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    texts = [f"{who} {does} the {what}" for who in "abc" for does in "de" for what in "fghi"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    how: dict[str, Any] = {"type": kind, "store": store, "texts": True, "shard_rows": 7}
+    embed_corpus(encoder, tmp_path / "texts.txt", tmp_path / "kept", dimension=16, **how)
+    search = CorpusSearch(tmp_path / "kept", encoder=encoder)
+    kept = np.asarray(search.corpus.vectors[:])
+    asked = unit(encoder.encode("a d the i", normalize=True)[:16])
+    exact = unit(kept).astype(np.float64) @ asked.astype(np.float64)
+    (hits,) = search.search("a d the i", 24)
+    assert [hit.row for hit in hits] == np.argsort(-exact, kind="stable").tolist()
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(exact)[::-1], abs=1e-6)
+    assert [hit.text for hit in hits] == [texts[hit.row] for hit in hits]
+
+
+def test_the_corpus_names_its_encoder(tiny_encoder: Callable[[str], Path], tmp_path: Path) -> None:
+    import shutil
+
+    SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean").save_pretrained(
+        tmp_path / "model"
+    )
+    encoder = SentenceEncoder.from_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("a man\na dog\n")
+    embed_corpus(encoder, tmp_path / "texts.txt", tmp_path / "kept")
+    (hits,) = CorpusSearch(tmp_path / "kept").search("a dog", 1)
+    assert hits[0].row == 1 and hits[0].score == pytest.approx(1, abs=1e-5)
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(InputError, match="the queries want the model"):
+        CorpusSearch(tmp_path / "kept").search("a dog", 1)
 
 
 def test_what_cannot_be(file: Path, tiny_encoder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def mine_hard_negatives(
     check_written(output, output_format)
     check_apart(output, rows.source)
     if index == "faiss":
-        check_faiss()
+        check_faiss("index faiss", instead="take index exact", option="--index faiss")
     pool = pool_of(rows, corpus)
     for texts in (pool.anchors, pool.candidates):
         check_cells(output, texts)
