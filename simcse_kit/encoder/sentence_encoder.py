@@ -377,7 +377,8 @@ class SentenceEncoder(Elsewhere):
 
     def _batches(self, lengths: np.ndarray, batch_tokens: int | None) -> list[np.ndarray]:
         on_gpu = self.device.type == "cuda"
-        tokens = batch_tokens or (65_536 if on_gpu else 8_192)
+        usual = 8_192 if self.runtime is None else self.runtime.batch_tokens
+        tokens = batch_tokens or (65_536 if on_gpu else usual)
         # on a GPU attention and pooling may pad what runs packed elsewhere
         pads = on_gpu or not (self.packed or self.backbone.sees_padding)
         return token_batches(lengths, tokens, padded=pads)

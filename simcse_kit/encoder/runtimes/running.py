@@ -39,6 +39,9 @@ class Runtime:
         self._pad_id, self._skips = pad_id, skips
         self._sessions: dict[str, Session] = {}
 
+    #: Tokens of a batch: the states of more do not stay in the caches between two of its steps.
+    batch_tokens = 1024
+
     @property
     def backend(self) -> str:
         """The format's name, which is its backend's."""
