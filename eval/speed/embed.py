@@ -66,7 +66,7 @@ def killed(start: Any, seconds: float, kills: int, folder: Path, seed: int) -> l
     pick, moments = random.Random(seed), list[float]()
     while len(moments) < kills:
         process = start(folder)
-        moment = pick.uniform(0, 1.5 * seconds / kills)
+        moment = pick.uniform(0, seconds / kills)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
