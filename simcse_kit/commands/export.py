@@ -12,6 +12,7 @@ from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, 
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Json, Model, ModelOptions
 from simcse_kit.data import check_can_make
+from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -68,6 +69,8 @@ def export(
     Pooling, head and normalisation are in the graph. `--backend onnx` of the other commands and
     `backend="onnx"` in Python then run it. What loses more than --tolerance is not written.
     """
+    if calibrate is not None and not int8:
+        raise InputError("--calibrate fixes the scales of int8; give --int8 too, or leave it out")
     check_outputs(json_file, None)
     if output is not None:
         check_can_make(output)

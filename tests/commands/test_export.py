@@ -95,7 +95,8 @@ def test_scores_both_on_sts(folder, tmp_path, quick, monkeypatch):
     [
         (("--format", "tflite"), "'tflite' is not one of"),
         ((), "Missing option '--format'"),
-        (("--format", "onnx", "--calibrate", "TEXTS"), "leave the calibration texts out"),
+        (("--format", "onnx", "--calibrate", "TEXTS"), "give --int8 too, or leave it out"),
+        (("--format", "onnx", "--int8", "--calibrate", "TEXTS"), "leave the calibration texts out"),
         (("--format", "onnx", "--tolerance", "2"), "less than or equal to 1"),
         (("--format", "onnx", "--texts", "nowhere.txt"), "nowhere.txt"),
         (("--format", "onnx", "--data-dir", "nowhere"), "nowhere"),
