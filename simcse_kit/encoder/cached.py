@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from typing import Any, Never, Self
+from typing import Never, Self
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from simcse_kit.compute import Precision
 from simcse_kit.encoder.given_texts import as_texts, no_others
 from simcse_kit.encoder.identity import embeddings_of
+from simcse_kit.encoder.progress import Progress, bar_of
 from simcse_kit.encoder.prompts import prompt_text
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.encoder.vector_cache import VectorCache
@@ -27,10 +26,10 @@ _AT_A_TIME = 16_384  # texts: what is lost when a run is interrupted
 class CachedEncoder(SentenceEncoder):
     """A `SentenceEncoder` whose `encode` computes only what its cache lacks.
 
-    A vector is kept by the model's weights and settings, prompt, normalisation, precision, the kind
-    of device and the text; its bits are those that were computed. An embedding is its text's alone,
-    whatever is embedded beside it, so they are those of an encoder without a cache too, on one
-    machine; another processor may round otherwise.
+    A vector is kept by the model's weights and settings, prompt, normalisation, precision, what
+    computes it and the text; its bits are those that were computed. On a CPU an embedding is its
+    text's alone, whatever is embedded beside it, so they are those of an encoder without a cache
+    too; another processor, or a GPU with other texts in a batch, may round otherwise.
 
     Attributes:
         cache: where vectors are looked up and kept; None: nowhere.
@@ -55,7 +54,7 @@ class CachedEncoder(SentenceEncoder):
         batch_tokens: int | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
-        show_progress: Any = False,  # or a bar of tqdm to move on
+        show_progress: Progress = False,
         out: np.ndarray | None = None,
         **others: Never,
     ) -> np.ndarray:
@@ -78,11 +77,7 @@ class CachedEncoder(SentenceEncoder):
                 prompt=prefix,
             )
 
-        how: dict[str, Any] = {"unit": "sentence", "desc": "embed"}
-        bar = show_progress
-        if isinstance(bar, bool):
-            bar = tqdm(total=len(rows), disable=None if bar else True, **how)
-        with nullcontext() if bar is show_progress else bar:
+        with bar_of(show_progress, len(rows)) as bar:
             for start in range(0, len(rows), _AT_A_TIME):
                 block = rows[start : start + _AT_A_TIME]
                 try:
@@ -115,7 +110,8 @@ class CachedEncoder(SentenceEncoder):
             chosen = self._resolved(precision)
         own = self.normalize and self.truncate_dim is None
         unit = own if normalize is None else normalize
-        parts = [_LAYOUT, embeddings_of(self, prefix, unit), chosen, self.device.type]
+        where = self.device.type if self.runtime is None else self.runtime.backend
+        parts = [_LAYOUT, embeddings_of(self, prefix, unit), chosen, where]
         return hashlib.sha256(" ".join(parts).encode()).digest()
 
 
