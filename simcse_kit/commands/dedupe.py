@@ -52,7 +52,7 @@ def dedupe(
     *,
     shown: Output,
 ) -> None:
-    """Find what repeats in an embedded corpus, and the rows to keep.
+    """Find what repeats in an embedded corpus, and what to keep.
 
     That is near-duplicates and paraphrases: rows whose cosine reaches the threshold are linked, and
     what links hold together is a cluster, of which one row stays. Interrupted, the same command

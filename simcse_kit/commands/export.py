@@ -64,7 +64,7 @@ def export(
     *,
     loading: ModelOptions,
 ) -> None:
-    """Export a model for ONNX Runtime or OpenVINO, and measure what it loses.
+    """Export a model to ONNX or OpenVINO, with its loss measured.
 
     Pooling, head and normalisation are in the graph. `--backend onnx` of the other commands and
     `backend="onnx"` in Python then run it. What loses more than --tolerance is not written.
