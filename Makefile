@@ -8,7 +8,7 @@
 VENV ?= .venv
 TORCH_INDEX ?=
 QUICKSTART_ARGS ?=
-PYTEST_ARGS ?= -n auto --dist loadgroup
+PYTEST_ARGS ?= -n auto
 SITE ?= site
 
 # A user's own pip or Python settings are not the environment's: --user cannot install into it, and

@@ -20,8 +20,6 @@ from simcse_kit.errors import InputError
 from simcse_kit.training import distributed
 from simcse_kit.training.run import train
 
-pytestmark = pytest.mark.xdist_group("two ranks")  # that they are launched once
-
 
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder) -> str:
