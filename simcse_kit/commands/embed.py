@@ -18,6 +18,19 @@ from simcse_kit.errors import InputError
 _LABEL = 40  # characters of a text that stand before its row
 _TYPES = {"fp32": "float32", "fp16": "float16"}
 _FILES = (".npy", ".parquet")  # as `corpus.one_file`, without numpy
+#: Endings of other files: a new folder is hardly meant by them.
+_NO_FOLDERS = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".npz",
+    ".pt",
+    ".safetensors",
+    ".gz",
+    ".zst",
+)
 
 
 @grouped
@@ -92,7 +105,7 @@ def embed(
     }
     how |= {} if shard_rows is None else {"shard_rows": shard_rows}
     own: dict[str, Any] = {"texts": texts, "store": store, "part": _part(part)}
-    is_file = output.suffix in _FILES and not output.is_dir()
+    is_file = output.suffix in _FILES or (output.suffix in _NO_FOLDERS and not output.is_dir())
     if is_file:
         _check_none_of_folder(own, output)
     with chatter_on_stderr():
