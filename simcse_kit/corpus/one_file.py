@@ -18,9 +18,10 @@ import numpy as np
 from simcse_kit.corpus.embedded import EmbeddedCorpus
 from simcse_kit.corpus.embedding import Progress, embed_corpus
 from simcse_kit.corpus.numbers import NumberType
+from simcse_kit.corpus.run_lock import alone
 from simcse_kit.corpus.shard_files import ROW_GROUP, VECTORS
 from simcse_kit.corpus.shards import recorded
-from simcse_kit.data import TextStream, at_home, check_can_write, replacing
+from simcse_kit.data import TextStream, at_home, check_can_write, disk_errors, replacing
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ def embed_file(
     try:
         done = embed_corpus(encoder, inputs, folder, type=type, other="anew", **form, **settings)
     except BaseException:
-        if folder.is_dir() and not recorded(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(InputError, OSError), alone(folder):  # else it is another run's
+            if not recorded(folder):
+                shutil.rmtree(folder, ignore_errors=True)
         raise
-    told = _joined(EmbeddedCorpus(folder), path, numbers)
-    shutil.rmtree(folder, ignore_errors=True)
+    with disk_errors(folder), alone(folder):
+        told = _joined(EmbeddedCorpus(folder), path, numbers)
+        shutil.rmtree(folder, ignore_errors=True)
     return replace(done, folder=path), told
 
 

@@ -17,7 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from tqdm.std import tqdm
 
-from simcse_kit.corpus import EmbeddedCorpus, ShardSpec, embed_corpus, embed_shard, shards
+from simcse_kit.corpus import (
+    EmbeddedCorpus,
+    ShardSpec,
+    embed_corpus,
+    embed_file,
+    embed_shard,
+    shards,
+)
 from simcse_kit.corpus.manifest import Manifest
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import TextStream
@@ -324,6 +331,19 @@ def test_two_runs_on_one_output(encoder, texts, tmp_path):
             embed_corpus(encoder, texts, out, shard_rows=16)
         assert embed_corpus(encoder, texts, out, shard_rows=16, part=(2, 3)).made == 1
     assert embed_corpus(encoder, texts, out, shard_rows=16).rows == ROWS
+
+
+def test_a_refused_run_on_one_file_leaves_the_folder_of_the_other(encoder, texts, tmp_path):
+    folder = tmp_path / ".out.npy.embedding"
+    folder.mkdir()
+    with alone(folder), pytest.raises(InputError, match="another run writes there"):
+        embed_file(encoder, texts, tmp_path / "out.npy")
+    assert folder.is_dir() and (folder / ".lock").is_file()
+    embed_file(encoder, texts, tmp_path / "out.npy")
+    assert not folder.exists() and np.load(tmp_path / "out.npy").shape == (ROWS, 32)
+    with pytest.raises(InputError):
+        embed_file(encoder, tmp_path / "none.txt", tmp_path / "other.npy")
+    assert not (tmp_path / ".other.npy.embedding").exists()
 
 
 @pytest.mark.parametrize(
