@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -37,7 +37,11 @@ class JsonColumns:
 
 
 def read_json_lines(
-    path: File, bad: BadRows, size: int | None = None, start: int = 1
+    path: File,
+    bad: BadRows,
+    size: int | None = None,
+    start: int = 1,
+    keys: Sequence[str] = (),
 ) -> Iterator[JsonColumns]:
     """One object, or one array, a line; so many records after others, with all keys so far.
 
@@ -45,11 +49,12 @@ def read_json_lines(
         bad: rows that may be left out; they are BROKEN in every column.
         size: records at a time; None: all.
         start: the line to begin with, from 1.
+        keys: of objects above it, which are the first columns.
 
     Raises:
         InputError: a line is no JSON, or neither, or arrays differ in length; it is named.
     """
-    found = JsonColumns(lines=array("q"))
+    found = JsonColumns({key: [] for key in keys}, lines=array("q"))
 
     def records() -> Iterator[tuple[str, Any]]:
         for first, block in text_blocks(path, start):
@@ -71,7 +76,11 @@ def read_json_lines(
 
 
 def read_json(
-    path: File, bad: BadRows, size: int | None = None, start: int = 1
+    path: File,
+    bad: BadRows,
+    size: int | None = None,
+    start: int = 1,
+    keys: Sequence[str] = (),
 ) -> Iterator[JsonColumns]:
     """A list of objects, of arrays or of texts; a file that holds one a line is read as that.
 
@@ -83,13 +92,13 @@ def read_json(
     blocks = text_blocks(path)
     text = next((block for _, block in blocks if block.strip()), "")
     if not text.lstrip().startswith("["):
-        return read_json_lines(path, bad, size, start)
+        return read_json_lines(path, bad, size, start, keys)
     text += "".join(block for _, block in blocks)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         # arrays, one a line; or broken: then the line is named
-        return read_json_lines(path, bad, size, start)
+        return read_json_lines(path, bad, size, start, keys)
     _check_characters(str(path), text, value)
     if value and all(isinstance(each, str) for each in value):
         return iter([JsonColumns({"text": value})])

@@ -135,11 +135,13 @@ class Cut:
         size: rows of a table; None: all in one.
         row: the first that is read, from 0 (a header not counted).
         line: where it starts, in a format that has lines.
+        keys: of objects above it, in their order: the first columns, whatever key comes first now.
     """
 
     size: int | None = None
     row: int = 0
     line: int = 1
+    keys: Sequence[str] = ()
 
 
 def read_table(path: File, bad: BadRows | None = None, file_format: str | None = None) -> Table:
@@ -362,12 +364,12 @@ def _wrong_width(
 
 
 def _json_tables(
-    read: Callable[[File, BadRows, int | None, int], Iterator[JsonColumns]],
+    read: Callable[[File, BadRows, int | None, int, Sequence[str]], Iterator[JsonColumns]],
     path: File,
     bad: BadRows,
     cut: Cut,
 ) -> Iterator[Table]:
-    for found in read(path, bad, cut.size, cut.line):
+    for found in read(path, bad, cut.size, cut.line, cut.keys):
         values = list(found.cells.values())
         if found.lines is None:  # one list, which is in memory
             values = [cells[cut.row :] for cells in values]

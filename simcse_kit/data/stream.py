@@ -223,10 +223,12 @@ class TextStream:
         allowed, form = self.reading.get("skip_bad_rows", 0), self.reading.get("file_format")
         bad = BadRows(allowed)
         line = start.line if start.row else 1  # the header stands above the first row
-        tables = read_tables(file, bad, form, Cut(_BLOCK, start.row, line))
         if start.row:  # the first rows say what the columns are
             head = next(read_tables(file, BadRows(allowed), form, Cut(_BLOCK)))
+            cut = Cut(_BLOCK, start.row, line, tuple(head.names or ()))
+            tables = read_tables(file, bad, form, cut)
         else:
+            tables = read_tables(file, bad, form, Cut(_BLOCK))
             head = next(tables)
             tables = chain([head], tables)
         if not head.width:

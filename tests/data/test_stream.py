@@ -136,6 +136,35 @@ def test_a_stream_begins_at_any_row(name, tmp_path):
         assert found[0][3] == (None if block.lines is None else block.lines[row])
 
 
+#: Keys of the first rows of a .jsonl, and of those below.
+KEYS = [
+    (["id", "text"], ["text", "id"]),
+    (["text"], ["lang", "text"]),
+    (["id", "text"], ["text"]),
+    (["id", "lang", "text"], ["text", "more"]),
+]
+
+
+@pytest.mark.parametrize("packing", ["{}", "[{}]"])
+@pytest.mark.parametrize(("above", "below"), KEYS)
+def test_a_column_is_its_key_wherever_a_stream_begins(above, below, packing, tmp_path):
+    rows = [{key: f"{key} {n}" for key in (above if n < 9 else below)} for n in range(30)]
+    path = tmp_path / ("a.jsonl" if packing == "{}" else "a.json")
+    form = "\n" if packing == "{}" else ",\n"
+    path.write_text(packing.format(form.join(map(json.dumps, rows))))
+    source = TextStream(path)
+    blocks = list(source.blocks())
+    assert [text for _, text, *_ in flat(blocks)] == [f"text {n}" for n in range(30)]
+    for block in blocks:
+        for row in range(len(block)):
+            start = block.place(row)
+            found = flat(list(source.blocks(start)))
+            assert [each[:2] for each in found] == [(n, f"text {n}") for n in range(start.row, 30)]
+            assert [each[2] or None for each in found] == [
+                rows[n].get("id") for n in range(start.row, 30)
+            ]
+
+
 #: What readers choke on, put together by chance.
 pieces = st.lists(
     st.sampled_from(["a", '"', ",", "\t", "\n", "\r\n", " ", "text", "id", '""', "b c", "\n\n"]),
