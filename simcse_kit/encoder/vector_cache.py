@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sqlite3
+import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ _WRITTEN = 4096  # vectors in one transaction
 _FRESH = 600  # seconds in which a use is not noted again
 _GONE = 10  # a tenth goes at a time, when the bound is reached
 _WAIT = 60.0  # seconds for another process that writes
-_DAMAGED = {1, 11, 26}  # no such table or column, malformed, not a database
+_DAMAGED = {11, 26}  # malformed, not a database
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS vectors (id INTEGER PRIMARY KEY, crc INTEGER, vector BLOB);
@@ -70,6 +71,7 @@ class VectorCache:
             )
         self._is_off = False
         self._opened: tuple[int, int, sqlite3.Connection] | None = None
+        self._lock = os.getpid(), threading.RLock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
@@ -80,7 +82,10 @@ class VectorCache:
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_opened": None}
+        return {**vars(self), "_opened": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=(os.getpid(), threading.RLock()))
 
     def get(self, keys: Sequence[bytes], out: np.ndarray) -> np.ndarray:
         """Fill rows of `out` ``(n, D)`` with the vectors of distinct keys; which were found."""
@@ -95,24 +100,31 @@ class VectorCache:
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""
-        if self._opened is not None and self._opened[0] == os.getpid():
-            self._opened[2].close()
-        self._opened = None
+        with self._alone():
+            if self._opened is not None and self._opened[0] == os.getpid():
+                self._opened[2].close()
+            self._opened = None
+
+    def _alone(self) -> threading.RLock:
+        """Held by one thread at a time, of which all have one connection; anew after a fork."""
+        if self._lock[0] != os.getpid():
+            self._lock = os.getpid(), threading.RLock()
+        return self._lock[1]
 
     def _tried(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """What the work gives; a damaged file is made anew first, once."""
-        for is_last in (False, True):
-            if self._is_off:
-                return otherwise
-            try:
-                return work(self._base())
-            except (sqlite3.Error, OSError) as error:
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code in _DAMAGED and not is_last:
-                    self._begin_anew()
-                    continue
-                self._is_off = True
-                logger.warning("%s: the cache is not used (%s)", self.folder, error)
+        with self._alone():
+            for is_last in (False, True):
+                if self._is_off:
+                    return otherwise
+                try:
+                    return work(self._base())
+                except (sqlite3.Error, OSError) as error:
+                    if _is_damage(error) and not is_last:
+                        self._begin_anew()
+                        continue
+                    self._is_off = True
+                    logger.warning("%s: the cache is not used (%s)", self.folder, error)
         return otherwise
 
     def _base(self) -> sqlite3.Connection:
@@ -145,6 +157,12 @@ class VectorCache:
 
     def _file(self, number: int) -> Path:
         return self.folder / f"vectors-{number}.sqlite"
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is broken: other errors say nothing of it, and it stays."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in _DAMAGED or (code == 1 and "no such" in str(error))  # a table, a column
 
 
 def _connected(file: Path) -> sqlite3.Connection:

@@ -136,6 +136,37 @@ def test_several_at_a_time(tmp_path):
     np.testing.assert_array_equal(out, vectors)
 
 
+def test_threads_share_one_cache(tmp_path, caplog):
+    cache, (keys, vectors) = VectorCache(tmp_path), _rows(0, 1000)
+
+    def work(start: int) -> None:
+        for first in range(start, start + 400, 20):
+            cache.put(keys[first : first + 20], vectors[first : first + 20])
+            _found(cache, keys)
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in (0, 200, 400, 600)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not caplog.text
+    again = pickle.loads(pickle.dumps(cache))
+    cache.close()
+    found, out = _found(again, keys)
+    assert found.all() and (tmp_path / "vectors-0.sqlite").exists()
+    np.testing.assert_array_equal(out, vectors)
+
+
+def test_an_error_that_is_no_damage_leaves_the_file(tmp_path, caplog):
+    cache, (keys, vectors) = VectorCache(tmp_path), _rows(0, 10)
+    cache.put(keys, vectors)
+    cache._base().execute("BEGIN")  # "cannot start a transaction within a transaction"
+    cache.put(*_rows(10, 10))
+    assert "the cache is not used" in caplog.text
+    cache.close()
+    assert _found(VectorCache(tmp_path), keys)[0].all()
+
+
 @pytest.mark.parametrize("garbage", [b"no database" * 500, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_damaged_file_is_made_anew_and_said(tmp_path, caplog, garbage):
     (tmp_path / "vectors-0.sqlite").write_bytes(garbage)
