@@ -309,7 +309,10 @@ def _begun(
         if other == "refuse":
             raise
         return _begun(folder, wanted, part, True, other)
-    return replace(kept, reading=wanted.reading)
+    now = replace(kept, reading=wanted.reading)
+    if kept.rows is None and now.reading != kept.reading:
+        now.write(folder)  # the next run must not read what is missing in a third way
+    return now
 
 
 def _emptied(folder: Path) -> None:

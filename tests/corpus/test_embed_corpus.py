@@ -319,6 +319,25 @@ def test_bad_rows_may_be_let_pass_when_they_are_met(encoder, tmp_path):
     assert EmbeddedCorpus(tmp_path / "out").numbers()[-2:].tolist() == [19, 22]
 
 
+def test_what_is_made_of_blank_rows_stays_so(encoder, tmp_path, monkeypatch):
+    path, out = tmp_path / "a.csv", tmp_path / "out"
+    path.write_text("text,n\n" + "a,1\n" * 5 + ",2\n" + "b,1\n" * 5 + ",2\n" + "c,1\n" * 5)
+    with pytest.raises(InputError, match=r"a.csv:7: has no text"):
+        embed_corpus(encoder, path, out, shard_rows=4)
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("simcse_kit.corpus.embedding._Run.go", killed)
+        with pytest.raises(KeyboardInterrupt):
+            embed_corpus(encoder, TextStream(path, blank="skip"), out, shard_rows=4)
+    for blank in ("keep", "error"):
+        with pytest.raises(InputError, match=f"was begun with blank skip, not {blank}"):
+            embed_corpus(encoder, TextStream(path, blank=blank), out, shard_rows=4)
+    assert embed_corpus(encoder, TextStream(path, blank="skip"), out, shard_rows=4).rows == 15
+
+
 def test_two_runs_on_one_output(encoder, texts, tmp_path):
     out = tmp_path / "out"
     embed_corpus(encoder, texts, out, shard_rows=16, part=(0, 3))
