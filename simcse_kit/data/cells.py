@@ -125,6 +125,8 @@ def _label(cell: object) -> str | None:
 
 
 def _document(cell: object) -> str | None:
+    if cell is MISSING or cell is ABSENT:
+        return ""
     return None if cell is BROKEN else document_id(cell)
 
 

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def document_id(cell: object) -> str:
-    """A cell as an id, whatever it holds; "" is none."""
-    if not isinstance(cell, str | int | float) or cell != cell:
-        return ""
-    return str(cell).strip()
+def document_id(cell: object) -> str | None:
+    """A cell as an id, a number, a date or bytes, too; "" is none, and None what can be no id."""
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, bytes | bytearray):
+        return cell.hex()
+    if isinstance(cell, list | tuple | dict):
+        return None
+    # NaN is unlike itself, and pandas' NA neither like nor unlike
+    return "" if cell is None or (cell == cell) is not True else str(cell).strip()
 
 
 def by_ids(ids: Sequence[str]) -> np.ndarray:

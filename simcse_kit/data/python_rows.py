@@ -54,7 +54,7 @@ def _columns(source: str, given: Mapping[str, Any]) -> Table:
     for name, column in given.items():
         if isinstance(column, str) or not isinstance(column, Iterable):
             raise InputError(f"{source}: {name} is {column!r:.40}, not a list of such")
-    columns = [list(column) for column in given.values()]
+    columns = [[_plain_cell(cell) for cell in column] for column in given.values()]
     lengths = {name: len(column) for name, column in zip(given, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -68,7 +68,7 @@ def _frame(source: str, frame: Any) -> Table:
     def cells(index: int) -> list[Any]:
         column = frame.iloc[:, index]
         values = column.astype(object).where(column.notna(), None)
-        return [cell.tolist() if hasattr(cell, "tolist") else cell for cell in values]
+        return list(map(_plain_cell, values))
 
     return Table(source, len(frame.columns), cells, list(map(str, frame.columns)))
 
@@ -91,5 +91,10 @@ def _records(source: str, given: Iterator[Any], bad: BadRows) -> Table:
 def _plain(record: Any) -> Any:
     """A record as JSON would hold it."""
     if isinstance(record, Mapping):
-        return dict(record)
-    return list(record) if isinstance(record, tuple) else record
+        return {key: _plain_cell(cell) for key, cell in record.items()}
+    return list(map(_plain_cell, record)) if isinstance(record, list | tuple) else record
+
+
+def _plain_cell(cell: Any) -> Any:
+    """Numbers and arrays of numpy and torch as those of Python."""
+    return cell.tolist() if hasattr(cell, "tolist") else cell

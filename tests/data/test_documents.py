@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import random
+import uuid
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +74,54 @@ def test_ids_of_any_kind_and_rows_without_one(tmp_path: Path) -> None:
         '{"text": "A", "document": 7}', '{"text": "B", "document": "7"}', '{"text": "C"}',
         '{"text": "D", "document": null}', '{"text": "E", "document": ""}',
         '{"text": "F", "document": true}', '{"text": "G", "document": 7.5}',
-        '{"text": "H", "document": " 7 "}', '{"text": "I", "document": [7]}',
+        '{"text": "H", "document": " 7 "}',
     ]  # fmt: skip
     rows = read_rows(write(tmp_path, "a.jsonl", "\n".join(records)))
-    assert documents(rows) == [0, 0, 1, 2, 3, 4, 5, 0, 6]
+    assert documents(rows) == [0, 0, 1, 2, 3, 4, 5, 0]
+    listed = write(tmp_path, "b.jsonl", records[0] + '\n{"text": "B", "document": [7]}')
+    with pytest.raises(InputError, match=r"document is \[7\]; it must hold an id"):
+        read_rows(listed)
     frame = pd.DataFrame({"text": ["A", "B", "C", "D"], "document": [1.0, np.nan, np.nan, 1.0]})
     assert documents(read_rows(frame)) == [0, 1, 2, 0]
     frame.to_parquet(tmp_path / "a.parquet")
     assert documents(read_rows(tmp_path / "a.parquet")) == [0, 1, 2, 0]
+
+
+DAY, OTHER = datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [Decimal(7), Decimal(7), Decimal(8)],
+        [DAY, DAY, OTHER],
+        [b"7\xff", b"7\xff", b"8"],
+        pd.to_datetime([DAY, DAY, OTHER]),
+        np.array([7, 7, 8]),
+        np.array([7.5, 7.5, 8]),
+        [uuid.UUID(int=7), uuid.UUID(int=7), uuid.UUID(int=8)],
+    ],
+    ids=["decimal", "date", "bytes", "timestamp", "int64", "float64", "uuid"],
+)
+def test_ids_of_other_types(tmp_path: Path, ids: Any) -> None:
+    texts, expected = ["A", "B", "C"], [0, 0, 1]
+    frame = pd.DataFrame({"text": texts, "document": ids})
+    records = [{"text": text, "document": one} for text, one in zip(texts, ids, strict=True)]
+    for given in (frame, records, {"text": texts, "document": ids}):
+        assert documents(read_rows(given)) == expected
+    if not isinstance(ids[0], uuid.UUID):  # which pyarrow takes for bytes, or not at all
+        frame.to_parquet(tmp_path / "a.parquet")
+        assert documents(read_rows(tmp_path / "a.parquet")) == expected
+    none = [{"text": "A", "document": pd.NA}, {"text": "B", "document": pd.NaT}, *records]
+    assert documents(read_rows(none)) == [0, 1, 2, 2, 3]
+
+
+def test_labels_and_scores_of_numpy() -> None:
+    labels = {"text": ["A", "B"], "label": np.array([0, 1])}
+    read = read_rows(labels, columns={"text": "text", "label": "label"})
+    assert read.labels == ["0", "1"]
+    records = [{"sentence1": "A", "sentence2": "B", "score": np.float32(0.5)}]
+    assert read_rows(records).scores == [0.5]
 
 
 def test_rows_that_are_left_out_leave_the_others_theirs(tmp_path: Path) -> None:
