@@ -15,13 +15,15 @@ import regex
 #: Words from which a text without one end of a sentence is told of.
 LONG = 60
 
-_FENCE = regex.compile(r"^[ \t]*(```|~~~).*?^[ \t]*\1[^\n]*$", regex.MULTILINE | regex.DOTALL)
+_FENCE = regex.compile(  # code in a line, which may begin it, has its end there
+    r"^[ \t]*(`{3,}|~{3,})[^`\n]*$.*?^[ \t]*\1[^\n]*$", regex.MULTILINE | regex.DOTALL
+)
 #: Lines that are no prose: rules and underlines, tables, doctests, directives.
 _NO_PROSE = regex.compile(r"\s*([-=~^*_+#:.|]{3,}\s*$|[|+].*[|+]\s*$|>>>|\.\.\. |\.\. )")
 _HEADING = regex.compile(r"\s{0,3}#{1,6}\s+(.*?)\s*#*\s*$")
 _ITEM = regex.compile(r"\s*(?:[-*+•‣]|\d{1,3}[.)])\s+(?=\S)")
 
-_ENDS = r"[.!?…‽؟؛।॥።]"  # of sentences that a blank follows
+_ENDS = r"[.!?…‽؟؛۔।॥։።។။]"  # of sentences that a blank follows
 _WIDE_ENDS = r"[。！？｡．]"  # of those that nothing need follow
 _CLOSING = r"[\p{Pe}\p{Pf}\"'”’»]"
 _OPENING = r"[\p{Ps}\p{Pi}\"'“‘«¿¡*`]"
@@ -53,6 +55,7 @@ _BOUNDARY = regex.compile(
     rf"|(?<={_WIDE_ENDS}{_CLOSING}{{0,2}})\s*(?!{_WIDE_ENDS}|{_CLOSING}|と|って|$)"
 )
 _NO_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_LETTER = regex.compile(r"[\p{L}\p{M}]")  # many scripts write vowels as marks
 _WORD = regex.compile(rf"({_NO_BLANKS})|(?:(?!{_NO_BLANKS})[\p{{L}}\p{{M}}\p{{N}}])+")
 _JOINED = regex.compile(rf"(?<={_NO_BLANKS}|[。！？、，])\n(?={_NO_BLANKS})")
 _ENDED = regex.compile(rf"(?:{_ENDS}|{_WIDE_ENDS}|[:;]){_CLOSING}{{0,2}}$")
@@ -96,7 +99,7 @@ def document_of(text: str) -> Document:
 def sentences_of(text: str) -> list[str]:
     """The sentences of a paragraph, each on one line, in order; [] for one that is no prose."""
     line = " ".join(text.split())
-    letters = sum(each.isalpha() for each in line)
+    letters = len(_LETTER.findall(line))
     if not letters or 2 * letters < len(line.replace(" ", "")):
         return []
     return [one for each in _BOUNDARY.split(line) if (one := each.strip())]
