@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simcse_kit.errors import InputError
+
 #: Vectors compared at a time: with as many queries 64 MiB of cosines.
 BLOCK = 4096
 
@@ -65,10 +67,14 @@ class Barred:
 
 @dataclass(frozen=True, eq=False)
 class UnitRows:
-    """Rows at length 1, made so as they are read; what has no direction stays zero."""
+    """Rows at length 1, made so as they are read; what has no direction stays zero.
+
+    InputError where one that is read is not finite; it names the `source` of the rows.
+    """
 
     rows: Rows
     dtype: Any = np.float32
+    source: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,13 +85,20 @@ class UnitRows:
         return len(self.rows)
 
     def __getitem__(self, some: Any, /) -> np.ndarray:
-        return unit(self.rows[some], self.dtype)
+        return unit(self.rows[some], self.dtype, source=self.source)
 
 
-def unit(rows: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-    """Rows (N, D) at length 1, in this type; what has no direction stays zero."""
+def unit(rows: np.ndarray, dtype: Any = np.float32, *, source: str = "") -> np.ndarray:
+    """Rows (N, D) at length 1, in this type; what has no direction stays zero.
+
+    Raises:
+        InputError: a row whose length is not finite, for it would hide others in a search.
+    """
     exact = np.array(rows, dtype)
     length = np.linalg.norm(exact, axis=-1, keepdims=True)
+    if not np.isfinite(length).all():
+        where = f"{source}: " if source else ""
+        raise InputError(f"{where}a vector is not finite; embed it again")
     exact /= np.where(length == 0, 1, length)
     return exact
 

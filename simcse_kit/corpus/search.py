@@ -234,7 +234,7 @@ def unit_rows(corpus: EmbeddedCorpus) -> Rows:
     manifest = corpus.manifest
     if manifest is not None and manifest.model.normalized and manifest.layout.type == "fp32":
         return corpus.vectors
-    return UnitRows(corpus.vectors)
+    return UnitRows(corpus.vectors, source=str(corpus.path))
 
 
 def index_folder(corpus: EmbeddedCorpus) -> Path:

@@ -38,6 +38,15 @@ def test_it_is_the_semantic_search_of_sentence_transformers(file: Path) -> None:
         assert {(hit.id == str(hit.row), hit.text) for hit in hits} == {(True, None)}
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_rows_that_are_not_finite_hide_no_others(tmp_path: Path, wrong: float) -> None:
+    vectors = VECTORS.copy()
+    vectors[5:40, 3] = wrong
+    np.save(tmp_path / "vectors.npy", vectors)
+    with pytest.raises(InputError, match=r"vectors\.npy: a vector is not finite; embed it again"):
+        CorpusSearch(tmp_path / "vectors.npy").search(QUERIES, 9)
+
+
 def test_threshold_and_ids_leave_out_rows(file: Path) -> None:
     search = CorpusSearch(file)
     exact = unit(QUERIES).astype(np.float64) @ unit(VECTORS).astype(np.float64).T
