@@ -186,6 +186,7 @@ class TextStream:
 
     def count(self) -> int | None:
         """About how many rows all sources have, blank ones too; None where to know is to parse."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         total = 0
@@ -194,7 +195,10 @@ class TextStream:
             if is_url(source) or not path.is_file():
                 return None
             if path.suffix == ".parquet":
-                total += pq.read_metadata(path).num_rows
+                try:
+                    total += pq.read_metadata(path).num_rows
+                except (pa.ArrowException, OSError):  # the reader says what is wrong, or unpacks it
+                    return None
             elif self._format(source) in (".txt", ".jsonl", ".tsv", ".csv"):
                 lines = sum(piece.count(b"\n") for piece in byte_pieces(path))
                 total += lines  # but for a last one that does not end, and breaks in quotes

@@ -312,6 +312,15 @@ def test_packed_files_that_are_damaged(cut, tmp_path):
         list(TextStream(path).blocks())
 
 
+@pytest.mark.parametrize("content", [parquet()[:-9], gzip.compress(parquet()), b""])
+def test_the_rows_of_a_damaged_parquet_are_not_counted(content, tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(content)
+    assert TextStream(path).count() is None
+    path.write_bytes(parquet())
+    assert TextStream(path).count() == len(TEXTS)
+
+
 @pytest.mark.parametrize("write", ["txt", "csv", "jsonl", "parquet"])
 def test_memory_is_that_of_some_blocks(write, tmp_path, monkeypatch):
     """Twelve times the rows in (nearly) the same memory."""
