@@ -237,7 +237,7 @@ class VectorIndex:
             ids, texts: of the vectors (A,), for `added`.
 
         Raises:
-            InputError: vectors of another dimension, or not finite.
+            InputError: vectors of another dimension, or not finite; not as many ids or texts.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.manifest.dimension:
@@ -247,6 +247,10 @@ class VectorIndex:
             )
         if not np.isfinite(vectors).all():
             raise InputError("a vector to add is not finite; the model is broken")
+        told = {
+            "ids": _labels_of(vectors, ids, "ids"),
+            "texts": _labels_of(vectors, texts, "texts"),
+        }
         with disk_errors(self.folder), alone(self.folder):
             self._catch_up()
             start = len(self.vectors)
@@ -257,7 +261,6 @@ class VectorIndex:
             added = next_name(self.folder, "added", ".npy")
             with replacing(self.folder / added) as aside, aside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
-            told = {"ids": ids and [*ids], "texts": texts and [*texts]}
             write_json((self.folder / added).with_suffix(".json"), told)
             name = next_name(self.folder, "vectors", ".faiss")
             approximate.write(index, self.folder / name)
@@ -311,6 +314,19 @@ class VectorIndex:
         manifest = read_manifest(self.folder)
         if manifest != self.manifest:
             self._become(manifest)
+
+
+def _labels_of(
+    vectors: np.ndarray, given: Sequence[str] | None, what: str
+) -> list[str | None] | None:
+    """One for each vector to add, as they are written; None where none are given."""
+    if given is None:
+        return None
+    if len(given) != len(vectors):
+        raise InputError(
+            f"there are {len(given):,} {what} for {len(vectors):,} vectors to add; give one each"
+        )
+    return [None if each is None else str(each) for each in given]
 
 
 # ---- how many it finds ---------------------------------------------------------------------------

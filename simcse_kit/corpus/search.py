@@ -183,7 +183,7 @@ class CorpusSearch:
             names = self.index.added("ids")
             yield (
                 start,
-                [str(start + at) if name is None else name for at, name in enumerate(names)],
+                [name or str(start + at) for at, name in enumerate(names)],
             )
 
     def _nearest(

@@ -192,6 +192,20 @@ def test_queries_and_rows_that_do_not_fit(built: Path) -> None:
     assert index.add(np.empty((0, 16), np.float32)) == range(1500, 1500)
 
 
+def test_ids_and_texts_that_do_not_fit_leave_the_index_whole(built: Path) -> None:
+    index = VectorIndex.open(built, VECTORS)
+    there = sorted(built.iterdir())
+    for how in ({"ids": ["one"]}, {"texts": ["a", "b", "c"]}, {"ids": []}):
+        with pytest.raises(InputError, match=r"for 2 vectors to add; give one each"):
+            index.add(unit(2, 3), **how)
+    assert sorted(built.iterdir()) == there
+    assert index.add(unit(2, 3), ids=np.array(["one", "two"])) == range(1500, 1502)  # type: ignore[arg-type]
+    index.add(unit(2, 4), ids=[7, 8], texts=np.array(["a", "b"]))  # type: ignore[list-item,arg-type]
+    again = VectorIndex.open(built, VECTORS)
+    assert again.added("ids") == ["one", "two", "7", "8"]
+    assert again.added("texts") == [None, None, "a", "b"]
+
+
 @pytest.mark.parametrize(
     "damage",
     ["cut", "bytes", "gone", "manifest", "no manifest", "elsewhere", "layout", "added", "removed"],

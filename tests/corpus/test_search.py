@@ -38,6 +38,14 @@ def test_it_is_the_semantic_search_of_sentence_transformers(file: Path) -> None:
         assert {(hit.id == str(hit.row), hit.text) for hit in hits} == {(True, None)}
 
 
+def test_an_added_row_without_an_id_is_found_by_its_number(file: Path) -> None:
+    pytest.importorskip("faiss")
+    build_index(EmbeddedCorpus(file), factory="Flat").add(unit(QUERIES[:2]), ids=["", "b"])
+    search = CorpusSearch(file)
+    assert search.search(QUERIES[:1], 1)[0][0].id == "300"
+    assert search.rows_of(["300", "b"]).tolist() == [300, 301]
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_rows_that_are_not_finite_hide_no_others(tmp_path: Path, wrong: float) -> None:
     vectors = VECTORS.copy()
