@@ -21,7 +21,7 @@ from simcse_kit.commands.models import split_model
 from simcse_kit.commands.options import Json, known_models, listed
 from simcse_kit.commands.pairs import Documents, PairsOptions
 from simcse_kit.commands.training_options import TrainingOptions, typed_again
-from simcse_kit.data import check_can_make
+from simcse_kit.data import at_home, check_can_make
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def adapt(
     while it is held to what it was. Interrupted, --resume goes on at the stage that it was in.
     """
     check_outputs(json_file, None)
+    output_dir = at_home(output_dir)
     config = training.config(recipe, model)
     start, _ = split_model(model)
     general, rules = adapting.held(), adapting.rules()

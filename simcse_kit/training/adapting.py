@@ -144,7 +144,7 @@ def adapt(
         first = _held(config, str(model), general).of_each_dataset()[0]
         if "negatives" not in needs_of_objectives(first):  # else there are none yet
             check_kind(made.rows, first)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         _keep(folder, told)
         write_pairs(made, folder / PAIRS)
         _keep(folder, told, pairs=made.to_json())

@@ -11,6 +11,7 @@ import pytest
 
 import invoking
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.training import adapting
 
 run, succeed = partial(invoking.run, "adapt"), partial(invoking.succeed, "adapt")
 
@@ -39,12 +40,12 @@ SETTINGS = invoking.settings(
 
 
 def test_documents_become_a_model(folder: Path) -> None:
-    words = ["start", "documents.txt", "--output-dir", "out", "--general", "general.txt"]
+    words = ["start", "documents.txt", "--output-dir", "deep/out", "--general", "general.txt"]
     words += ["--num-negatives", "0", *SETTINGS]
     said = succeed(*words)
     assert said.startswith("pairs  ") and "\nlast   step 3; there was no dev set" in said
-    assert said.endswith(f"model  {Path('out') / 'model'}\n")
-    SentenceEncoder.from_pretrained(folder / "out" / "model")
+    assert said.endswith(f"model  {Path('deep/out/model')}\n")
+    SentenceEncoder.from_pretrained(folder / "deep/out/model")
     told = json.loads(succeed(*words, "--resume", "--json", "-"))
     assert told["steps"] == 3 and told["pairs"]["documents"] == 12 and told["mined"] is None
 
@@ -55,6 +56,19 @@ def test_where_no_negative_is_left_it_is_said_and_pairs_stay(folder: Path) -> No
     words = ["start", "documents.txt", "--output-dir", "out", "--num-negatives", 0, "--resume"]
     result = run(*words, *SETTINGS)
     assert result.exit_code == 2 and "was begun with other rules" in result.stderr
+
+
+def test_interrupted_below_home_it_says_how_to_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setattr(adapting, "write_pairs", interrupted)
+    result = run("start", "documents.txt", "--output-dir=~/out", *SETTINGS)
+    assert result.exit_code == 130 and result.stderr.endswith(" --resume\n"), result.stderr
+    assert (folder / "out/adapt.json").is_file() and not (folder / "~").exists()
 
 
 @pytest.mark.parametrize(
