@@ -90,7 +90,9 @@ def embed_corpus(
         type: what numbers are kept as (`simcse_kit.corpus.NumberType`).
         dimension: leading numbers of a vector that are kept, made of length 1 again where the
             whole vector was (Matryoshka models); None: all.
-        normalize, prompt, prompt_name: as of `SentenceEncoder.encode`.
+        normalize: as of `SentenceEncoder.encode`.
+        prompt, prompt_name: put before each text, or the name of the model's; the default is the
+            model's default prompt, or else its prompt for documents.
         texts: whether the texts are kept beside the vectors.
         store: vectors in each shard's Parquet file, or all in one ``vectors.npy``.
         shard_rows: rows of a shard.
@@ -275,13 +277,16 @@ def _manifest(
     layout: Layout,
     how: tuple[bool | None, str | None, str | None, str | None],
 ) -> Manifest:
-    from simcse_kit.encoder import prompt_text
+    from simcse_kit.encoder import document_prompt, prompt_text
 
     normalize, prompt, prompt_name, head = how
     if normalize is None:
         is_cut = layout.dimension < encoder.dimension
         normalize = encoder.normalize and (is_cut or encoder.truncate_dim is None)
-    text = prompt_text(encoder.prompts, encoder.default_prompt, prompt, prompt_name)
+    default = encoder.default_prompt
+    if default is None:  # a query gets its own when it is searched for
+        default = document_prompt(encoder.prompts)
+    text = prompt_text(encoder.prompts, default, prompt, prompt_name)
     model = EmbeddedBy.of(encoder, prompt=text, normalized=normalize, head=head)
     return Manifest(model, layout, stream.states(), stream.told())
 

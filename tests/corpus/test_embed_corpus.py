@@ -319,6 +319,20 @@ def test_bad_rows_may_be_let_pass_when_they_are_met(encoder, tmp_path):
     assert EmbeddedCorpus(tmp_path / "out").numbers()[-2:].tolist() == [19, 22]
 
 
+def test_rows_get_the_prompt_of_documents(encoder, texts, tmp_path):
+    prompted = SentenceEncoder.from_pretrained(encoder.name, precision="fp32", device="cpu")
+    prompted.prompts = {"query": "find: ", "passage": "text: "}
+    embed_corpus(prompted, texts, tmp_path / "out", shard_rows=64)
+    expected = prompted.encode_document(TEXTS)
+    assert not np.allclose(expected, encoder.encode(TEXTS), atol=1e-3)
+    np.testing.assert_allclose(vectors_of(tmp_path / "out"), expected, atol=1e-6)
+    with pytest.raises(InputError, match="with the prompt 'text: ', not ''"):
+        embed_corpus(prompted, texts, tmp_path / "out", shard_rows=64, prompt="")
+    prompted.default_prompt = "query"  # the model's own, or what --prompt-name says
+    with pytest.raises(InputError, match="with the prompt 'text: ', not 'find: '"):
+        embed_corpus(prompted, texts, tmp_path / "out", shard_rows=64)
+
+
 def test_what_is_made_of_blank_rows_stays_so(encoder, tmp_path, monkeypatch):
     path, out = tmp_path / "a.csv", tmp_path / "out"
     path.write_text("text,n\n" + "a,1\n" * 5 + ",2\n" + "b,1\n" * 5 + ",2\n" + "c,1\n" * 5)
