@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 import logging
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,9 +291,9 @@ class _State:
             with np.load(self.path, allow_pickle=False) as kept:
                 if str(kept["key"]) != self.key:
                     return 0, 0
-                done, pairs = int(kept["done"]), int(kept["pairs"])
-                union.parent[:] = kept["parent"]
-        except (OSError, ValueError, KeyError, EOFError):
+                done, pairs, parent = int(kept["done"]), int(kept["pairs"]), kept["parent"]
+            union.parent[:] = parent
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return 0, 0
         logger.info("%s: goes on after %d rows", self.path.parent, done)
         return done, pairs

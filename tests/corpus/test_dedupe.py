@@ -181,11 +181,33 @@ def test_interrupted_it_goes_on(
     assert not (tmp_path / "state").exists()
 
 
-def test_a_damaged_state_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "links.npz").write_bytes(b"PK nothing")
-    found = near_duplicates(VECTORS, 0.9, state=tmp_path / "state")
-    assert found.pairs == near_duplicates(VECTORS, 0.9).pairs
+@pytest.mark.parametrize("damage", ["no archive", "cut", "bytes"])
+def test_a_damaged_state_is_begun_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, file = near_duplicates(VECTORS, 0.9, block=50), tmp_path / "state" / "links.npz"
+    whole = PairFinder.block_pairs
+
+    def stopped(self: PairFinder, left: int) -> Any:
+        if left == 100:
+            raise KeyboardInterrupt
+        return whole(self, left)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PairFinder, "block_pairs", stopped)
+        near_duplicates(VECTORS, 0.9, block=50, state=file.parent)
+    kept = file.read_bytes()
+    middle = kept.index(b"parent.npy") + 200
+    wrong = {
+        "no archive": b"PK nothing",
+        "cut": kept[: len(kept) // 2],
+        "bytes": kept[:middle]
+        + bytes(255 - byte for byte in kept[middle : middle + 9])
+        + kept[middle + 9 :],
+    }
+    file.write_bytes(wrong[damage])
+    found = near_duplicates(VECTORS, 0.9, block=50, state=file.parent)
+    assert found.kept.tolist() == expected.kept.tolist() and found.pairs == expected.pairs
 
 
 def test_what_cannot_be() -> None:
