@@ -29,7 +29,7 @@ from simcse_kit.data import (
     write_json,
     write_pairs,
 )
-from simcse_kit.encoder import SentenceEncoder, Teacher
+from simcse_kit.encoder import SentenceEncoder, Teacher, weights_of
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
 from simcse_kit.evaluation.sts import PairTask
@@ -150,15 +150,22 @@ def adapt(
         _keep(folder, told, pairs=made.to_json())
     for sentence in (f"{way}: {count:,} pairs" for way, count in told["pairs"]["by_way"].items()):
         logger.info("%s", sentence)
-    if rules is not None and "mined" not in told:
+    if rules is not None:
         start = SentenceEncoder.from_pretrained(
             model, pooling=config.pooling, trust_remote_code=config.trust_remote_code
         )
-        pairs = read_rows(folder / PAIRS)
-        mined = mine_hard_negatives(
-            start, pairs, folder / MINED, rules, output_format="list", show_progress=True
-        )
-        _keep(folder, told, mined=mined.to_json())
+        weights = weights_of(start)
+        if "mined" not in told:
+            pairs = read_rows(folder / PAIRS)
+            mined = mine_hard_negatives(
+                start, pairs, folder / MINED, rules, output_format="list", show_progress=True
+            )
+            _keep(folder, told, mined=mined.to_json(), weights=weights)
+        elif told.get("weights", weights) != weights:
+            raise InputError(
+                f"the negatives in {str(folder)!r} were mined by other weights than {str(model)!r} "
+                "has now; go on with the same, or give a new folder"
+            )
         del start
     pairs = read_rows(folder / (PAIRS if rules is None else MINED))
     own = folder / MODEL
@@ -186,6 +193,7 @@ def _asked(
     add_texts(digest, texts)
     return {
         "model": str(model),
+        "pooling": config.pooling,
         "documents": digest.hexdigest(),
         "seed": config.seed,
         "making": asdict(making) | {"ways": list(making.ways)},
@@ -223,7 +231,10 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
             )
     there = {"pairs": PAIRS, "mined": MINED}
     finished = {name for name, file in there.items() if name in told and (folder / file).is_file()}
-    return {"asked": asked, **{name: told[name] for name in there if name in finished}}
+    kept = {name: told[name] for name in there if name in finished}
+    if "mined" in kept and "weights" in told:
+        kept["weights"] = told["weights"]
+    return {"asked": asked, **kept}
 
 
 def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from simcse_kit.data import make_pairs, read_rows, write_pairs
 from simcse_kit.encoder import SentenceEncoder
@@ -123,6 +125,25 @@ def test_a_finished_stage_is_not_made_again(
     assert np.array_equal(weights(adapted.result.output_dir), weights(whole))
     again = adapt(model, documents(), config, out, rules=RULES, resume=True)  # all is finished
     assert again.result.steps == 3 and again.pairs == adapted.pairs
+
+
+def test_negatives_of_another_start_are_not_gone_on_with(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, out = shutil.copytree(model, tmp_path / "start"), tmp_path / "out"
+    monkeypatch.setattr(adapting, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(start, documents(), settings(tmp_path), out, rules=RULES)
+    with pytest.raises(InputError, match="with pooling None, not cls"):
+        other = settings(tmp_path, "pooling=cls")
+        adapt(start, documents(), other, out, rules=RULES, resume=True)
+    with pytest.raises(KeyboardInterrupt):  # twice: what was kept is kept again
+        adapt(start, documents(), settings(tmp_path), out, rules=RULES, resume=True)
+    held = load_file(start / "model.safetensors")
+    changed = {name: weight + 0.01 for name, weight in held.items()}
+    save_file(changed, start / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="were mined by other weights than"):
+        adapt(start, documents(), settings(tmp_path), out, rules=RULES, resume=True)
 
 
 def adapt_anew(
