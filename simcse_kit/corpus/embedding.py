@@ -117,10 +117,9 @@ def embed_corpus(
         engine = Processes(workers)
     wanted = _manifest(encoder, stream, settings, (normalize, prompt, prompt_name, head))
     with alone(folder, part):
-        run = _Run(
-            folder, stream, encoder, _begun(folder, wanted, part, overwrite, other), part, engine
-        )
-        return run.go(show_progress)
+        with in_turn(folder):  # parts that begin together: one writes the manifest, others read it
+            begun = _begun(folder, wanted, part, overwrite, other)
+        return _Run(folder, stream, encoder, begun, part, engine).go(show_progress)
 
 
 @dataclass

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import pickle
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -364,6 +366,30 @@ def test_two_runs_on_one_output(encoder, texts, tmp_path):
             embed_corpus(encoder, texts, out, shard_rows=16)
         assert embed_corpus(encoder, texts, out, shard_rows=16, part=(2, 3)).made == 1
     assert embed_corpus(encoder, texts, out, shard_rows=16).rows == ROWS
+
+
+def test_parts_that_begin_together_are_of_one_manifest(encoder, texts, tmp_path, monkeypatch):
+    """Two types at once: the first to come is begun with, the other is refused."""
+    out, write, refused = tmp_path / "out", Manifest.write, list[str]()
+
+    def slowly(self: Manifest, folder: Path) -> None:
+        time.sleep(0.2)  # in which the other would find no manifest yet
+        write(self, folder)
+
+    def embed(number: int) -> None:
+        kind: Any = ("fp32", "fp16")[number]
+        try:
+            embed_corpus(encoder, texts, out, shard_rows=16, part=(number, 2), type=kind)
+        except InputError as error:
+            refused.append(str(error))
+
+    monkeypatch.setattr(Manifest, "write", slowly)
+    threads = [threading.Thread(target=embed, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1 and "was begun with type" in refused[0]
 
 
 def test_a_refused_run_on_one_file_leaves_the_folder_of_the_other(encoder, texts, tmp_path):
