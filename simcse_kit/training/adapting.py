@@ -123,7 +123,8 @@ def adapt(
 
     Raises:
         InputError: what `make_pairs`, `mine_hard_negatives` and `train` complain of; a folder that
-            holds something else; other documents or settings than it was begun with.
+            holds something else; other documents or settings than it was begun with, but for
+            rules of negatives that nothing is trained on yet.
         KeyboardInterrupt: after Ctrl-C; what is finished stays.
     """
     if launched_together():
@@ -161,6 +162,12 @@ def adapt(
                 start, pairs, folder / MINED, rules, output_format="list", show_progress=True
             )
             _keep(folder, told, mined=mined.to_json(), weights=weights)
+            if 2 * mined.pairs_left_out > mined.pairs:
+                logger.warning(
+                    "%d of %d pairs have no hard negative and are left out; --num-negatives 0 "
+                    "trains on all",
+                    *(mined.pairs_left_out, mined.pairs),
+                )
         elif told.get("weights", weights) != weights:
             raise InputError(
                 f"the negatives in {str(folder)!r} were mined by other weights than {str(model)!r} "
@@ -217,6 +224,10 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
         before = dict(told["asked"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}); give a new folder") from None
+    others = before.get("rules") != asked["rules"] and not can_go_on(folder / MODEL)
+    if others:  # of hard negatives, and nothing is trained on those that were mined
+        before["rules"] = asked["rules"]
+        told.pop("mined", None)
     for key, value in asked.items():
         if before.get(key) != value:
             names = {
@@ -234,7 +245,10 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
     kept = {name: told[name] for name in there if name in finished}
     if "mined" in kept and "weights" in told:
         kept["weights"] = told["weights"]
-    return {"asked": asked, **kept}
+    kept = {"asked": asked, **kept}
+    if others:
+        write_json(path, kept)
+    return kept
 
 
 def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:

@@ -54,7 +54,8 @@ def test_where_no_negative_is_left_it_is_said_and_pairs_stay(folder: Path) -> No
     result = run("start", "documents.txt", "--output-dir", "out", "--relative-margin", 1, *SETTINGS)
     assert result.exit_code == 2 and "no negatives: --relative-margin took out" in result.stderr
     words = ["start", "documents.txt", "--output-dir", "out", "--num-negatives", 0, "--resume"]
-    result = run(*words, *SETTINGS)
+    assert "mined" not in succeed(*words, *SETTINGS)  # which nothing was trained on yet
+    result = run("start", "documents.txt", "--output-dir", "out", "--resume", *SETTINGS)
     assert result.exit_code == 2 and "was begun with other rules" in result.stderr
 
 

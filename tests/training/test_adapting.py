@@ -146,6 +146,28 @@ def test_negatives_of_another_start_are_not_gone_on_with(
         adapt(start, documents(), settings(tmp_path), out, rules=RULES, resume=True)
 
 
+def test_pairs_without_negatives_are_told_of_and_rules_may_change(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, out = settings(tmp_path), tmp_path / "out"
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(adapting, "train", interrupted)
+        adapt(model, documents(), config, out, rules=RULES)
+    assert "no hard negative" not in caplog.text
+    found = mine_hard_negatives(
+        *(SentenceEncoder.from_pretrained(model), read_rows(out / "pairs.parquet")),
+        *(tmp_path / "m.parquet", RULES),
+    )
+    few = Rules(num_negatives=1, min_score=found.scores["negative"]["75%"] - 1e-6)
+    adapted = adapt(model, documents(), config, out, rules=few, resume=True)
+    mined = adapted.mined
+    assert mined is not None and 0 < mined["rows"] < mined["pairs"] / 2
+    left_out = f"{mined['pairs_left_out']} of {mined['pairs']} pairs have no hard negative"
+    assert left_out in caplog.text and "--num-negatives 0 trains on all" in caplog.text
+    with pytest.raises(InputError, match="other rules of what a hard negative"):
+        adapt(model, documents(), config, out, rules=RULES, resume=True)  # it is trained on few
+
+
 def adapt_anew(
     monkeypatch: pytest.MonkeyPatch, model: Path, config: TrainConfig, folder: Path
 ) -> Path:
