@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ def leftovers(folder: Path) -> list[Path]:
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of `path`; what is written there is removed at the end."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # containers have equal process ids, and maybe one host name
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield aside
     finally:

@@ -46,6 +46,17 @@ def _picture(path: Path) -> None:
     figure.savefig(path, format="png", dpi=300)
 
 
+def test_two_that_write_one_file_do_not_meet(tmp_path):
+    """With equal process ids, as containers that share a disk have them."""
+    path = tmp_path / "file"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second" and leftovers(tmp_path) == [first]
+    assert path.read_text() == "first" and [*tmp_path.iterdir()] == [path]
+
+
 @pytest.mark.parametrize("write", [_plain, _torch, _safetensors, _parquet, _picture])
 @pytest.mark.parametrize("disk", ["small", "limited"])
 def test_whoever_writes_a_full_disk_is_one_sentence(tmp_path, write, disk):
