@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simcse_kit.commands.cache_options import with_cache
 from simcse_kit.commands.options import ModelOptions, known_models
+from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.corpus import EmbeddedCorpus
@@ -38,6 +40,8 @@ def corpus_encoder(
     """
     from simcse_kit.corpus import own_encoder
 
+    if model is None and corpus.manifest is not None:
+        _check_own(loading)
     if corpus.manifest is not None:
         made: Any = corpus.manifest.model  # of names that were options once
         loading = replace(
@@ -46,14 +50,33 @@ def corpus_encoder(
             max_length=loading.max_length or made.max_length,
             precision=made.precision if loading.precision == "auto" else loading.precision,
             head=loading.head or made.head,
+            # only what is there or was asked for: some tokenizers can have none
+            template=(made.template or None) if loading.template is None else loading.template,
         )
     if model is None:
         encoder = own_encoder(corpus, trust_remote_code=loading.trust_remote_code)
         encoder.use_prompts(**loading.prompts())
+        encoder = with_cache(encoder, loading.cache, loading.cache_size)
     else:
         encoder = loading.load(model)
     corpus.check_model(encoder)
     return encoder
+
+
+def _check_own(loading: ModelOptions) -> None:
+    """Raise InputError for options that a corpus, which loads its own model, would not hear."""
+    plain = ModelOptions()
+    names = ("precision", "backend", "pooling", "head", "max_length", "template")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if getattr(loading, name) != getattr(plain, name)
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: the corpus loads its model as it was embedded by it; leave that"
+            " out, or name a model with --model"
+        )
 
 
 def ids_of(path: Path) -> list[str]:

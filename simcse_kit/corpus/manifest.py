@@ -33,6 +33,7 @@ class EmbeddedBy:
         prompt: put before each text.
         normalized: whether the vectors were of length 1 before their numbers were kept.
         pooling, max_length, precision, head, backend: to load it so again.
+        template: around each text, "" for none; None in folders of earlier versions, for unknown.
     """
 
     name: str
@@ -44,6 +45,7 @@ class EmbeddedBy:
     precision: str
     head: str | None = None
     backend: str = "torch"
+    template: str | None = None
 
     @classmethod
     def of(
@@ -63,6 +65,7 @@ class EmbeddedBy:
             encoder.precision,
             head,
             "torch" if encoder.runtime is None else encoder.runtime.backend,
+            _template(encoder),
         )
 
     def load(self, *, trust_remote_code: bool = False) -> SentenceEncoder:
@@ -79,12 +82,28 @@ class EmbeddedBy:
             backend=cast("Backend", self.backend),
             trust_remote_code=trust_remote_code,
         )
+        if self.template is not None and self.template != _template(encoder):
+            encoder.use_template(self.template)
         if embeddings_of(encoder, self.prompt, self.normalized) != self.fingerprint:
             raise InputError(
                 f"{self.name}: is not the model any more that the vectors are of: its weights or "
                 "settings have changed"
             )
         return encoder
+
+
+def _template(encoder: SentenceEncoder) -> str:
+    """What stands around its texts, so that it is read as the same tokens again; "" for nothing."""
+    from simcse_kit.encoder import template_of
+
+    found = template_of(encoder.tokenizer)
+    if found is None:
+        return ""
+    before, after = (
+        encoder.tokenizer.decode([*ids], clean_up_tokenization_spaces=False)
+        for ids in (found.before, found.after)
+    )
+    return f"{before}{{}}{after}"
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,42 @@ def test_a_bare_file_needs_its_model(made: Path, tmp_path: Path) -> None:
     assert "2 go" in dedupe(tmp_path / "v.npy", "--threshold", 0.9999)
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_corpus_embedded_with_a_template_is_searched_with_it(
+    family: str, tiny_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder(family), pooling="mean")
+    encoder.save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    template = "the man , a {} means [MASK] ."
+    how = ("--template", template, "--output", tmp_path / "kept")
+    invoking.succeed("embed", tmp_path / "model", tmp_path / "texts.txt", *how)
+    encoder = SentenceEncoder.from_pretrained(tmp_path / "model")
+    encoder.use_template(template)
+    vectors = unit(encoder.encode(TEXTS)).astype(np.float64)
+    rows = np.argsort(-(vectors @ unit(encoder.encode("a king")).astype(np.float64)), kind="stable")
+    for model in ((), ("--model", tmp_path / "model")):
+        cache = tmp_path / f"cache{len(model)}"
+        arguments = (tmp_path / "kept", "a king", *model, "--cache", cache, "--json", "-")
+        (found,) = json.loads(search(*arguments))
+        assert [hit["row"] for hit in found["hits"]] == rows.tolist()
+        assert [*cache.glob("vectors-*.sqlite")]
+    # a template that is the model's own stays, and is taken away where the corpus was without
+    encoder.save_pretrained(tmp_path / "own")
+    how = ("--template", "", "--output", tmp_path / "bare")
+    for name, more in (("with", ("--output", tmp_path / "with")), ("bare", how)):
+        invoking.succeed("embed", tmp_path / "own", tmp_path / "texts.txt", *more)
+        assert "a king" in search(tmp_path / name, "a king")
+
+
+def test_folders_that_say_nothing_of_a_template_are_searched(made: Path, corpus: Path) -> None:
+    told = json.loads((corpus / "manifest.json").read_text())
+    assert told["model"].pop("template") == ""
+    (corpus / "manifest.json").write_text(json.dumps(told))
+    (found,) = json.loads(search(corpus, "a king", "--json", "-"))
+    assert [hit["row"] for hit in found["hits"]] == expected(made, "a king")
+
+
 def test_each_mistake_is_one_sentence(
     made: Path, corpus: Path, tmp_path: Path, tiny_encoder: Callable[[str], Path]
 ) -> None:
@@ -179,6 +215,8 @@ def test_each_mistake_is_one_sentence(
         (["search", tmp_path / "v.npy", "a"], "--model"),
         (["search", tmp_path / "v.npy", "a", "--model", made / "model"], "vectors of 5 numbers"),
         (["search", corpus, "a", "--top-k", 0], "--top-k"),
+        (["search", corpus, "a", "--template", "x {}"], "--template: the corpus loads its model"),
+        (["search", corpus, "a", "--pooling", "cls", "--max-length", 9], "--pooling, --max-length"),
         (["index", corpus, "--factory", "What"], "knows no index 'What'"),
         (["index", corpus, "--add", made / "texts.jsonl"], "has no index"),
         (["index", corpus, "--add", "x", "--overwrite"], "build it first"),
