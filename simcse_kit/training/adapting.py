@@ -36,7 +36,7 @@ from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.rows.suited import check_kind
 from simcse_kit.training.run import train
-from simcse_kit.training.runs.folder import can_go_on
+from simcse_kit.training.runs.folder import can_go_on, check_folder
 from simcse_kit.training.runs.result import TrainResult
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.settings.datasets import DataSet
@@ -176,6 +176,9 @@ def adapt(
         del start
     pairs = read_rows(folder / (PAIRS if rules is None else MINED))
     own = folder / MODEL
+    anew = resume and own.is_dir() and not can_go_on(own)
+    if anew:
+        _check_own(own)
     result = train(
         model,
         pairs,
@@ -183,7 +186,7 @@ def adapt(
         own,
         eval_data=eval_data,
         resume=resume and can_go_on(own),
-        overwrite=resume and own.is_dir() and not can_go_on(own),
+        overwrite=anew,
     )
     return Adapted(folder, result, told["pairs"], told.get("mined"))
 
@@ -249,6 +252,17 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
     if others:
         write_json(path, kept)
     return kept
+
+
+def _check_own(own: Path) -> None:
+    """InputError where the model's folder holds no run, which is not overwritten."""
+    try:
+        check_folder(own, overwrite=True)
+    except InputError:
+        raise InputError(
+            f"{str(own)!r} holds no run, but other files; remove it, and --resume goes on with "
+            "what is made already"
+        ) from None
 
 
 def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:

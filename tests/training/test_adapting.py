@@ -168,6 +168,21 @@ def test_pairs_without_negatives_are_told_of_and_rules_may_change(
         adapt(model, documents(), config, out, rules=RULES, resume=True)  # it is trained on few
 
 
+def test_what_lies_in_the_way_of_the_model_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, out = settings(tmp_path), tmp_path / "out"
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(adapting, "train", interrupted)
+        adapt(model, documents(), config, out, rules=None)
+    (out / "model").mkdir()
+    (out / "model/.DS_Store").write_text("")
+    with pytest.raises(InputError, match=r"model' holds no run.*; remove it, and --resume goes on"):
+        adapt(model, documents(), config, out, rules=None, resume=True)
+    shutil.rmtree(out / "model")
+    assert adapt(model, documents(), config, out, rules=None, resume=True).result.steps == 3
+
+
 def adapt_anew(
     monkeypatch: pytest.MonkeyPatch, model: Path, config: TrainConfig, folder: Path
 ) -> Path:
