@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.compute import PackedBatch
-from simcse_kit.data import at_home, disk_errors, replacing, tokenised, write_json
+from simcse_kit.data import at_home, check_can_make, disk_errors, replacing, tokenised, write_json
 from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.persistence import read_parts
 from simcse_kit.encoder.runtimes.formats import MODEL_FILE, NOTE, check_format, check_packages
@@ -99,6 +99,8 @@ def export(
             torch cannot export, a folder that holds something else, or too much lost.
     """
     _check(format, int8, calibration, tolerance)
+    if texts is not None and not len(texts):
+        raise InputError("there are no texts to measure the loss on; give some, or texts=None")
     encoder.parts()  # refuses one without weights
     target = at_home(encoder.name if folder is None else folder)
     is_new = _check_place(encoder, target, own=folder is None)
@@ -153,11 +155,22 @@ def _check_place(encoder: SentenceEncoder, target: Path, *, own: bool) -> bool:
         )
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder for the export")
+    check_can_make(target)
     if (target / "modules.json").is_file():
+        _check_card(target / "README.md")
         return False
     if target.is_dir() and any(not each.name.startswith(_ASIDE) for each in target.iterdir()):
         raise InputError(f"{target} holds no sentence encoder, but other files; give a new folder")
     return True
+
+
+def _check_card(card: Path) -> None:
+    """Raise InputError where a section could not be put into the model's card."""
+    try:
+        if card.is_file():
+            card.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{card} is not UTF-8; save it as UTF-8, or move it away") from None
 
 
 def _check_same(encoder: SentenceEncoder, target: Path, source: Source) -> None:

@@ -112,6 +112,8 @@ def write_onnx(parts: Parts, path: Path) -> None:
                 external_data=size > _BESIDE,
                 verbose=False,
             )
+    except (OSError, MemoryError):  # no fault of the family
+        raise
     except Exception as error:  # whatever its steps make of a family's code
         kind = parts.backbone.config.model_type
         raise InputError(

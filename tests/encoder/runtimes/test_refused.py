@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from simcse_kit.encoder import SentenceEncoder, export
@@ -122,6 +124,34 @@ def test_places_that_hold_something_else(made, tmp_path):
     with pytest.raises(InputError, match="no folder of a sentence encoder"):
         export(made.encoder)
     assert [path.name for path in (tmp_path / "notes").iterdir()] == ["mine.txt"]
+
+
+def test_what_would_fail_at_the_end_is_refused_at_the_start(folder, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "write_onnx", None)  # is not come to
+    with pytest.raises(InputError, match="there are no texts to measure the loss on"):
+        export(made.encoder, tmp_path / "new", texts=[])
+    (folder / "README.md").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"README\.md is not UTF-8; save it as UTF-8"):
+        export(made.encoder, folder)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"cannot make the folder .*link is a file"):
+        export(made.encoder, tmp_path / "link")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="no permission to write in"):
+        export(made.encoder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+def test_a_full_disk_is_no_fault_of_the_family(error, made, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises((InputError, MemoryError)) as caught:
+        export(made.encoder, tmp_path / "new")
+    assert "torch cannot export" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture
