@@ -35,6 +35,7 @@ FORMATS = (".npy", ".parquet")
 
 def check_output(path: Path) -> None:
     """Raise InputError unless the format is known and the file can be written."""
+    path = at_home(path)
     if path.suffix not in FORMATS:
         raise InputError(f"cannot write {path}: the name must end in {' or '.join(FORMATS)}")
     check_can_write(path)

@@ -22,6 +22,7 @@ from tqdm.std import tqdm
 from simcse_kit.corpus import (
     EmbeddedCorpus,
     ShardSpec,
+    check_output,
     embed_corpus,
     embed_file,
     embed_shard,
@@ -390,6 +391,13 @@ def test_parts_that_begin_together_are_of_one_manifest(encoder, texts, tmp_path,
     for thread in threads:
         thread.join()
     assert len(refused) == 1 and "was begun with type" in refused[0]
+
+
+def test_one_file_at_home(encoder, texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check_output(Path("~/out.npy"))
+    embed_file(encoder, texts, "~/out.npy")
+    assert np.load(tmp_path / "out.npy").shape == (ROWS, 32)
 
 
 def test_a_refused_run_on_one_file_leaves_the_folder_of_the_other(encoder, texts, tmp_path):
