@@ -18,6 +18,7 @@ from simcse_kit.data.atomic import take_room
 #: Bytes of a hash.
 WIDTH = 16
 _AT_ONCE = 1 << 19  # hashes that are sorted at a time: some 20 MiB
+_PARTS = 64  # at most: all hashes are read for each, and more are sorted at a time instead
 
 
 def hash_of(data: bytes) -> bytes:
@@ -47,7 +48,7 @@ def number_equal(hashes: Sequence[Path], out: Path, *, empty: int | None = None)
     take_room(out, 8 * total)
     os.truncate(out, 8 * total)
     numbers = np.memmap(out, np.int64, "r+")
-    parts = -(-total // _AT_ONCE)
+    parts = min(-(-total // _AT_ONCE), _PARTS)
     for part in range(parts):
         _note_firsts(hashes, numbers, part, parts)
     count = _number_firsts(hashes, numbers, empty)

@@ -199,6 +199,21 @@ def test_sorting_in_parts_changes_no_number(tmp_path, monkeypatch):
         assert_same(keep_rows(path, tmp_path / "cache"), read_rows(path))
 
 
+def test_hashes_are_read_a_bounded_number_of_times(tmp_path, monkeypatch):
+    from simcse_kit.data import equal_texts
+
+    reads, blocks = [], equal_texts._blocks
+    monkeypatch.setattr(equal_texts, "_AT_ONCE", 2)
+    monkeypatch.setattr(equal_texts, "_PARTS", 4)
+    monkeypatch.setattr(equal_texts, "_blocks", lambda each: (reads.append(each), blocks(each))[1])
+    given = [f"text {number % 37}" for number in range(100)]
+    (tmp_path / "hashes").write_bytes(b"".join(equal_texts.hash_of(t.encode()) for t in given))
+    count = equal_texts.number_equal([tmp_path / "hashes"], tmp_path / "numbers")
+    numbers = np.fromfile(tmp_path / "numbers", np.int64).tolist()
+    assert (count, numbers) == (37, [number % 37 for number in range(100)])
+    assert len(reads) == 4 + 1  # each part, and once for the numbers
+
+
 @pytest.mark.parametrize(
     "how",
     [
