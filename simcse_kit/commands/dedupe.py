@@ -66,8 +66,7 @@ def dedupe(
         for table in (output, pairs):
             if table is not None:
                 check_table_name(at_home(table))
-        if output is not None and output == pairs:
-            raise InputError(f"--output and --pairs are both {output}; give two names")
+        _check_distinct({"--output": output, "--pairs": pairs, "--html": html})
         if html is not None:
             check_can_write(at_home(html))
         found = dedupe_corpus(
@@ -85,6 +84,17 @@ def dedupe(
     shown.write(found.figures())
     if shown.has_table:
         _show(found, shown.markdown)
+
+
+def _check_distinct(places: dict[str, Path | None]) -> None:
+    """Raise InputError where two options name one file, under whatever names."""
+    whose: dict[Path, str] = {}
+    for option, place in places.items():
+        if place is None:
+            continue
+        first = whose.setdefault(at_home(place).resolve(), option)
+        if first != option:
+            raise InputError(f"{first} and {option} are both {place}; give two names")
 
 
 def _write_page(found: Deduped, path: Path, clusters: int) -> None:

@@ -56,6 +56,9 @@ def kept_as(vectors: np.ndarray, kind: NumberType) -> Kept:
     int8 is symmetric, by the largest number of each row: no sample of the corpus is needed, and a
     row does not depend on others. A bit of a binary one says whether the number is above zero, the
     first dimension in the highest bit (`numpy.packbits`; sentence-transformers' ``ubinary``).
+
+    Raises:
+        InputError: a number is too large for fp16.
     """
     if kind == "binary":
         return Kept(np.packbits(vectors > 0, axis=1))
@@ -63,7 +66,12 @@ def kept_as(vectors: np.ndarray, kind: NumberType) -> Kept:
         scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(_MOST)
         steps = vectors / np.where(scales > 0, scales, 1)[:, None]
         return Kept(np.rint(steps).astype(np.int8), scales.astype(np.float32))
-    return Kept(np.ascontiguousarray(vectors, dtype=_DTYPES[kind]))
+    with np.errstate(over="ignore"):  # said below
+        numbers = np.ascontiguousarray(vectors, dtype=_DTYPES[kind])
+    if kind == "fp16" and (np.isinf(numbers) & np.isfinite(vectors)).any():
+        said = "numbers of the vectors are above 65,504 and do not fit fp16; give "
+        raise InputError(f"{said}type fp32", command_line=f"{said}--type fp32")
+    return Kept(numbers)
 
 
 def as_floats(kept: Kept, kind: NumberType, dimension: int) -> np.ndarray:

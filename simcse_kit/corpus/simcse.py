@@ -215,9 +215,11 @@ class SimCSE:
             top_k: at most so many of each query.
 
         Raises:
-            InputError: nothing was built.
+            InputError: nothing was built, or `top_k` is below 1.
         """
         vectors = self._built()
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}; ask for 1 or more")
         asked = np.atleast_2d(self._unit(queries, device))
         if self._index is None:
             rows, cosines = nearest(asked, vectors, top_k)

@@ -207,7 +207,11 @@ def test_each_mistake_is_one_sentence(
     other.save_pretrained(tmp_path / "other")
     np.save(tmp_path / "v.npy", np.ones((3, 5), np.float32))
     (tmp_path / "ids.txt").write_text("n1\nwhat\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    one = ["--output", tmp_path / "a.csv"]
     bad = [
+        (["dedupe", corpus, *one, "--pairs", tmp_path / "link.csv"], "--output and --pairs are"),
+        (["dedupe", corpus, *one, "--html", tmp_path / "." / "a.csv"], "--output and --html are"),
         (["search", corpus], "there is no query"),
         (["search", tmp_path / "nowhere", "a"], "nowhere"),
         (["search", corpus, "a", "--filter-ids", tmp_path / "ids.txt"], "1 of 2 ids are not in"),

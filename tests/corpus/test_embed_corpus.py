@@ -29,6 +29,7 @@ from simcse_kit.corpus import (
     shards,
 )
 from simcse_kit.corpus.manifest import Manifest
+from simcse_kit.corpus.numbers import kept_as
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import TextStream
 from simcse_kit.encoder import SentenceEncoder
@@ -144,6 +145,15 @@ def test_every_type_is_what_numpy_makes_of_the_vectors(
     assert kept.dtype == names[kind]
     if kind == "binary":
         np.testing.assert_array_equal(kept[:16], np.packbits(whole[:16] > 0, axis=1))
+
+
+def test_numbers_too_large_for_fp16_are_refused():
+    vectors = np.array([[65_504, -1], [2, 3]], np.float32)
+    np.testing.assert_array_equal(kept_as(vectors, "fp16").numbers, vectors)
+    vectors[1, 1] = -70_000
+    with pytest.raises(InputError, match="above 65,504 and do not fit fp16; give type fp32"):
+        kept_as(vectors, "fp16")
+    np.testing.assert_array_equal(kept_as(vectors, "fp32").numbers, vectors)
 
 
 def test_rows_in_any_order(encoder, texts, tmp_path):

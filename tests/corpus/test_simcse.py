@@ -114,6 +114,9 @@ def test_what_cannot_be(
         model.build_index(SENTENCES, use_faiss=True)
     model.build_index(SENTENCES)
     assert model.search(SENTENCES[0], top_k=1)[0][0] == SENTENCES[0]
+    for top_k in (0, -1):
+        with pytest.raises(InputError, match=f"top_k is {top_k}; ask for 1 or more"):
+            model.search("a man", top_k=top_k)
 
 
 def test_the_trained_layer_of_a_supervised_checkpoint_is_kept(
