@@ -130,7 +130,8 @@ def near_duplicates(
                 vectors, threshold, distinct, union, times, block, state, show_progress
             )
     roots = union.roots()
-    chosen = _chosen(vectors, roots, keep, None if lengths is None else np.asarray(lengths))
+    lengths = None if lengths is None else np.asarray(lengths)
+    chosen = _chosen(vectors, roots, same, keep, lengths)
     cosine = np.ones(count)
     goes = np.flatnonzero(chosen != np.arange(count))
     cosine[goes] = cosines_of(vectors, goes, chosen[goes])
@@ -229,8 +230,10 @@ def _equal(vectors: Rows) -> np.ndarray:
 # ---- what stays ----------------------------------------------------------------------------------
 
 
-def _chosen(vectors: Rows, roots: np.ndarray, keep: Keep, lengths: np.ndarray | None) -> np.ndarray:
-    """For each row the one of its cluster that stays, int64 (M,)."""
+def _chosen(
+    vectors: Rows, roots: np.ndarray, same: np.ndarray, keep: Keep, lengths: np.ndarray | None
+) -> np.ndarray:
+    """For each row the one of its cluster that stays, int64 (M,); `same` as `_equal` tells."""
     if keep == "first":
         return roots  # a root is its cluster's first row
     order = np.argsort(roots, kind="stable")
@@ -243,6 +246,9 @@ def _chosen(vectors: Rows, roots: np.ndarray, keep: Keep, lengths: np.ndarray | 
         for start, size in zip(starts[sizes > 2], sizes[sizes > 2], strict=True):
             some = slice(start, start + size)  # of two each is as central as the other
             worth[some] = _centrality(vectors, order[some])
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        worth = worth[place[same[order]]]  # products of equal rows may round otherwise
     best = np.lexsort((order, -worth, np.repeat(np.arange(len(starts)), sizes)))
     chosen = np.empty(len(order), np.int64)
     chosen[order] = np.repeat(order[best[starts]], sizes)

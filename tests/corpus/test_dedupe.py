@@ -135,6 +135,21 @@ def test_of_several_the_first_stays() -> None:
     assert [rows.tolist() for _, rows in found.clusters()] == [[2, 4, 6, 8], [3, 5, 7, 9]]
 
 
+def test_of_equal_rows_the_first_is_central_however_their_products_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = dedupe._centrality
+
+    def rounded(vectors: Any, rows: np.ndarray) -> np.ndarray:  # by place, as BLAS does
+        return exact(vectors, rows) + 1e-14 * np.arange(len(rows))
+
+    monkeypatch.setattr(dedupe, "_centrality", rounded)
+    angles = np.array([0.3, 0.0, 0.15, 2.0, 0.15, 0.15, 0.0])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    found = near_duplicates(vectors, 0.98, keep="central")
+    assert found.kept.tolist() == [2, 2, 2, 3, 2, 2, 2]
+
+
 def test_an_index_finds_the_clusters(tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     index = VectorIndex.build(VECTORS, tmp_path / "index", factory="Flat")
