@@ -6,6 +6,7 @@ the test, whose single process does the same work for comparison.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import shutil
 import signal
@@ -35,6 +36,7 @@ from simcse_kit.training.model.masked_lm import MaskedLanguageModel
 from simcse_kit.training.run import TrainResult, train
 from simcse_kit.training.settings.config import TrainConfig
 
+HANGS = 200  # seconds, after which a rank says where it stands, and ends
 ROWS = 7  # of the joined batch: 4 on rank 0 and 3 on rank 1
 WORDS = ["dog", "king", "bird", "street", "song", "plays", "reads", "red", "small", "first"]
 
@@ -288,6 +290,7 @@ def main(folder: Path, encoder: str) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(HANGS, exit=True)
     if sys.argv[3:]:
         torch.distributed.init_process_group("gloo")
         steps_by_hand(sys.argv[2], Path(sys.argv[1]), sys.argv[3:])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,20 @@ def encoder(tiny_encoder) -> str:
 
 
 def on_two_ranks(*words: str) -> str:
-    """Run `two_ranks` to its end; what it said on stdout."""
+    """Run `two_ranks` to its end; what it said on stdout.
+
+    Once in some whole runs of the tests it did not end, on a busy machine. Ranks then write where
+    they stand and give up (`two_ranks.HANGS`); that is warned of, and it is tried once more.
+    """
+    status, said, complained = _launched(*words)
+    if status and "Timeout (" in complained:
+        warnings.warn(f"two ranks hung: {complained[-8000:]}", stacklevel=1)
+        status, said, complained = _launched(*words)
+    assert status == 0, complained[-4000:]
+    return said
+
+
+def _launched(*words: str) -> tuple[int, str, str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     with subprocess.Popen(
         [*launcher, "--standalone", two_ranks.__file__, *words],
@@ -41,8 +55,7 @@ def on_two_ranks(*words: str) -> str:
         except subprocess.TimeoutExpired:
             process.terminate()  # not killed: the launcher ends its ranks
             raise
-    assert process.returncode == 0, complained[-4000:]
-    return said
+    return process.returncode, said, complained
 
 
 @pytest.fixture(scope="module")
