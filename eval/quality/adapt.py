@@ -69,7 +69,7 @@ class Variant:
         kept: train with the recipe's term that follows the encoder as it was.
     """
 
-    ways: tuple[str, ...] = Making().ways  # type: ignore[assignment]
+    ways: tuple[str, ...] = tuple(Making().ways)
     negatives: bool = True
     kept: bool = True
     general: bool = False

@@ -93,9 +93,8 @@ def _number_firsts(hashes: Sequence[Path], numbers: np.ndarray, empty: int | Non
         if empty is not None:
             is_empty = (block == nothing).all(axis=1)
         counted = own & ~is_empty
-        later = np.where(own, 0, firsts)
         firsts[counted] = np.arange(count, count + counted.sum())
-        firsts[~own] = numbers[later[~own]]
+        firsts[~own] = numbers[firsts[~own]]
         if empty is not None:
             firsts[is_empty] = empty
         count += int(counted.sum())

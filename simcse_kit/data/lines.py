@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import gzip
+import io
 import shutil
 import stat
 import sys
@@ -168,6 +169,12 @@ def text_blocks(path: File, start: int = 1) -> Iterator[tuple[int, str]]:
             ) from error
         yield line, text
         line += text.count("\n")
+
+
+def text_lines(path: File, start: int = 1) -> Iterator[str]:
+    """The lines of a file from one on, with their line breaks, which quotes may hold."""
+    for _, block in text_blocks(path, start):
+        yield from io.StringIO(block, newline="\n")
 
 
 def _without_lines(block: bytes, count: int) -> tuple[int, bytes]:

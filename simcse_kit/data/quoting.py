@@ -9,12 +9,11 @@ rows would differ in width.
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator
 from itertools import chain
 
-from simcse_kit.data.lines import File, text_blocks
+from simcse_kit.data.lines import File, text_blocks, text_lines
 
 _QUOTED_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?\n|\Z)')
 _OPEN_CELL = re.compile(r'"[^"]*+(?:""[^"]*+)*+(?:"\r?)?\Z')  # may go on in the next block
@@ -33,18 +32,13 @@ def tsv_is_quoted(path: File) -> bool:
             return False
         intended = intended or place == 0 or '""' in cell[1:-1]
         spanning = spanning or "\t" in cell or "\n" in cell
-    if spanning and len({line.count("\t") for line in _lines(path) if line.strip()}) == 1:
+    if spanning and len({line.count("\t") for line in text_lines(path) if line.strip()}) == 1:
         return False  # unquoted, every line is as wide as the others: those quotes met by chance
     try:
-        rows = csv.reader(_lines(path), delimiter="\t", strict=True)
+        rows = csv.reader(text_lines(path), delimiter="\t", strict=True)
         return (intended or spanning) and len({len(row) for row in rows if row}) == 1
     except csv.Error:
         return False
-
-
-def _lines(path: File) -> Iterator[str]:
-    for _, block in text_blocks(path):
-        yield from io.StringIO(block, newline="\n")
 
 
 def _quoted_cells(path: File) -> Iterator[tuple[int, str | None]]:

@@ -24,7 +24,6 @@ BROKEN in every column, so that the rows keep their numbers.
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import re
 from array import array
@@ -44,6 +43,7 @@ from simcse_kit.data.lines import (
     forget_stream,
     is_stream,
     text_blocks,
+    text_lines,
     unpacked_name,
 )
 from simcse_kit.data.odd_texts import doubt
@@ -243,11 +243,6 @@ def _read_tsv(path: File, bad: BadRows, cut: Cut) -> Iterator[Table]:
     return _separated(path, _unquoted_rows(path, cut.line), bad, cut.size)
 
 
-def _lines(path: File, start: int) -> Iterator[str]:
-    for _, block in text_blocks(path, start):
-        yield from io.StringIO(block, newline="\n")  # keeps the line breaks, which quotes may hold
-
-
 def _quoted_rows(
     path: File, options: dict[str, Any], bad: BadRows, start: int
 ) -> Iterator[tuple[int, list[str] | None]]:
@@ -257,7 +252,7 @@ def _quoted_rows(
     quote that never closes are rows again.
     """
     csv.field_size_limit(_CELL)  # Python's own limit is 128 KiB, less than some documents have
-    lines, again, taken = _lines(path, start), deque[str](), list[str]()
+    lines, again, taken = text_lines(path, start), deque[str](), list[str]()
 
     def feed() -> Iterator[str]:
         while line := again.popleft() if again else next(lines, ""):

@@ -100,8 +100,8 @@ class Spool:
         self._flush()
         number_equal([self.folder / "documents.hashes"], self.folder / "documents.numbers")
 
-    def number_documents_by_lines(self, lines: np.ndarray) -> bool:
-        """The same by the blank lines between rows; False, and no file, where there are none.
+    def number_documents_by_lines(self, lines: np.ndarray) -> None:
+        """The same by the blank lines between rows; no file where there are none.
 
         Args:
             lines: of each row, from 0.
@@ -115,7 +115,6 @@ class Spool:
         self._flush()
         if not document:
             (self.folder / "documents.numbers").unlink()
-        return document > 0
 
     def end(self) -> None:
         """Close the files, and remove those that have served."""

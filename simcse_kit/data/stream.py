@@ -209,7 +209,7 @@ class TextStream:
     def _format(self, source: str) -> str:
         form = self.reading.get("file_format")
         name = RemoteFile(source) if is_url(source) else at_home(source)
-        return f".{form}" if form else data_suffix(name)
+        return f".{form.lstrip('.')}" if form else data_suffix(name)
 
     def _is_plain(self, source: str) -> bool:
         return self._format(source) == ".txt"
@@ -226,10 +226,9 @@ class TextStream:
     def _file(self, file: File, start: Place) -> Iterator[tuple[Block, int]]:
         allowed, form = self.reading.get("skip_bad_rows", 0), self.reading.get("file_format")
         bad = BadRows(allowed)
-        line = start.line if start.row else 1  # the header stands above the first row
         if start.row:  # the first rows say what the columns are
             head = next(read_tables(file, BadRows(allowed), form, Cut(_BLOCK)))
-            cut = Cut(_BLOCK, start.row, line, tuple(head.names or ()))
+            cut = Cut(_BLOCK, start.row, start.line, tuple(head.names or ()))
             tables = read_tables(file, bad, form, cut)
         else:
             tables = read_tables(file, bad, form, Cut(_BLOCK))

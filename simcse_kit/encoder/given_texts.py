@@ -1,11 +1,28 @@
-"""What Python users hand over as texts: whatever gives strings in an order."""
+"""What Python users ask of `encode`: texts, whatever gives strings in an order, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from simcse_kit.errors import InputError
+
+
+class Asked(NamedTuple):
+    """How texts are embedded, once what was left to the encoder is settled.
+
+    Attributes:
+        prefix: put before each text.
+        normalize: whether vectors are made of length 1.
+        precision: that is computed in.
+        batch_tokens: tokens a batch; None: as fits the device.
+    """
+
+    prefix: str
+    normalize: bool
+    precision: Literal["fp32", "bf16"]
+    batch_tokens: int | None
+
 
 #: How columns of other libraries (numpy, pandas, polars, pyarrow, torch) become lists.
 _TO_LIST = ("to_pylist", "tolist", "to_list")

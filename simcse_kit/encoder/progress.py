@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as any_tqdm
 
-Progress = bool | any_tqdm  # type: ignore[type-arg]
+Bar: TypeAlias = "any_tqdm[Any]"
+Progress: TypeAlias = "bool | Bar"
 
 
 @contextmanager
-def bar_of(shown: Progress, total: int) -> Iterator[any_tqdm[Any]]:
+def bar_of(shown: Progress, total: int) -> Iterator[Bar]:
     """A bar of so many texts, on stderr when that is a terminal; or the caller's, left open."""
     if isinstance(shown, any_tqdm):
         yield shown

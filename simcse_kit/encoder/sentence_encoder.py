@@ -35,12 +35,12 @@ from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
 from simcse_kit.encoder.elsewhere import Elsewhere
 from simcse_kit.encoder.evaluating import evaluating
-from simcse_kit.encoder.given_texts import as_texts, no_others
+from simcse_kit.encoder.given_texts import Asked, as_texts, no_others
 from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts, place_of
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
-from simcse_kit.encoder.progress import Progress, bar_of
+from simcse_kit.encoder.progress import Bar, Progress, bar_of
 from simcse_kit.encoder.prompts import (
     document_prompt,
     prompt_text,
@@ -310,40 +310,43 @@ class SentenceEncoder(Elsewhere):
                 setting of another name (a type checker says that first).
         """
         no_others(others)
-        single = isinstance(texts, str)
         rows = as_texts(texts)
         prefix = prompt_text(self.prompts, self.default_prompt, prompt, prompt_name)
         if out is None:
             out = np.empty((len(rows), self.dimension), dtype=np.float32)
         elif out.shape != (len(rows), self.dimension):
             raise InputError(f"out has shape {out.shape}, not {(len(rows), self.dimension)}")
-        chosen = self.precision
-        if precision not in (None, chosen):
-            chosen = self._resolved(precision)
+        given = precision or self.precision
+        chosen = given if given == self.precision else self._resolved(given)
         own = self.normalize and self.truncate_dim is None  # else `forward` did it
-        unit = own if normalize is None else normalize
-        skip = 0 if self.include_prompt else self._tokens_of(prefix)
+        how = Asked(prefix, own if normalize is None else normalize, chosen, batch_tokens)
+        with bar_of(show_progress, len(rows)) as bar:
+            self._fill(out, rows, how, bar)
+        return out[0] if isinstance(texts, str) else out
+
+    def _fill(self, out: np.ndarray, rows: Sequence[str], how: Asked, bar: Bar) -> None:
+        """Embed these texts into `out` ``(N, dimension)``, and move the bar on."""
+        skip = 0 if self.include_prompt else self._tokens_of(how.prefix)
         if self.device.type == "cpu":
             keep_buffers()
             if len(rows) >= _WORTH_COMPILING and self.runtime is None:
                 kernels()
-        with self._inference(chosen), bar_of(show_progress, len(rows)) as bar:
+        with self._inference(how.precision):
             for start, store in tokenised(
-                rows, self.tokenizer, self.max_length, prefix=prefix, chunk=_CHUNK
+                rows, self.tokenizer, self.max_length, prefix=how.prefix, chunk=_CHUNK
             ):
                 self.vocabulary.check(store, start)
                 if self.pooling == "mask":
                     check_masked(store, self.tokenizer, start)
                 waiting: list[tuple[np.ndarray, Tensor]] = []
-                for places in self._batches(store.lengths, batch_tokens):
+                for places in self._batches(store.lengths, how.batch_tokens):
                     batch = PackedBatch.from_flat(*store.gather(places))
-                    waiting.append((places, self._embed(batch, unit, skip)))
+                    waiting.append((places, self._embed(batch, how.normalize, skip)))
                     if self.device.type != "cuda" or len(waiting) == _IN_FLIGHT:
                         _settle(waiting, out[start:])
                     bar.update(len(places))
                 _settle(waiting, out[start:])
                 _check_finite(out, start, start + len(store))
-        return out[0] if single else out
 
     def encode_query(self, texts: str | Sequence[str], **settings: Any) -> np.ndarray:
         """`encode`, with the prompt named ``query`` where the model has one."""

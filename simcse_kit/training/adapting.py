@@ -35,6 +35,7 @@ from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.rows.suited import check_kind
+from simcse_kit.training.rows.training_set import rows_of
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import can_go_on, check_folder
 from simcse_kit.training.runs.result import TrainResult
@@ -244,8 +245,11 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
                 " folder"
             )
     there = {"pairs": PAIRS, "mined": MINED}
-    finished = {name for name, file in there.items() if name in told and (folder / file).is_file()}
-    kept = {name: told[name] for name in there if name in finished}
+    kept = {
+        name: told[name]
+        for name, file in there.items()
+        if name in told and (folder / file).is_file()
+    }
     if "mined" in kept and "weights" in told:
         kept["weights"] = told["weights"]
     kept = {"asked": asked, **kept}
@@ -290,7 +294,7 @@ def _held(
             "auxiliaries": [],
         }
         if pairs is not None and config.multi_dataset_batch_sampler == "proportional":
-            texts = read_rows(general.data, columns=general.columns or None)
+            texts = rows_of(general.data, config, general.columns or None)
             further["share"] = min(1.0, pairs / len(texts))
         changed["datasets"] = [*config.datasets, DataSet.model_validate(further)]
     follows = "teachers" in needs_of_objectives(config) or general is not None

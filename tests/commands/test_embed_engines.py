@@ -38,7 +38,7 @@ def test_a_cache_is_shared_and_changes_nothing(given, tmp_path, monkeypatch):
     def never(*args, **named):
         raise AssertionError("all of it is in the cache")
 
-    monkeypatch.setattr(SentenceEncoder, "encode", never)
+    monkeypatch.setattr(SentenceEncoder, "_fill", never)
     succeed("embed", model, texts, "--output", tmp_path / "folder", *HOW, *cache)
 
 

@@ -23,15 +23,15 @@ def encoder(tiny_encoder):
 
 @pytest.fixture
 def computed(monkeypatch) -> list[str]:
-    """The texts that the encoder itself was asked for."""
+    """The texts that the encoder itself computed."""
     asked: list[str] = []
-    plain = SentenceEncoder.encode
+    plain = SentenceEncoder._fill
 
-    def encode(self, texts, **how):
-        asked.extend([texts] if isinstance(texts, str) else texts)
-        return plain(self, texts, **how)
+    def fill(self, out, rows, how, bar):
+        asked.extend(rows)
+        plain(self, out, rows, how, bar)
 
-    monkeypatch.setattr(SentenceEncoder, "encode", encode)
+    monkeypatch.setattr(SentenceEncoder, "_fill", fill)
     return asked
 
 

@@ -16,7 +16,7 @@ def test_judging_again_computes_nothing(tiny_encoder, tmp_path, monkeypatch):
     job = Job(model, rows, settings, tmp_path / "run", dev, (dev,), cache=cache)
     first = judge(encoder, job)
     calls = []
-    monkeypatch.setattr(SentenceEncoder, "encode", lambda *args, **named: calls.append(args))
+    monkeypatch.setattr(SentenceEncoder, "_fill", lambda *args, **named: calls.append(args))
     again = judge(encoder, job)
     assert not calls
     assert plain[0] == first[0] == again[0]

@@ -42,9 +42,7 @@ def unpacked(pickled: bytes, threads: int) -> SentenceEncoder:
     logging.getLogger("simcse_kit").setLevel(logging.ERROR)
     from simcse_kit.compute.threads import use_threads
 
-    use_threads(threads)
-    import torch  # noqa: F401  # reads the number of threads
-
+    use_threads(threads)  # before torch is loaded, which is with the encoder
     encoder: SentenceEncoder = pickle.loads(pickled)  # what the run itself packed
     return encoder
 

@@ -21,7 +21,7 @@ _METHOD = {"objective", "auxiliaries", "keys", "negatives", "teachers", "guide"}
 
 def check_method(config: Settings) -> None:
     """Raise a complaint, with the reason, for parts that exclude each other."""
-    for refuse in (*(_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _datasets),):
+    for refuse in (_matryoshka, _head, _sides, _both_sides, _sampler, _pairing, _datasets):
         refuse(config)
     if config.model_fields_set & _METHOD:
         for refuse in (_whole, _further, _teachers):
