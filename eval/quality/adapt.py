@@ -31,7 +31,7 @@ import numpy as np
 
 from eval.provenance import write
 from eval.quality.held_out_documents import Domain, domain_of, searches
-from simcse_kit.data import read_rows, replacing, write_json
+from simcse_kit.data import USUAL, read_rows, replacing, write_json
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.search import by_query
@@ -66,10 +66,12 @@ class Variant:
 
     Attributes:
         ways: of `make_pairs`; () is the pairs that are given, where the domain has some.
+        negatives: mine one hard negative a pair.
         kept: train with the recipe's term that follows the encoder as it was.
+        general: hold it on general texts too.
     """
 
-    ways: tuple[str, ...] = tuple(Making().ways)
+    ways: tuple[str, ...] = USUAL
     negatives: bool = True
     kept: bool = True
     general: bool = False
@@ -126,7 +128,7 @@ def trained(
         read_rows([{"text": text} for text in domain.documents]),
         config,
         folder,
-        making=replace(Making(), ways=variant.ways),
+        making=Making(variant.ways),
         rules=replace(NEAREST, num_negatives=1) if variant.negatives else None,
         general=general,
         resume=(folder / "adapt.json").is_file(),

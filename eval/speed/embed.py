@@ -4,9 +4,9 @@
         [--pairs 5] [--json OUT]
 
 Every `embed` is a process of its own, as a user starts it. The corpus of the run that was killed is
-compared file by file with that of one left alone. Memory is the peak of a whole run (VmHWM) for all
-rows and for 100,000. The pairs take turns in one process: the same sentences by `encode` and by
-`embed_corpus`, the second with all that it writes.
+compared file by file with that of one left alone. Memory is the peak of a whole run
+(`peak_memory`) for all rows and for 100,000. The pairs take turns in one process: the same
+sentences by `encode` and by `embed_corpus`, the second with all that it writes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ sys.argv = ["simcse-kit", *sys.argv[1:]]
 try:
     main()
 finally:
-    print(open("/proc/self/status").read(), file=sys.stderr)
+    from simcse_kit.compute import peak_memory
+    print("peak", peak_memory(), file=sys.stderr)
 """
 
 
@@ -58,7 +59,7 @@ def finished(process: Any) -> float:
     said = process.communicate()[1].decode()
     if process.returncode:
         raise SystemExit(said)
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", said)[-1]) / 1024
+    return int(re.findall(r"^peak (\d+)$", said, re.MULTILINE)[-1]) / 2**20
 
 
 def killed(start: Any, seconds: float, kills: int, folder: Path, seed: int) -> list[float]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eval.provenance import write
-from eval.speed.report import table
+from eval.speed.report import spread, table
 
 Product = Callable[[Tensor], Tensor]
 HEADINGS = ("int8 by", "tokens", "of a layer", "query, key, value", "output", "up", "down", "error")
@@ -144,12 +144,7 @@ def measure(hidden: int, intermediate: int, sizes: Sequence[int], pairs: int) ->
                     sum(one for one, _ in same) / sum(other for _, other in same)
                     for same in zip(*whole, strict=True)
                 ]
-                row["ratio"] = {
-                    "median": statistics.median(layers),
-                    "min": min(layers),
-                    "max": max(layers),
-                    "pairs": layers,
-                }
+                row["ratio"] = spread(layers)
                 rows.append(row)
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             left_out.append(f"{way}: {' '.join(str(error).split())[:120]}")

@@ -25,6 +25,7 @@ import numpy as np
 
 from eval.provenance import write
 from eval.speed.turns import quiet
+from eval.speed.works import row_cosines
 
 LENGTHS = (8, 32, 128)  # tokens, special ones included
 PAIRS = (("bf16", "theirs, bf16"), ("bf16", "theirs, default"), ("fp32", "theirs, default"))
@@ -94,7 +95,11 @@ def calls(by_name: dict[str, Encode], model: str, repeats: int) -> dict[str, Any
                 f"{ours} / {peer}": median(taken[ours] / taken[peer]) for ours, peer in PAIRS
             },
             "least_cosine": rounded(
-                min(cosine(vectors[name], vectors["theirs, default"]) for name in by_name), 6
+                min(
+                    row_cosines(vectors[name][None], vectors["theirs, default"][None])[0]
+                    for name in by_name
+                ),
+                6,
             ),
         }
     return figures
@@ -123,12 +128,6 @@ def shell(model: str, repeats: int) -> dict[str, Any]:
             for name, times in zip(list(commands)[1:], peers, strict=True)
         },
     }
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two vectors, in float64."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def median(values: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """What does each part of a method cost? Training steps with it and without it, in turns.
 
     python -m eval.speed.parts --model DIR --data SENTENCES.txt.gz --json OUT [--pairs 5] \\
-        [--precision bf16] [--only queue …]
+        [--precision bf16] [--only "queue of 4,096" …]
 
 Plain SimCSE and each part's side take turns in one run on the same sentences, with the same
 encoder, batch and length; the first round warms up and is not counted. A part's cost is the time of
@@ -11,7 +11,6 @@ its turn over that of the turn without it in the same round: of all, the median.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ import torch
 
 from eval.provenance import write
 from eval.speed.ours import Train
+from eval.speed.report import spread
 from eval.speed.turns import Setting, Turn, Worker, quiet
 from simcse_kit.compute import resolve_precision
 
@@ -93,12 +93,7 @@ def costs(sides: Mapping[str, Part], turns: Mapping[str, Sequence[Turn]]) -> lis
                 "part": name,
                 "settings": list(part.settings),
                 "over": part.over,
-                "cost": {
-                    "median": statistics.median(ratios),
-                    "min": min(ratios),
-                    "max": max(ratios),
-                    "rounds": ratios,
-                },
+                "cost": spread(ratios, "rounds"),
             }
         )
     return rows

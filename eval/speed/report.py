@@ -30,6 +30,16 @@ def rate(turn: Turn) -> float:
     return turn.sentences / turn.seconds
 
 
+def spread(ratios: Sequence[float], each: str = "pairs") -> dict[str, Any]:
+    """Median, least and most of some ratios, and all of them under the name `each`."""
+    return {
+        "median": statistics.median(ratios),
+        "min": min(ratios),
+        "max": max(ratios),
+        each: ratios,
+    }
+
+
 def summarise(
     pairs: Sequence[Pair],
     memories: tuple[Memory | None, Memory | None],
@@ -37,14 +47,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Rates of both sides, and the ratio of every pair with its median, min and max."""
     ratios = [rate(ours) / rate(peer) for ours, peer in pairs]
-    figures: dict[str, Any] = {
-        "ratio": {
-            "median": statistics.median(ratios),
-            "min": min(ratios),
-            "max": max(ratios),
-            "pairs": ratios,
-        }
-    }
+    figures: dict[str, Any] = {"ratio": spread(ratios)}
     for number, (side, memory) in enumerate(zip(("ours", "peer"), memories, strict=True)):
         turns = [pair[number] for pair in pairs]
         speed = statistics.median(rate(turn) for turn in turns)

@@ -29,8 +29,9 @@ from eval.speed import peers
 from eval.speed.compare import pooling_of, settings_of
 from eval.speed.host import Stolen
 from eval.speed.ours import CHECKED, load, read_sentences, sts_tasks
-from eval.speed.report import rate, table
+from eval.speed.report import rate, spread, table
 from eval.speed.turns import Gate, Setting, Side, Turn, Worker, quiet
+from eval.speed.works import row_cosines
 from simcse_kit.encoder import SentenceEncoder, export, missing_packages
 from simcse_kit.errors import InputError
 
@@ -225,24 +226,18 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Rates, ratios to the first contender, and differences to the reference."""
     reference, _ = ends[REFERENCE]
-    expected = _unit(reference["embeddings"])
     rows = []
     for each in contenders:
         evidence, memory = ends[each.name]
         ratios = [rate(one[each.name]) / rate(one[contenders[0].name]) for one in rounds]
-        cosines = (_unit(evidence["embeddings"]) * expected).sum(1)
+        cosines = row_cosines(evidence["embeddings"], reference["embeddings"])
         rows.append(
             {
                 "runtime": each.name,
                 "precision": evidence["precision"],
                 "sentences_per_second": statistics.median(rate(one[each.name]) for one in rounds),
                 "seconds": [one[each.name].seconds for one in rounds],
-                "ratio": {
-                    "median": statistics.median(ratios),
-                    "min": min(ratios),
-                    "max": max(ratios),
-                    "rounds": ratios,
-                },
+                "ratio": spread(ratios, "rounds"),
                 "sts": evidence["sts"],
                 "sts_lost": reference["sts"] - evidence["sts"],
                 "mean_cosine": float(cosines.mean()),
@@ -251,11 +246,6 @@ def summarise(
             }
         )
     return rows
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = rows.astype(np.float64)
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def cells(row: dict[str, Any]) -> list[str]:

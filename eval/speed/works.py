@@ -57,7 +57,7 @@ def agree_on_embeddings(
     """Cosines of the first embeddings, of ours and of the peer's, to the peer's in fp32."""
     expected = reference["embeddings"]
     cosines, theirs = (
-        _cosines(side["embeddings"][: len(expected)], expected) for side in (ours, peer)
+        row_cosines(side["embeddings"][: len(expected)], expected) for side in (ours, peer)
     )
     tolerance = 0.99 if precisions[0] == "bf16" else 0.99999
     text = f"cosine {cosines.mean():.4f}, min {cosines.min():.4f}"
@@ -75,7 +75,8 @@ def agree_on_embeddings(
     }
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def row_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of the rows of two arrays, in float64: (N,)."""
     a, b = (rows.astype(np.float64) for rows in (a, b))
     a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
     return np.asarray((a * b).sum(1))

@@ -40,24 +40,24 @@ def corpus_encoder(
     """
     from simcse_kit.corpus import own_encoder
 
-    if model is None and corpus.manifest is not None:
-        _check_own(loading)
-    if corpus.manifest is not None:
-        made: Any = corpus.manifest.model  # of names that were options once
-        loading = replace(
-            loading,
-            pooling=loading.pooling or made.pooling,
-            max_length=loading.max_length or made.max_length,
-            precision=made.precision if loading.precision == "auto" else loading.precision,
-            head=loading.head or made.head,
-            # only what is there or was asked for: some tokenizers can have none
-            template=(made.template or None) if loading.template is None else loading.template,
-        )
     if model is None:
+        if corpus.manifest is not None:
+            _check_own(loading)
         encoder = own_encoder(corpus, trust_remote_code=loading.trust_remote_code)
         encoder.use_prompts(**loading.prompts())
         encoder = with_cache(encoder, loading.cache, loading.cache_size)
     else:
+        if corpus.manifest is not None:
+            made: Any = corpus.manifest.model  # of names that were options once
+            loading = replace(
+                loading,
+                pooling=loading.pooling or made.pooling,
+                max_length=loading.max_length or made.max_length,
+                precision=made.precision if loading.precision == "auto" else loading.precision,
+                head=loading.head or made.head,
+                # only what is there or was asked for: some tokenizers can have none
+                template=(made.template or None) if loading.template is None else loading.template,
+            )
         encoder = loading.load(model)
     corpus.check_model(encoder)
     return encoder

@@ -66,7 +66,8 @@ def dedupe(
         for table in (output, pairs):
             if table is not None:
                 check_table_name(at_home(table))
-        _check_distinct({"--output": output, "--pairs": pairs, "--html": html})
+        told = Path(shown.json_file) if shown.json_file and shown.has_table else None
+        _check_distinct({"--output": output, "--pairs": pairs, "--html": html, "--json": told})
         if html is not None:
             check_can_write(at_home(html))
         found = dedupe_corpus(

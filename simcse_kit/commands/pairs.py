@@ -89,11 +89,11 @@ def pairs(
         write_pairs(made, output)
     shown.write(made.to_json())
     if shown.has_table:
-        show_pairs(made, markdown=shown.markdown)
+        _show(made, markdown=shown.markdown)
         typer.echo(f"{output}  {len(made):,} rows")
 
 
-def show_pairs(made: PairsMade, *, markdown: bool = False) -> None:
+def _show(made: PairsMade, *, markdown: bool) -> None:
     """Print what each way gave, and what became of the documents."""
     from simcse_kit.evaluation import Cell, Cells, draw, draw_markdown
 

@@ -64,8 +64,9 @@ class _Numbers:
                 self._places.append(each.data_ptr())
                 flat = each.detach().numpy().reshape(-1)
                 # a view: while it is there, no other data can be given the same place
-                self._some.append(flat[:: max(1, flat.size // _LOOKED_AT)])
-        self._looked_at = self._numbers()
+                some = flat[:: max(1, flat.size // _LOOKED_AT)]
+                self._some.append(some)
+                self._looked_at += some.tobytes()
 
     def _numbers(self) -> bytes:
         return b"".join(map(np.ndarray.tobytes, self._some))
@@ -235,6 +236,7 @@ def _can_be_watched(parameter: Tensor) -> bool:
         type(parameter) is nn.Parameter
         and parameter.dtype == torch.float32  # numpy has no bf16
         and parameter.device.type == "cpu"
+        and parameter.is_contiguous()  # of others `watch` would look at a copy
         and not parameter.is_inference()  # of those torch does not count the changes
     )
 

@@ -24,7 +24,6 @@ _CELLS = 65_536  # at most
 _A_CELL = 40  # vectors a cell, from which the cells are learnt; faiss wants 39
 _LEARNT_FROM = 10_240, 1_000_000  # vectors, at least and at most
 _AT_A_TIME = 65_536  # vectors added
-_TEST = 1_000_000  # efforts end here
 
 #: What a search spends, from little to much: neighbours kept of a graph, cells looked into.
 EFFORTS = (16, 32, 64, 128, 256, 512)
@@ -75,7 +74,7 @@ def build(vectors: Rows, factory: str, *, show_progress: bool = False) -> Any:
     return index
 
 
-def learnt(vectors: Rows, factory: str, *, seed: int = 0) -> Any:
+def learnt(vectors: Rows, factory: str) -> Any:
     """An empty index for unit vectors (M, D), by their products.
 
     Its cells and codes are learnt of a sample of these vectors, a million at most, which is what
@@ -95,7 +94,7 @@ def learnt(vectors: Rows, factory: str, *, seed: int = 0) -> Any:
         ) from error
     if not index.is_trained:
         try:
-            index.train(_sample(vectors, _cells(index), seed))
+            index.train(_sample(vectors, _cells(index)))
         except RuntimeError as error:
             raise InputError(
                 f"an index {factory!r} cannot be learnt from {count:,} vectors ({_last(error)});"
@@ -191,8 +190,7 @@ def has_effort(index: Any) -> bool:
 
 def most_effort(index: Any) -> int:
     """The effort from which on more is in vain."""
-    inner = _inner(index)
-    return int(inner.nlist) if hasattr(inner, "nlist") else _TEST
+    return _cells(index) or EFFORTS[-1]
 
 
 def _sifted(
@@ -250,11 +248,11 @@ def _cells(index: Any) -> int:
     return int(getattr(_inner(index), "nlist", 0))
 
 
-def _sample(vectors: Rows, cells: int, seed: int) -> np.ndarray:
+def _sample(vectors: Rows, cells: int) -> np.ndarray:
     """Vectors to learn from, drawn without replacement, in their order."""
     fewest, most = _LEARNT_FROM
     size = min(len(vectors), max(fewest, min(most, _A_CELL * cells)))
-    drawn = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
+    drawn = np.random.default_rng(0).choice(len(vectors), size, replace=False)
     return np.array(vectors[np.sort(drawn)], np.float32)
 
 

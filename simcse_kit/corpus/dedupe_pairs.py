@@ -47,14 +47,13 @@ class PairFinder:
         among: np.ndarray,
         *,
         block: int = BLOCK,
-        device: str | None = None,
         precision: str = "auto",
     ) -> None:
         import torch
 
         self.vectors, self.threshold, self.among = vectors, threshold, among
         self.block = block
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.bf16 = resolve_precision(precision, self.device) == "bf16"
         rounded = 3 * 2.0**-8 + 2.0**-10 if self.bf16 else 0.0
         self.margin = rounded + vectors.shape[1] * 2.0**-23  # the sum is in fp32

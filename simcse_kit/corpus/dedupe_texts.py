@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from simcse_kit.corpus.dedupe import Duplicates, Keep, near_duplicates
 from simcse_kit.corpus.embedded import EmbeddedCorpus
-from simcse_kit.corpus.search import open_index, unit_rows
+from simcse_kit.corpus.search import named, open_index, unit_rows
 from simcse_kit.data import check_cells, check_table_name, writing_table
 from simcse_kit.errors import InputError
 
@@ -101,9 +101,11 @@ class Deduped:
         with writing_table(path, names) as write, bar:
             for start in range(0, len(rows), _AT_A_TIME):
                 some = rows[start : start + _AT_A_TIME]
-                cells, kept = self._cells(some), self._cells(self.found.kept[some])
-                cells |= {f"kept_{name}": each for name, each in kept.items()}
-                cells["cosine"] = [f"{cosine:.6f}" for cosine in self.found.cosine[some]]
+                cells = self._cells(some)
+                if "kept_row" in names:
+                    kept = self._cells(self.found.kept[some])
+                    cells |= {f"kept_{name}": each for name, each in kept.items()}
+                    cells["cosine"] = [f"{cosine:.6f}" for cosine in self.found.cosine[some]]
                 columns = [cells[name] for name in names]
                 for column in columns:
                     check_cells(path, column)
@@ -112,7 +114,7 @@ class Deduped:
 
     def _cells(self, rows: np.ndarray) -> dict[str, list[str]]:
         distinct, places = np.unique(rows, return_inverse=True)
-        ids, texts = _named(self.corpus, distinct)
+        ids, texts = named(self.corpus, distinct)
         cells = {"row": [str(row) for row in rows.tolist()]}
         cells["id"] = [ids[at] for at in places.tolist()]
         if texts is not None:
@@ -179,9 +181,3 @@ def _place(corpus: EmbeddedCorpus) -> Path | None:
     path = corpus.path
     place = path / ".dedupe" if path.is_dir() else path.with_name(f".{path.name}.dedupe")
     return place if os.access(place.parent, os.W_OK) else None
-
-
-def _named(corpus: EmbeddedCorpus, rows: np.ndarray) -> tuple[list[str], list[str] | None]:
-    """The ids of rows, or else their numbers, and their texts."""
-    ids, texts = corpus.ids(rows), corpus.texts(rows)
-    return [(ids and ids[at]) or str(row) for at, row in enumerate(rows.tolist())], texts

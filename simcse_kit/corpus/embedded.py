@@ -14,12 +14,10 @@ from simcse_kit.corpus.numbers import Kept, as_floats, width_of
 from simcse_kit.corpus.shard_files import (
     ROW_GROUP,
     VECTORS,
-    OneFile,
-    digest_of,
-    has_column,
     read_group,
     shard_file,
 )
+from simcse_kit.corpus.shards import damaged
 from simcse_kit.data import at_home
 from simcse_kit.errors import InputError
 
@@ -113,14 +111,9 @@ class EmbeddedCorpus:
         """Read everything, and raise InputError for the first shard that is not as written."""
         if self.manifest is None:
             return
-        one_file = OneFile(self.path, self.manifest.layout)
-        for shard in self.manifest.shards:
-            file = shard_file(self.path, shard.number)
-            good = digest_of(file) == shard.digest
-            if shard.vectors_digest is not None:
-                good = good and one_file.digest(shard.number, shard.rows) == shard.vectors_digest
-            if not good:
-                raise InputError(_damaged(file))
+        shards = {shard.number: shard for shard in self.manifest.shards}
+        for number in damaged(self.path, self.manifest, shards):
+            raise InputError(_damaged(shard_file(self.path, number)))
 
     def check_model(self, encoder: SentenceEncoder) -> None:
         """Raise InputError where the vectors are of another encoder than this.
@@ -203,14 +196,14 @@ class _Columns:
     """The columns of all shards, read a row group at a time; the last few stay at hand."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.shards = folder, manifest.shards
+        self.folder, self.shards, self._texts = folder, manifest.shards, manifest.layout.texts
         self.starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
         self.rows = int(self.starts[-1])
         self._parts: OrderedDict[tuple[int, int, str], Any] = OrderedDict()
 
     def has(self, name: str) -> bool:
         """Whether shards have such a column; all have the same."""
-        return bool(self.shards) and self._read(0, lambda file: has_column(file, name))
+        return bool(self.shards) and (name in ("row", "id") or (name == "text" and self._texts))
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
         """Of each row group its first row, its shard, and which of the shard's it is."""

@@ -87,7 +87,7 @@ def embed_corpus(
         inputs: files, patterns, ``-``, URLs, as of `simcse_kit.data.TextStream`; or one of these,
             which says how they are read: columns, headers, rows that are blank or bad.
         output: the folder; it is made.
-        type: what numbers are kept as (`simcse_kit.corpus.NumberType`).
+        type: what numbers are kept as (`simcse_kit.corpus.numbers.NumberType`).
         dimension: leading numbers of a vector that are kept, made of length 1 again where the
             whole vector was (Matryoshka models); None: all.
         normalize: as of `SentenceEncoder.encode`.

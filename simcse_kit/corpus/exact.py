@@ -1,7 +1,8 @@
 """Exact search: the vectors nearest to each query, block by block, never the whole matrix.
 
-The one mechanism of the package: `nearest` searches corpora, mining and de-duplication by it, and
-retrieval counts over the same blocks of products (`product_blocks`). Arrays only.
+The one mechanism for what is nearest to a query: corpora are searched and negatives mined by
+`nearest`, and retrieval counts over the same blocks of products (`product_blocks`). All pairs of a
+corpus are the affair of `dedupe_pairs`. Arrays only.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class VectorIndex:
         if self._index.ntotal != len(self.vectors) or self._index.d != manifest.dimension:
             raise InputError(f"{folder / manifest.file} is of other vectors; {again(folder)}")
         self.manifest = manifest
+        self._labels: dict[str, list[str | None]] = {}  # what was asked of `added`
 
     def __len__(self) -> int:
         """Rows that can be found."""
@@ -209,7 +210,6 @@ class VectorIndex:
             allowed=None if allowed is None else order.numbers(allowed),
         )
         found = order.rows(found)
-        found = np.pad(found, ((0, 0), (0, max(0, depth - found.shape[1]))), constant_values=-1)
         return in_order(queries, self.vectors, found, depth)
 
     def _allowed(self, among: np.ndarray | None) -> np.ndarray | None:
@@ -273,10 +273,13 @@ class VectorIndex:
 
     def added(self, what: Literal["ids", "texts"]) -> list[str | None]:
         """The id or the text of each row that was added, None where none was given."""
-        found: list[str | None] = []
-        for name, rows in self.manifest.added:
-            found += labels((self.folder / name).with_suffix(".json"), what, rows)
-        return found
+        if what not in self._labels:
+            self._labels[what] = [
+                label
+                for name, rows in self.manifest.added
+                for label in labels((self.folder / name).with_suffix(".json"), what, rows)
+            ]
+        return self._labels[what]
 
     def remove(self, rows: np.ndarray) -> int:
         """Take rows out: they are found no more. How many were there is returned.

@@ -36,7 +36,7 @@ class QdrantIndex:
         dimension: of the vectors.
 
     Raises:
-        InputError: no such collection, or one that is not ours, unfinished, or of another model;
+        InputError: no such collection, or one that is not ours, unfinished, or of another corpus;
             no qdrant-client.
     """
 

@@ -213,11 +213,9 @@ class CorpusSearch:
     def _told(self, rows: np.ndarray) -> list[tuple[str, str | None]]:
         """Id and text of each of these rows, ascending."""
         own, late = rows[rows < len(self.corpus)], rows[rows >= len(self.corpus)]
-        ids, texts = self.corpus.ids(own), self.corpus.texts(own)
-        told = [
-            (ids[at] if ids and ids[at] else str(row), texts[at] if texts else None)
-            for at, row in enumerate(own.tolist())
-        ]
+        ids, texts = named(self.corpus, own)
+        shown: list[str | None] = [None] * len(own) if texts is None else [*texts]
+        told = [*zip(ids, shown, strict=True)]
         if self.index is not None and len(late):
             names, words = self.index.added("ids"), self.index.added("texts")
             for row in late.tolist():
@@ -227,6 +225,12 @@ class CorpusSearch:
 
 
 # ---- a corpus and its index ----------------------------------------------------------------------
+
+
+def named(corpus: EmbeddedCorpus, rows: np.ndarray) -> tuple[list[str], list[str] | None]:
+    """The ids of rows, or else their numbers, and their texts, None where there are none."""
+    ids, texts = corpus.ids(rows), corpus.texts(rows)
+    return [(ids and ids[at]) or str(row) for at, row in enumerate(rows.tolist())], texts
 
 
 def unit_rows(corpus: EmbeddedCorpus) -> Rows:

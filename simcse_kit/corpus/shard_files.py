@@ -95,13 +95,6 @@ def read_group(file: Path, group: int, column: str) -> Any:
     return found.to_numpy() if column in ("row", "scale") else found.to_pylist()
 
 
-def has_column(file: Path, column: str) -> bool:
-    """Whether a shard has such a column."""
-    import pyarrow.parquet as pq
-
-    return column in pq.read_schema(file).names
-
-
 def digest_of(file: Path) -> str | None:
     """SHA-256 of a file; None where it cannot be read."""
     try:

@@ -27,8 +27,7 @@ def architecture_of(encoder: SentenceEncoder) -> str:
 
 def network_of(encoder: SentenceEncoder) -> str:
     """Of what the network computes with its weights, 32 hex digits."""
-    config = encoder.backbone.config.to_dict()
-    return _hashed([{name: each for name, each in config.items() if name not in _NO_MATTER}])
+    return _hashed([_config_of(encoder)])
 
 
 def weights_of(encoder: SentenceEncoder) -> str:
@@ -53,14 +52,19 @@ def embeddings_of(encoder: SentenceEncoder, prompt: str, normalize: bool) -> str
         prompt: the text put before each.
         normalize: whether they are of unit length.
     """
-    config = encoder.backbone.config.to_dict()
     settings = [
-        {name: each for name, each in config.items() if name not in _NO_MATTER},
+        _config_of(encoder),
         [encoder.pooling, repr(encoder.head), encoder.truncate_dim, encoder.normalize],
         [encoder.include_prompt, encoder.max_length, encoder.precision],
         [prompt, normalize],
     ]
     return _hashed([architecture_of(encoder), weights_of(encoder), settings])
+
+
+def _config_of(encoder: SentenceEncoder) -> dict[str, Any]:
+    """The backbone's configuration, but for what changes no embedding."""
+    config = encoder.backbone.config.to_dict()
+    return {name: each for name, each in config.items() if name not in _NO_MATTER}
 
 
 def _hashed(parts: list[Any]) -> str:

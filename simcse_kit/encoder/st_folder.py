@@ -27,7 +27,7 @@ from simcse_kit.encoder.metadata import (
 from simcse_kit.encoder.modules import Chain, Head, Parts
 from simcse_kit.encoder.pooling import LAYER_PAIRS, pooled_width
 from simcse_kit.encoder.seq2seq import run_encoder, runs_encoder, take_encoder
-from simcse_kit.encoder.usual_folder import read_usual
+from simcse_kit.encoder.usual_folder import LEGACY_MODES, STATES, read_usual
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 _TO_ST = {"cls_before_pooler": "cls", "last_token": "lasttoken", "mask": "mean"}
 _TO_ST |= dict.fromkeys(LAYER_PAIRS, "mean")
 _FROM_ST = {"lasttoken": "last_token"}
-_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 _AFTER_POOLING = ("Dense", "Normalize", "LayerNorm", "Dropout")
 
 
@@ -111,7 +110,7 @@ def _is_theirs(module: Module) -> bool:
 def _check_transformer(name: str, transformer: Any) -> None:
     """Raise InputError where it does anything but hand on the last layer's states."""
     method, gives = transformer.modality_config.get("text"), transformer.module_output_name
-    is_states = method == _STATES or runs_encoder(transformer)
+    is_states = method == STATES or runs_encoder(transformer)
     if not is_states or gives != "token_embeddings":
         raise _unsupported(name, "Transformer", f" that gives {gives!r} of {method}")
     if transformer.transformer_task != "feature-extraction":
@@ -352,19 +351,9 @@ def rewrite_as_legacy(folder: Path, max_length: int | None) -> None:
         if kind == "Pooling":
             given = config.pop("pooling_mode")
             modes = [given] if isinstance(given, str) else given
-            for key, name in _LEGACY_MODES.items():
-                config[f"pooling_mode_{key}"] = name in modes
+            for key, name in LEGACY_MODES.items():
+                config[key] = name in modes
         _write_json(config_file, config)
     _write_json(folder / "modules.json", modules)
     legacy = {"max_seq_length": max_length, "do_lower_case": False}
     _write_json(folder / "sentence_bert_config.json", legacy)
-
-
-_LEGACY_MODES = {
-    "cls_token": "cls",
-    "max_tokens": "max",
-    "mean_tokens": "mean",
-    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "weightedmean_tokens": "weightedmean",
-    "lasttoken": "lasttoken",
-}

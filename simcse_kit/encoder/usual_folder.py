@@ -19,21 +19,20 @@ from simcse_kit.encoder.metadata import Module, model_file, read_json
 
 #: Text encoders that are loaded and tokenised in no way of their own.
 _ENCODERS = ("bert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta")
-_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
+STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 #: What a transformer's file may say, if it says it.
 _TRANSFORMER = {
     "do_lower_case": False,
     "transformer_task": "feature-extraction",
-    "modality_config": {"text": _STATES},
+    "modality_config": {"text": STATES},
     "module_output_name": "token_embeddings",
 }
 #: What a normalisation's file says, if there is one.
 _OF_EMBEDDINGS = dict.fromkeys(("module_input_name", "module_output_name"), "sentence_embedding")
 #: Files that would make it another transformer.
 _OTHERWISE = ("adapter_config.json", "processor_config.json", "preprocessor_config.json")
-_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 #: How sentence-transformers before 5.4 named them.
-_LEGACY_MODES = {
+LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -41,6 +40,7 @@ _LEGACY_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_MODES = tuple(LEGACY_MODES.values())
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def _pooling(said: Any) -> Pooling | None:
     if not isinstance(said, dict):
         return None
     said = dict(said)
-    legacy = {key: said.pop(key) for key in _LEGACY_MODES if key in said}
-    chosen = [_LEGACY_MODES[key] for key, value in legacy.items() if value is True] or ["mean"]
+    legacy = {key: said.pop(key) for key in LEGACY_MODES if key in said}
+    chosen = [LEGACY_MODES[key] for key, value in legacy.items() if value is True] or ["mean"]
     mode = said.pop("pooling_mode", chosen[0] if len(chosen) == 1 else None)
     width = said.pop("embedding_dimension", None) or said.pop("word_embedding_dimension", None)
     prompt = said.pop("include_prompt", True)

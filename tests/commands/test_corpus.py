@@ -141,8 +141,8 @@ def test_dedupe_writes_what_stays_and_what_goes(corpus: Path, tmp_path: Path) ->
     assert figures["pairs"] == 3 and figures["largest"] == 3 and figures["keep"] == "first"
     assert not (corpus / ".dedupe").exists()
     assert "| a man plays the guitar | 3 |" in dedupe(corpus, "--threshold", 0.9999, "--markdown")
-    none = dedupe(corpus, "--threshold", 0.99, "--html", page)
-    assert "clusters" in none
+    again = dedupe(corpus, "--threshold", 0.99, "--html", page)
+    assert "at a cosine of 0.99\n" in again and "at a cosine of 0.99:" in page.read_text()
 
 
 def test_dedupe_by_the_index(corpus: Path) -> None:
@@ -212,6 +212,7 @@ def test_each_mistake_is_one_sentence(
     bad = [
         (["dedupe", corpus, *one, "--pairs", tmp_path / "link.csv"], "--output and --pairs are"),
         (["dedupe", corpus, *one, "--html", tmp_path / "." / "a.csv"], "--output and --html are"),
+        (["dedupe", corpus, *one, "--json", tmp_path / "a.csv"], "--output and --json are"),
         (["search", corpus], "there is no query"),
         (["search", tmp_path / "nowhere", "a"], "nowhere"),
         (["search", corpus, "a", "--filter-ids", tmp_path / "ids.txt"], "1 of 2 ids are not in"),

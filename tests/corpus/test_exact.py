@@ -1,4 +1,4 @@
-"""The blocked search against a plain loop in float64, and an index of faiss's against it."""
+"""The blocked search against a plain loop in float64."""
 
 from __future__ import annotations
 

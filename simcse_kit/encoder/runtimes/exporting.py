@@ -18,7 +18,7 @@ from simcse_kit.data import at_home, check_can_make, disk_errors, replacing, tok
 from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.persistence import read_parts
 from simcse_kit.encoder.runtimes.formats import MODEL_FILE, NOTE, check_format, check_packages
-from simcse_kit.encoder.runtimes.graph import INPUTS, SKIP, write_onnx
+from simcse_kit.encoder.runtimes.graph import inputs_of, write_onnx
 from simcse_kit.encoder.runtimes.int8 import onnx_in_int8, openvino_of
 from simcse_kit.encoder.runtimes.note import Int8, Measured, Note, Source, as_json, digest_of
 from simcse_kit.encoder.runtimes.sample import sample_texts
@@ -231,10 +231,7 @@ def _inputs(encoder: SentenceEncoder, texts: Sequence[str]) -> Iterator[dict[str
         for row in range(len(store)):
             batch = PackedBatch.from_flat(*store.gather(np.array([row])))
             ids, mask = batch.padded(encoder.pad_id)
-            given = dict(zip(INPUTS, (ids.numpy(), mask.long().numpy()), strict=True))
-            if not encoder.include_prompt:
-                given[SKIP] = np.zeros(1, np.int64)
-            yield given
+            yield inputs_of(ids, mask, None if encoder.include_prompt else 0)
 
 
 def _versions(format: str, int8: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,16 @@ OUTPUTS = (STATES, RAW, FINAL)
 
 #: Bytes of weights from which on they lie in a file beside the graph, which itself can be 2 GB.
 _BESIDE = 1_800_000_000
+
+
+def inputs_of(ids: Tensor, mask: Tensor, skip: int | None) -> dict[str, np.ndarray]:
+    """What a graph is given, by name.
+
+    Args:
+        ids, mask: ``(sequences, tokens)``. skip: None where it has no such input.
+    """
+    given = dict(zip(INPUTS, (ids.numpy(), mask.long().numpy()), strict=True))
+    return given if skip is None else given | {SKIP: np.array([skip], np.int64)}
 
 
 class Graph(nn.Module):

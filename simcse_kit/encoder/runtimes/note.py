@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 Int8 = Literal["dynamic", "calibrated"]
-_BLOCK = 1 << 22  # bytes hashed at a time
 
 
 class Source(BaseModel):
@@ -125,11 +124,8 @@ def read_note(path: str | Path, name: str) -> Note:
 
 def digest_of(path: str | Path) -> str:
     """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
     with open(path, "rb") as opened:
-        while block := opened.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def as_json(note: Note) -> dict[str, Any]:

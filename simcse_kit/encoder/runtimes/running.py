@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simcse_kit.compute import resolve_precision, token_blocks
 from simcse_kit.encoder.metadata import model_file
 from simcse_kit.encoder.runtimes.formats import MODEL_FILE, NOTE
-from simcse_kit.encoder.runtimes.graph import INPUTS, RAW, SKIP
+from simcse_kit.encoder.runtimes.graph import RAW, inputs_of
 from simcse_kit.encoder.runtimes.note import Note, Source, digest_of, read_note, told
 from simcse_kit.encoder.runtimes.sessions import SESSIONS, Session
 from simcse_kit.errors import InputError
@@ -96,9 +96,7 @@ class Runtime:
         session = self.session("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
         rows = []
         for ids, mask in token_blocks(batch, self._pad_id, self.note.by_length):
-            given = dict(zip(INPUTS, (ids.numpy(), mask.long().numpy()), strict=True))
-            if self._skips:
-                given[SKIP] = torch.tensor([skip]).numpy()
+            given = inputs_of(ids, mask, skip if self._skips else None)
             rows.append(torch.from_numpy(session.run(given, RAW)))
         return torch.cat(rows)[batch.order]
 

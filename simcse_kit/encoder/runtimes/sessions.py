@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-#: Tokens of an int8 product that share a scale: it is a row's own, so a text's vector does not
-#: depend on its company.
+#: Numbers of a token that share a scale in an int8 product: no scale is of two tokens, so a text's
+#: vector does not depend on its company.
 _GROUP = "32"
 
 
