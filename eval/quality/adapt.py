@@ -19,32 +19,30 @@ intervals over other seeds and other queries (`summarise_seeds`, `compare_recipe
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval.provenance import write
 from eval.quality.held_out_documents import Domain, domain_of, searches
-from simcse_kit.data import USUAL, read_rows, replacing, write_json
+from eval.quality.kept_runs import (
+    AVERAGE,
+    QUIET,
+    START,
+    Judged,
+    Scores,
+    judged,
+    kept_run,
+    same_runs,
+    summary,
+)
+from simcse_kit.data import USUAL, read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.search import by_query
-from simcse_kit.evaluation.statistics import (
-    Figure,
-    PairScores,
-    bootstrap,
-    compare_recipes,
-    resample_together,
-    summarise_seeds,
-)
-from simcse_kit.evaluation.sts import SUITE, PairTask, evaluate, load_tasks
-from simcse_kit.evaluation.sts.intervals import numbered_sentences
+from simcse_kit.evaluation.sts import SUITE, PairTask, load_tasks
 from simcse_kit.training import General, Making, adapt, build_config, train
 from simcse_kit.training.adapting import NEAREST
 
@@ -52,12 +50,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from quickstart import bundled_model  # scripts/ is no package: found by the line above
 
-START = "as it is"
 METRICS = ("recall@1", "mrr")
-QUIET = ("report_to=none", "save_steps=100000", "logging_steps=20")
-AVERAGE = "STS average"
-
-Scores = dict[str, np.ndarray]  # a figure's values, one a query; of STS a cosine a pair
 
 
 @dataclass(frozen=True)
@@ -95,18 +88,14 @@ VARIANTS: dict[str, Variant] = {
 # ---- runs ---------------------------------------------------------------------------------------
 
 
-def judge(encoder: SentenceEncoder, domain: Domain, suite: Sequence[PairTask]) -> Scores:
+def judge(encoder: SentenceEncoder, domain: Domain, tasks: Judged) -> Scores:
     """What an encoder scores: a value a query of each search, ×100, and a cosine a pair."""
     scores: Scores = {}
     for name, (queries, texts, own) in searches(domain.held_out).items():
         vectors = encoder.encode(queries), encoder.encode(texts)
         values = by_query(*vectors, own, metrics=METRICS)
         scores |= {f"{name} {metric}": values[metric] for metric in METRICS}
-    if suite:
-        result = evaluate(encoder, list(suite))
-        scores |= {f"STS {task}": cosines for task, cosines in result.cosines.items()}
-        scores[AVERAGE] = np.array([result.average])
-    return scores
+    return scores | judged(encoder, tasks)
 
 
 def trained(
@@ -136,110 +125,7 @@ def trained(
     return adapted.result.encoder
 
 
-def scored(name: str, seed: int, make: Callable[[Path], Scores], folder: Path) -> Scores:
-    """The scores of a run, from its file where it is finished; then its models go."""
-    file = folder / f"{name}-{seed}.npz"
-    if file.is_file():
-        with np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    scores = make(folder / f"{name}-{seed}")
-    with replacing(file) as aside, aside.open("wb") as handle:
-        np.savez_compressed(handle, allow_pickle=False, **scores)
-    shutil.rmtree(folder / f"{name}-{seed}", ignore_errors=True)
-    print(name, f"seed {seed}", shown(scores), file=sys.stderr, flush=True)
-    return scores
-
-
-def shown(scores: Scores) -> dict[str, float]:
-    """Each figure that is a mean over its values."""
-    return {
-        name: round(float(values.mean()), 3)
-        for name, values in scores.items()
-        if not name.startswith("STS ") or name == AVERAGE
-    }
-
-
 # ---- figures ------------------------------------------------------------------------------------
-
-
-def above(figure: Figure) -> Figure:
-    """The figure of all models but the first, less that of the first."""
-    models = len(figure.observed)
-    less = np.hstack([-np.ones((models - 1, 1)), np.eye(models - 1)])
-
-    def both(covariance: np.ndarray | None) -> np.ndarray | None:
-        return None if covariance is None else less @ covariance @ less.T
-
-    return Figure(
-        less @ figure.observed,
-        figure.draws @ less.T,
-        both(figure.independent),
-        both(figure.sharing),
-    )
-
-
-def figures_of(runs: Sequence[Scores], suite: Sequence[PairTask], draws: int) -> dict[str, Figure]:
-    """By figure, what models score on the same resamples of queries, and of pairs."""
-    names = [name for name in runs[0] if not name.startswith("STS")]
-    found = {}
-    for name in names:
-        values = [run[name] for run in runs]
-        means = [_mean_of(each) for each in values]
-        found[name] = resample_together(means, len(values[0]), draws=draws)["mean"]
-    if suite:
-        found[AVERAGE] = _sts(runs, suite, draws)
-    return found
-
-
-def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-    return lambda counts: {"mean": counts @ values / len(values)}
-
-
-def _sts(runs: Sequence[Scores], suite: Sequence[PairTask], draws: int) -> Figure:
-    """The average over the tasks, from the cosines that were kept."""
-    numbers: dict[str, int] = {}
-    samples = {
-        task.name: PairScores(
-            task.gold,
-            np.stack([run[f"STS {task.name}"] for run in runs]),
-            numbered_sentences(task, numbers),
-        )
-        for task in suite
-    }
-    return bootstrap(samples, draws=draws).figure()
-
-
-def summary(
-    runs: Mapping[str, Sequence[Scores]], suite: Sequence[PairTask], draws: int
-) -> dict[str, Any]:
-    """Of each variant: means, sd over seeds, differences to the start and to the given pairs."""
-    order = [START, *(name for name in runs if name != START)]
-    every = [run for name in order for run in runs[name]]
-    rows, first = {}, 0
-    for name in order:
-        rows[name] = range(first, first + len(runs[name]))
-        first += len(runs[name])
-    told: dict[str, Any] = {name: {} for name in order}
-    for label, figure in figures_of(every, suite, draws).items():
-        told[START][label] = {"mean": float(figure.observed[0])}
-        difference = above(figure)
-        for name in order[1:]:
-            own = [row - 1 for row in rows[name]]
-            told[name][label] = _told(figure, difference, rows[name], own)
-            if "given" in rows and name != "given" and min(len(own), len(rows["given"])) > 1:
-                compared = compare_recipes(figure, rows[name], rows["given"])
-                told[name][label]["above given"] = asdict(compared)
-    return told
-
-
-def _told(figure: Figure, difference: Figure, rows: range, own: list[int]) -> dict[str, Any]:
-    observed = figure.observed[list(rows)]
-    told: dict[str, Any] = {"mean": float(observed.mean()), "seeds": len(own)}
-    told["above start"] = float(difference.observed[own].mean())
-    if len(own) > 1:
-        sure = summarise_seeds(difference, own)
-        told |= {"sd": sure.sd, "interval": [sure.interval.low, sure.interval.high]}
-    return told
 
 
 def claim(figures: Mapping[str, Any]) -> str:
@@ -297,23 +183,30 @@ def run(
     domain = domain or domain_of(options.domain)
     if options.data_dir is not None and not suite:
         suite = load_tasks(options.data_dir, SUITE)
+    tasks = {AVERAGE: suite}
     folder = options.output_dir / options.domain
-    folder.mkdir(parents=True, exist_ok=True)
-    _same(folder, options, domain)
+    asked = {
+        "settings": list(options.settings),
+        "model": options.model,
+        "general": str(options.general) if options.general else None,
+        "documents": len(domain.documents),
+        "held_out": len(domain.held_out),
+    }
+    same_runs(folder, asked)
 
     def start(_: Path) -> Scores:
         encoder = SentenceEncoder.from_pretrained(options.model or bundled_model())
-        return judge(encoder, domain, suite)
+        return judge(encoder, domain, tasks)
 
-    runs: dict[str, list[Scores]] = {START: [scored("start", 0, start, folder)]}
+    runs: dict[str, list[Scores]] = {START: [kept_run("start", 0, start, folder)]}
     for seed in options.seeds:
         for name in options.variants:
             variant = VARIANTS[name]
 
             def make(place: Path, variant: Variant = variant, seed: int = seed) -> Scores:
-                return judge(trained(variant, domain, seed, place, options), domain, suite)
+                return judge(trained(variant, domain, seed, place, options), domain, tasks)
 
-            runs.setdefault(name, []).append(scored(name, seed, make, folder))
+            runs.setdefault(name, []).append(kept_run(name, seed, make, folder))
     figures = {
         "model": Path(options.model).name if options.model else "all-MiniLM-L6-v2",
         "domain": options.domain,
@@ -321,25 +214,10 @@ def run(
         "held_out": len(domain.held_out),
         "seeds": options.seeds,
         "settings": options.settings,
-        "summary": summary(runs, suite, options.draws),
+        "summary": summary(runs, tasks, options.draws, against=["given"]),
     }
     write(options.json, figures, claim(figures))
     return figures
-
-
-def _same(folder: Path, options: argparse.Namespace, domain: Domain) -> None:
-    """Refuse to mix runs of other documents or settings into one folder."""
-    told = {
-        "settings": list(options.settings),
-        "model": options.model,
-        "general": str(options.general) if options.general else None,
-        "documents": len(domain.documents),
-        "held_out": len(domain.held_out),
-    }
-    file = folder / "asked.json"
-    if file.is_file() and json.loads(file.read_text()) != told:
-        raise InputError(f"{folder} holds runs of other settings or documents; give another folder")
-    write_json(file, told)
 
 
 def main() -> int:

@@ -1,0 +1,295 @@
+"""How far does text without labels take an encoder, and which part of a recipe takes it there?
+
+    python -m eval.quality.unlabelled --model DIR --data FILE --count 32000 --data-dir SENTEVAL \\
+        --pairs FILE … --variants FILE.yaml [--only NAME …] [--seeds 1 2 3] --output-dir DIR \\
+        --json OUT [--suite] [--against NAME …] [--set key=value …]
+
+A file of variants says of each name the recipe, what is set in it, and whether it learns from
+teachers that are variants themselves, trained from the same start on the same text with seeds of
+their own. Every variant with every seed starts from the same encoder and sees the first `--count`
+lines; STS-B dev chooses the step. Variants are chosen by `CHOICE`, the mean of three figures of
+different kinds, none of which shares a text with the seven tasks: STS-B dev (Spearman), titles of
+docstrings that are to find their own text (MRR, `DEV_PACKAGES`), and paraphrases that are to find
+each other (MRR, in each file of `--pairs` for itself). `--suite` scores the seven tasks besides:
+once, for what was chosen. What is finished stays in --output-dir, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eval.provenance import write
+from eval.quality.held_out_documents import domain_of, searches
+from eval.quality.kept_runs import (
+    AVERAGE,
+    QUIET,
+    START,
+    Judged,
+    Scores,
+    judged,
+    kept_run,
+    same_runs,
+    summary,
+)
+from simcse_kit.data import read_rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import InputError
+from simcse_kit.evaluation.search import by_query
+from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
+from simcse_kit.training import build_config, train
+from simcse_kit.training.settings.recipe_files import SettingsLoader
+
+DEV = "STS-B dev"
+TITLES, PARAPHRASES = "docstrings mrr", "paraphrases mrr"
+CHOICE = "choice"
+MEANS = {CHOICE: (DEV, TITLES, PARAPHRASES)}
+#: So many of the first pairs of each file are searched.
+PAIRS = 2000
+#: Teachers of a run with seed s have the seeds 1000·s, 1000·s + 1, …: no run has those itself.
+TEACHER_SEEDS = 1000
+
+#: Queries, the texts that are searched, and the number of each query's own text.
+Search = tuple[list[str], list[str], np.ndarray]
+
+
+class Teachers(BaseModel):
+    """Variants to learn from, and how many seeds of each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    of: list[str]
+    each: int = 4
+
+
+class Variant(BaseModel):
+    """One way to train: a recipe, changes to it, and teachers of its own seeds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: str = "small-unsup"
+    settings: dict[str, Any] = {}
+    teachers: Teachers | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs share.
+
+    Attributes:
+        searched: by figure, the searches (queries, texts, own) whose queries it is the mean over.
+    """
+
+    model: str
+    texts: Sequence[str]
+    variants: Mapping[str, Variant]
+    settings: Sequence[str]
+    dev: PairTask
+    searched: Mapping[str, Sequence[Search]]
+    suite: Sequence[PairTask]
+
+    @property
+    def tasks(self) -> Judged:
+        """The figures that are Spearman correlations."""
+        return {DEV: [self.dev], AVERAGE: self.suite}
+
+
+# ---- what is read -------------------------------------------------------------------------------
+
+
+def variants_of(path: Path) -> dict[str, Variant]:
+    """The variants of a file, teachers before their students.
+
+    Raises:
+        InputError: a setting that is not known, a teacher that is not in the file.
+    """
+    found = {}
+    try:
+        read = yaml.load(path.read_text(encoding="utf-8"), SettingsLoader)
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(read, dict):
+        raise InputError(f"{path}: write a variant a key, and under it recipe, settings, teachers")
+    for name, told in read.items():
+        try:
+            variant = Variant.model_validate(told or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"{path}: {name}: {first['loc']}: {first['msg']}") from None
+        for teacher in variant.teachers.of if variant.teachers else []:
+            if teacher not in found:
+                raise InputError(f"{path}: {name}: no variant {teacher} stands before it")
+        found[name] = variant
+    return found
+
+
+def paraphrases(path: Path) -> Search:
+    """Texts, their paraphrases among all of the file's first, and whose is whose."""
+    columns = read_rows(path).columns
+    if "positive" not in columns:
+        raise InputError(f"{path}: --pairs needs two columns, a text and its paraphrase")
+    texts, theirs = columns["anchor"][:PAIRS], columns["positive"][:PAIRS]
+    return list(texts), list(theirs), np.arange(len(texts))
+
+
+# ---- runs ---------------------------------------------------------------------------------------
+
+
+def judge(encoder: SentenceEncoder, work: Work) -> Scores:
+    """A value a query of each search, ×100, and the cosines of every pair."""
+    scores: Scores = {}
+    for name, tasks in work.searched.items():
+        values = [
+            by_query(encoder.encode(queries), encoder.encode(texts), own, metrics=("mrr",))["mrr"]
+            for queries, texts, own in tasks
+        ]
+        scores[name] = np.concatenate(values)
+    return scores | judged(encoder, work.tasks)
+
+
+def trained(name: str, seed: int, folder: Path, work: Work) -> SentenceEncoder:
+    """The encoder of a variant and a seed; teachers that it lacks are trained first."""
+    variant = work.variants[name]
+    settings = dict(variant.settings)
+    if variant.teachers is not None:
+        settings["teachers"] = [
+            str(teacher(of, TEACHER_SEEDS * seed + number, folder.parent, work))
+            for of in variant.teachers.of
+            for number in range(variant.teachers.each)
+        ]
+    given = [*QUIET, *work.settings, f"seed={seed}"]
+    config = build_config(variant.recipe, given, settings)
+    rows = read_rows([{"text": text} for text in work.texts])
+    return train(
+        work.model, rows, config, folder, eval_data=work.dev, overwrite=folder.is_dir()
+    ).encoder
+
+
+def teacher(name: str, seed: int, folder: Path, work: Work) -> Path:
+    """The folder of a teacher, kept for every student of it."""
+    made = folder / "teachers" / f"{name}-{seed}"
+    if not (made / "done").is_file():
+        trained(name, seed, made, work)
+        (made / "done").touch()
+    return made
+
+
+# ---- figures ------------------------------------------------------------------------------------
+
+
+def claim(figures: Mapping[str, Any]) -> str:
+    """What each variant scores, and how much above those it is compared with."""
+    said = []
+    for name, told in figures["summary"].items():
+        label = AVERAGE if AVERAGE in told else CHOICE
+        beside = [
+            f"{compared['difference']:+.2f} ({compared['interval']['low']:+.2f} to"
+            f" {compared['interval']['high']:+.2f}) {key}"
+            for key, compared in told[label].items()
+            if key.startswith("above ") and isinstance(compared, dict)
+        ]
+        said.append(f"{name} {label} {told[label]['mean']:.2f}{', ' * bool(beside)}")
+        said[-1] += ", ".join(beside)
+    return (
+        f"From {figures['model']} on {figures['texts']:,} texts without labels,"
+        f" seeds {figures['seeds']}: {'; '.join(said)}."
+    )
+
+
+# ---- main ---------------------------------------------------------------------------------------
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="the encoder that all start from")
+    parser.add_argument("--data", required=True, help="sentences, one a line")
+    parser.add_argument("--count", type=int, default=32_000, help="so many of the first lines")
+    parser.add_argument("--data-dir", type=Path, required=True, help="in SentEval's layout")
+    parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="paraphrases")
+    parser.add_argument("--variants", type=Path, required=True, help="a YAML file")
+    parser.add_argument("--only", nargs="+", help="of its variants; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--set", dest="settings", nargs="*", default=[])
+    parser.add_argument("--suite", action="store_true", help="score the seven tasks besides")
+    parser.add_argument("--against", nargs="*", default=[], help="variants to be compared with")
+    parser.add_argument("--output-dir", type=Path, required=True, help="where runs stay")
+    parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument("--json", type=Path, required=True)
+    return parser.parse_args(words)
+
+
+def work_of(options: argparse.Namespace) -> Work:
+    """Everything that is named on the command line, read."""
+    variants = variants_of(options.variants)
+    unknown = sorted({*(options.only or []), *options.against} - set(variants))
+    if unknown:
+        raise InputError(f"{options.variants} has no variant {', '.join(unknown)}")
+    title, _ = searches(domain_of("dev").held_out).values()
+    return Work(
+        options.model,
+        read_rows(options.data).columns["text"][: options.count],
+        variants,
+        options.settings,
+        load_stsb(options.data_dir, "dev"),
+        {TITLES: [title], PARAPHRASES: list(map(paraphrases, options.pairs))},
+        load_tasks(options.data_dir, SUITE) if options.suite else (),
+    )
+
+
+def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, Any]:
+    """Train and judge what is left, and write the figures of all runs.
+
+    Args:
+        work: in place of what is named.
+    """
+    work = work or work_of(options)
+    folder = options.output_dir / ("suite" if work.suite else "choice")
+    asked = {"model": work.model, "texts": len(work.texts), "settings": list(work.settings)}
+    same_runs(folder, asked)
+    names = options.only or list(work.variants)
+
+    def start(_: Path) -> Scores:
+        return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)
+
+    runs: dict[str, list[Scores]] = {START: [kept_run("start", 0, start, folder)]}
+    for seed in options.seeds:
+        for name in names:
+
+            def make(place: Path, name: str = name, seed: int = seed) -> Scores:
+                return judge(trained(name, seed, place, work), work)
+
+            runs.setdefault(name, []).append(kept_run(name, seed, make, folder))
+    figures = {
+        "model": Path(work.model).name,
+        "texts": len(work.texts),
+        "seeds": options.seeds,
+        "variants": {name: work.variants[name].model_dump(exclude_none=True) for name in names},
+        "summary": summary(runs, work.tasks, options.draws, against=options.against, means=MEANS),
+    }
+    write(options.json, figures, claim(figures))
+    return figures
+
+
+def main() -> int:
+    """Run; a mistake is one sentence on stderr and 2."""
+    try:
+        figures = run(parse())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, told in figures["summary"].items():
+        print(f"{name:24}", {label: round(each["mean"], 2) for label, each in told.items()})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
