@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from eval.quality import adapt
-from eval.quality.adapt import above, claim, parse, run, summary
+from eval.quality.adapt import claim, parse, run
 from eval.quality.held_out_documents import Domain, searches
+from eval.quality.kept_runs import AVERAGE, START
 from manuals import page_of
 from simcse_kit.data import Rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.statistics import Figure, summarise_seeds
 from training_rows import dev_task
 
 TEXTS = [f"The {a} {b} plays. It sees {b} here. A {a} runs there. So it is." for a, b in zip(
@@ -42,36 +41,6 @@ def test_two_searches_whose_answers_lack_the_query() -> None:
         assert set(f"{query} {texts[number]}".split()) == set(TEXTS[number].split())
 
 
-def test_the_difference_to_one_model_knows_what_both_share() -> None:
-    draws = np.random.default_rng(0)
-    shared = draws.normal(0, 3, 4000)  # hard queries are hard for all
-    noise = draws.normal(0, 0.1, (4000, 4))
-    figure = Figure(np.array([50.0, 53.0, 54.0, 55.0]), 50 + shared[:, None] + noise)
-    found = above(figure)
-    assert found.observed.tolist() == [3.0, 4.0, 5.0]
-    sure = summarise_seeds(found)
-    assert sure.mean == pytest.approx(4.0) and sure.sd == pytest.approx(1.0)
-    half = 4.303 / 3**0.5  # Student's t with 2 degrees of freedom: queries add next to nothing
-    assert sure.interval.high - 4 == pytest.approx(half, rel=0.05)
-
-
-def test_summaries_are_means_over_seeds_and_queries() -> None:
-    def scores(*values: float) -> dict[str, np.ndarray]:
-        return {"title recall@1": np.array(values)}
-
-    runs = {
-        adapt.START: [scores(0, 0, 100, 100)],
-        "given": [scores(0, 100, 100, 100), scores(0, 0, 100, 100)],
-        "all": [scores(100, 100, 100, 100), scores(100, 100, 100, 0)],
-    }
-    told = summary(runs, (), 500)
-    assert told[adapt.START]["title recall@1"] == {"mean": 50}
-    found = told["all"]["title recall@1"]
-    assert (found["mean"], found["above start"], found["seeds"]) == (87.5, 37.5, 2)
-    assert found["interval"][0] < 37.5 < found["interval"][1]
-    assert found["above given"]["difference"] == pytest.approx(25)
-
-
 def test_runs_are_made_once_and_their_figures_written(
     tiny_encoder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,8 +57,8 @@ def test_runs_are_made_once_and_their_figures_written(
     mine = adapt.NEAREST
     monkeypatch.setattr(adapt, "NEAREST", type(mine)(num_negatives=1))  # a random model's cosines
     figures = run(parse(words), domain=domain(), suite=[dev_task()])
-    assert set(figures["summary"]) == {adapt.START, "given", "pairs+kept", "all+general"}
-    assert {"title recall@1", "middle recall@1", adapt.AVERAGE} <= set(figures["summary"]["given"])
+    assert set(figures["summary"]) == {START, "given", "pairs+kept", "all+general"}
+    assert {"title recall@1", "middle recall@1", AVERAGE} <= set(figures["summary"]["given"])
     stored = json.loads((tmp_path / "adapt.json").read_text())
     assert stored["claim"] == claim(figures) and stored["made"]["command"]
     folder = tmp_path / "runs" / "docstrings"
