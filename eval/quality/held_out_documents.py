@@ -54,10 +54,11 @@ def domain_of(name: str) -> Domain:
         "positive": [entry.description for entry in corpus.train],
     }
     given = Rows("pairs", columns, None, None, "given", duplicates=0, blank=0)
-    return Domain(list(map(_whole, corpus.train)), list(map(_whole, corpus.held_out)), given)
+    return Domain(list(map(whole, corpus.train)), list(map(whole, corpus.held_out)), given)
 
 
-def _whole(entry: Entry) -> str:
+def whole(entry: Entry) -> str:
+    """A documented object as one text: its summary, a blank line, its description."""
     return f"{entry.summary}\n\n{entry.description}"
 
 
