@@ -1,3 +1,4 @@
+from .alone import alone as alone
 from .atomic import beside as beside
 from .atomic import check_can_make as check_can_make
 from .atomic import check_can_write as check_can_write
@@ -12,6 +13,8 @@ from .cells import Blank as Blank
 from .chunks import tokenised as tokenised
 from .column_names import map_them as map_them
 from .column_names import negative as negative
+from .dataset_tables import column_cells as column_cells
+from .dataset_tables import is_column as is_column
 from .digests import add_texts as add_texts
 from .home import at_home as at_home
 from .hub import ask_hub as ask_hub
@@ -50,5 +53,6 @@ from .within_documents import USUAL as USUAL
 from .within_documents import WAYS as WAYS
 from .within_documents import PairsMade as PairsMade
 from .within_documents import make_pairs as make_pairs
+from .within_documents import read_documents as read_documents
 from .within_documents import whole_documents as whole_documents
 from .within_documents import write_pairs as write_pairs

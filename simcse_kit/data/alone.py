@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ def alone(folder: Path) -> Iterator[Path]:
     place = folder.with_name(f".{folder.name}.lock")
     place.parent.mkdir(parents=True, exist_ok=True)
     file, held = _taken(place)
-    own = "" if held else f".{os.getpid()}"
+    own = "" if held else f".{os.getpid()}-{secrets.token_hex(4)}"  # pids repeat on other machines
     try:
         yield folder.with_name(f".{folder.name}{own}.building")
     finally:

@@ -7,14 +7,14 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from simcse_kit.data.alone import alone
 from simcse_kit.data.atomic import disk_errors, take_room
 from simcse_kit.errors import InputError
 
@@ -61,8 +61,7 @@ class KeptMatrix:
             return kept
         folder = self.folder
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with disk_errors(folder), self._alone() as building:
+            with disk_errors(folder), alone(folder) as building:
                 kept = self.found()  # by whom was waited for
                 if kept is None:
                     self._build(rows, building)
@@ -144,21 +143,3 @@ class KeptMatrix:
         if path.stat().st_size != self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize:
             raise ValueError("of another size")
         return np.asarray(np.memmap(path, self.dtype, "r", shape=self.shape))
-
-    @contextmanager
-    def _alone(self) -> Iterator[Path]:
-        """Where to build; one process at a time, whose place the system frees when it dies."""
-        folder = self.folder
-        with folder.with_name(f".{folder.name}.lock").open("w") as place:
-            try:
-                import fcntl
-
-                try:
-                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    logger.info("%s is being computed by another process: waits for it", folder)
-                    fcntl.flock(place, fcntl.LOCK_EX)
-            except (ImportError, OSError):  # a system, or a disk, without locks
-                yield folder.with_name(f".{folder.name}.{os.getpid()}.building")
-                return
-            yield folder.with_name(f".{folder.name}.building")

@@ -163,8 +163,12 @@ class _Kept:
                 raise InputError(
                     f"{self.file}: changed while it was read; start again once nothing writes to it"
                 )
-            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-            os.rename(building, folder)
+            try:
+                os.rename(building, folder)
+            except OSError:  # a damaged one; or another's, who built apart on a disk without locks
+                if self._found(folder) is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.rename(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from simcse_kit.data.remote import RemoteFile
-from simcse_kit.errors import InputError
+from simcse_kit.errors import FULL, InputError, no_room
 
 STDIN = "-"
 _PIECE = 1 << 22
@@ -61,6 +61,11 @@ def at_rest(path: File) -> File:
         if key not in _COPIES:
             _COPIES[key] = _copy(str(path))
     except (OSError, AttributeError) as error:
+        if no_room(error):
+            place = tempfile.gettempdir()
+            raise InputError(
+                f"{path}: cannot be copied to {place}: {FULL}, or name another place in TMPDIR"
+            ) from error
         raise InputError(f"{path}: there is nothing to read from it; give a file") from error
     return Path(_COPIES[key].name)
 

@@ -63,7 +63,7 @@ class _Columns:
     def __init__(self, path: File, file: Any, names: list[str], group: int, size: int) -> None:
         self.path, self.file, self.names = path, file, names
         self.group, self.size = group, size
-        self.readers: dict[int, tuple[Iterator[Any], int]] = {}
+        self.readers: dict[int, tuple[Iterator[list[Any]], int]] = {}
         self.kept: dict[int, tuple[int, list[Any]]] = {}
 
     def part(self, number: int, lost: int) -> Cells:
@@ -86,12 +86,19 @@ class _Columns:
             next(reader)
             at += 1
         self.readers[index] = reader, number + 1
-        return next(reader).column(0).to_pylist()
+        return next(reader)
 
-    def _reader(self, index: int) -> Iterator[Any]:
-        name, size = self.names[index], self.size
-        batches = self.file.iter_batches(size, row_groups=[self.group], columns=[name])
-        return iter(batches)
+    def _reader(self, index: int) -> Iterator[list[Any]]:
+        """The column, so many cells at a time; a batch of more than 2 GiB comes in pieces."""
+        found: list[Any] = []
+        columns = [self.names[index]]
+        for batch in self.file.iter_batches(self.size, row_groups=[self.group], columns=columns):
+            found += batch.column(0).to_pylist()
+            while len(found) >= self.size:
+                yield found[: self.size]
+                found = found[self.size :]
+        if found:
+            yield found
 
 
 def _whole(file: Any, name: str) -> list[Any]:

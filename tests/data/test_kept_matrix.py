@@ -59,7 +59,7 @@ def test_a_killed_process_leaves_its_blocks(tmp_path):
     rows = Counting()
     np.testing.assert_array_equal(kept(tmp_path).get(rows), MATRIX)
     assert rows.asked == [20]
-    assert {each.name for each in (tmp_path / "sub").iterdir()} == {"a", ".a.lock"}
+    assert {each.name for each in (tmp_path / "sub").iterdir()} == {"a"}
 
 
 @pytest.mark.parametrize(

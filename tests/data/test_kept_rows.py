@@ -484,3 +484,25 @@ def test_a_bar_knows_about_how_many_rows_there_are(tmp_path):
     assert TextStream(labelled(tmp_path)).count() == 40
     assert TextStream(two_columns(tmp_path)).count() == 41  # a header, too
     assert TextStream(whole_list(tmp_path)).count() is None
+
+
+def test_without_locks_who_is_first_stays(tmp_path, monkeypatch):
+    """Two build apart; the second to end finds the other's folder, which is open, and takes it."""
+    import fcntl
+
+    def refused(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    path, parts, others = plain(tmp_path), kept_rows.parts_of, list[Rows]()
+
+    def slowly(*given: Any) -> Any:
+        if not others:
+            others.append(Rows("text", {"text": []}, None, None, "", 0, 0))  # not a second time
+            others[0] = keep_rows(path, tmp_path / "kept")
+        return parts(*given)
+
+    monkeypatch.setattr(kept_rows, "parts_of", slowly)
+    rows = keep_rows(path, tmp_path / "kept")
+    assert [*others[0].columns["text"]] == [*rows.columns["text"]] == texts(40)
+    assert len([*(tmp_path / "kept").iterdir()]) == 1
