@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from simcse_kit.corpus.engines import Engine, Processes
 from simcse_kit.corpus.manifest import NAME, EmbeddedBy, Layout, Manifest, Shard, Store
 from simcse_kit.corpus.numbers import NumberType, check_type
-from simcse_kit.corpus.run_lock import alone, in_turn
+from simcse_kit.corpus.run_lock import alone, in_turn, was_held
 from simcse_kit.corpus.shard_files import VECTORS, OneFile
 from simcse_kit.corpus.shards import ShardSpec, damaged, forget, make, plan, record, recorded
 from simcse_kit.data import (
@@ -106,13 +106,13 @@ def embed_corpus(
         show_progress: a bar on stderr, when that is a terminal.
 
     Raises:
-        InputError: the inputs cannot be read, the folder cannot be written or holds what another
-            model, setting or input made, another run writes there, or the disk is full. What is
-            finished stays.
+        InputError: the inputs cannot be read, or lie in the folder; it cannot be written or holds
+            what another model, setting or input made, another run writes there, or the disk is
+            full. What is finished stays.
     """
     settings = _checked(encoder, type, dimension, store, shard_rows, texts, part, workers)
-    folder = _made(output, overwrite, part)
     stream = inputs if isinstance(inputs, TextStream) else TextStream(inputs)
+    folder = _made(output, stream, overwrite, part)
     if engine is None and workers > 1:
         engine = Processes(workers)
     wanted = _manifest(encoder, stream, settings, (normalize, prompt, prompt_name, head))
@@ -146,6 +146,12 @@ class _Run:
             for shard in self._shards(found, bar):
                 found[shard.number] = shard
                 made += 1
+        for name in self.stream.changed(self.manifest.inputs) if made else ():
+            logger.warning(
+                "%s: changed while it was read, and rows may be of before and after; embed it "
+                "again once nothing writes to it",
+                name,
+            )
         whole = self._end()
         return Progress(self.folder, whole, dimension, made, len(found) - made)
 
@@ -166,10 +172,11 @@ class _Run:
             if self.part is not None and number % self.part[1] != self.part[0]:
                 continue
             rows, start = sum(map(len, blocks)), blocks[0].place(0)
-            yield (
-                ShardSpec(self.folder, number, rows, start, after, self.stream, self.manifest),
-                blocks,
+            where = ShardSpec(
+                *(self.folder, number, rows, start, after, self.stream, self.manifest),
+                trust_remote_code=self.encoder.own_code,
             )
+            yield where, blocks
 
     def _finished(self) -> dict[int, Shard]:
         """The shards that stand, without those that are damaged, which are said."""
@@ -187,9 +194,16 @@ class _Run:
             self.manifest = replace(self.manifest, rows=None, shards=[])
             self.manifest.write(self.folder)
         forget(self.folder, bad)
-        if self.manifest.rows is None and self.manifest.layout.store == "npy":
-            OneFile(self.folder, self.manifest.layout).open()
-        return there
+        if self.manifest.rows is not None:
+            return there
+        with in_turn(self.folder):  # another part may have made it whole while this one checked
+            now = Manifest.read(self.folder)
+            if now is None or now.rows is None:
+                if self.manifest.layout.store == "npy":
+                    OneFile(self.folder, self.manifest.layout).open()
+                return there
+        self.manifest = now
+        return self._finished()
 
     def _end(self) -> int | None:
         """Make the corpus whole where no shard is missing, and give its rows."""
@@ -241,8 +255,13 @@ def _checked(
     return Layout(dimension or most, kind, store, shard_rows, texts)
 
 
-def _made(output: str | os.PathLike[str], overwrite: bool, part: tuple[int, int] | None) -> Path:
-    """The folder, which is there then; InputError where it holds something else."""
+def _made(
+    output: str | os.PathLike[str],
+    stream: TextStream,
+    overwrite: bool,
+    part: tuple[int, int] | None,
+) -> Path:
+    """The folder, which is there then; InputError where it holds something else, or an input."""
     folder = at_home(os.fspath(output)).absolute()
     if overwrite and part is not None:
         raise InputError(
@@ -254,15 +273,25 @@ def _made(output: str | os.PathLike[str], overwrite: bool, part: tuple[int, int]
     if "://" in os.fspath(output):
         raise InputError(f"{output}: shards are written to a folder of this machine; give one")
     check_can_make(folder)
-    if folder.is_dir():
-        strange = {path.name for path in folder.iterdir()} - _ours(folder)
-        if strange and not (folder / NAME).exists():
+    stream.check_apart(folder)
+    if folder.is_dir() and not _has_manifest(folder):
+        # a folder of ours whose manifest is gone or damaged has been locked once
+        known = _ours(folder) if was_held(folder) else set()
+        strange = {path.name for path in folder.iterdir()} - known
+        if strange:
             raise InputError(
                 f"{folder}: holds other things ({min(strange)}) and no embeddings; give a new "
                 "folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return Manifest.read(folder) is not None
+    except InputError:  # not of embeddings, or damaged
+        return False
 
 
 def _ours(folder: Path) -> set[str]:
@@ -310,7 +339,9 @@ def _begun(
     try:
         kept.check_same(wanted, folder)
     except InputError:
-        if other == "refuse":
+        # a run that finished nothing, for instance for a bad row that was mended since, binds none
+        nothing = part is None and kept.rows is None and not recorded(folder)
+        if other == "refuse" and not nothing:
             raise
         return _begun(folder, wanted, part, True, other)
     now = replace(kept, reading=wanted.reading)

@@ -76,11 +76,13 @@ def embed_file(
             command_line=f"{path}: {type} needs more than one array; give a folder as --output, "
             "or --type fp32 or fp16",
         )
+    stream = inputs if isinstance(inputs, TextStream) else TextStream(inputs)
+    stream.check_apart(path)
     path = path.resolve()
     folder = path.with_name(f".{path.name}.embedding")
     form: dict[str, Any] = {"store": "npy", "texts": path.suffix == ".parquet"}
     try:
-        done = embed_corpus(encoder, inputs, folder, type=type, other="anew", **form, **settings)
+        done = embed_corpus(encoder, stream, folder, type=type, other="anew", **form, **settings)
     except BaseException:
         with contextlib.suppress(InputError, OSError), alone(folder):  # else it is another run's
             if not recorded(folder):
@@ -126,4 +128,4 @@ def _write_parquet(corpus: EmbeddedCorpus, path: Path, numbers: bool) -> None:
                 pa.FixedSizeListArray.from_arrays(flat, corpus.dimension),
             ]
             parts += [pa.array(corpus.numbers(rows))] if numbers else []
-            writer.write_batch(pa.record_batch(parts, schema=schema))
+            writer.write_table(pa.table(parts, schema=schema))  # texts over 2 GiB are in chunks

@@ -39,6 +39,11 @@ def in_turn(folder: Path) -> Iterator[None]:
         yield
 
 
+def was_held(folder: Path) -> bool:
+    """Whether a run ever held the folder: what it made there is ours."""
+    return (folder / _NAME).is_file()
+
+
 def _busy(folder: Path, why: str) -> InputError:
     return InputError(f"{folder}: {why}; wait until it is done, or give another output")
 

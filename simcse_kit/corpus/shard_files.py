@@ -88,11 +88,13 @@ def read_group(file: Path, group: int, column: str) -> Any:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as opened:
-        found = opened.read_row_group(group, columns=[column]).column(0).combine_chunks()
-    if column == "vector":
-        flat = found.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(found), -1)
-    return found.to_numpy() if column in ("row", "scale") else found.to_pylist()
+        found = opened.read_row_group(group, columns=[column]).column(0)
+    if column in ("row", "scale"):
+        return found.to_numpy()
+    if column != "vector":
+        return found.to_pylist()  # of more than 2 GiB there are chunks, which cannot be one
+    whole = found.combine_chunks()
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
 
 
 def digest_of(file: Path) -> str | None:

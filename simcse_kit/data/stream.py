@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,6 +185,44 @@ class TextStream:
         """
         return [_state(source) for source in self.sources]
 
+    def changed(self, states: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The sources that are not, or not any more, what `states` said of them.
+
+        A pipe is not asked: it is read into a copy, once.
+        """
+        found = []
+        for source, before in zip(self.sources, states, strict=True):
+            if not is_url(source) and is_stream(at_home(source)):
+                continue
+            try:
+                same = _state(source) == before
+            except InputError:  # gone; of a place that does not answer, nobody knows
+                same = is_url(source)
+            if not same:
+                found.append(source)
+        return found
+
+    def check_apart(self, output: Path) -> None:
+        """Raise InputError where a source is the file that is to be written, or lies in the folder.
+
+        A pattern may match what an earlier run wrote.
+        """
+        place = output.resolve()
+        for source in self.sources:
+            file = at_home(source)
+            if is_url(source) or is_stream(file) or not file.exists():
+                continue
+            if place == file.resolve():
+                raise InputError(
+                    f"cannot write {output}: it is a file that is read too; give another name, or "
+                    "inputs without it"
+                )
+            if place in file.resolve().parents:
+                raise InputError(
+                    f"cannot write into {output}: {source}, which is read, lies there; give "
+                    "another folder, or inputs without it"
+                )
+
     def count(self) -> int | None:
         """About how many rows all sources have, blank ones too; None where to know is to parse."""
         import pyarrow as pa
@@ -307,8 +346,10 @@ def _state(source: str) -> dict[str, Any]:
     file = data_file(source)
     if isinstance(file, RemoteFile):
         return {"name": str(file), **file.state()}
-    if file is None or file.is_dir():
-        return {"name": _absolute(source)}  # `datasets` keeps what it loads by its version
+    if file is None:
+        return {"name": source}  # `datasets` keeps what it loads by its version
+    if file.is_dir():
+        return {"name": _absolute(source), **_state_of_folder(file)}
     if not is_stream(file):
         found = file.stat()
         return {"name": _absolute(source), "size": found.st_size, "changed": str(found.st_mtime_ns)}
@@ -317,3 +358,13 @@ def _state(source: str) -> dict[str, Any]:
         while piece := stream.read(1 << 20):
             digest.update(piece)
         return {"name": source, "size": stream.tell(), "changed": digest.hexdigest()}
+
+
+def _state_of_folder(folder: Path) -> dict[str, Any]:
+    """The size of all files but caches of `datasets`, and a digest of names, sizes and dates."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in files if not path.name.startswith(("cache-", "tmp"))]
+    found = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    told = [[name, each.st_size, each.st_mtime_ns] for name, each in found]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return {"size": sum(each.st_size for _, each in found), "changed": digest}

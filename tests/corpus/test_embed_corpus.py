@@ -352,11 +352,13 @@ def test_what_is_made_of_blank_rows_stays_so(encoder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a.csv:7: has no text"):
         embed_corpus(encoder, path, out, shard_rows=4)
 
-    def killed(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
+    def killed(spec: ShardSpec, *others: Any) -> Any:
+        if spec.number:
+            raise KeyboardInterrupt
+        return shards.make(spec, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("simcse_kit.corpus.embedding._Run.go", killed)
+        patch.setattr("simcse_kit.corpus.embedding.make", killed)
         with pytest.raises(KeyboardInterrupt):
             embed_corpus(encoder, TextStream(path, blank="skip"), out, shard_rows=4)
     for blank in ("keep", "error"):
@@ -453,6 +455,7 @@ def test_folders_that_cannot_be(encoder, texts, tmp_path):
         embed_corpus(encoder, texts, texts / "out")
     for name, content in (("half", '{"format": 1, "mod'), ("strange", '{"format": 1}')):
         (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()  # a folder of ours
         (tmp_path / name / "manifest.json").write_text(content)
         with pytest.raises(InputError, match="is no manifest of embeddings that this version"):
             embed_corpus(encoder, texts, tmp_path / name)

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simcse_kit.data import Block, TextStream, read_rows, stream
+from simcse_kit.data import Block, Place, TextStream, read_rows, stream
 from simcse_kit.errors import InputError
 
 TEXTS = [f'text {n}, of "many"' if n % 5 else "" for n in range(1, 42)]
@@ -362,3 +362,34 @@ def test_an_id_goes_along_where_only_the_text_is_mapped(tmp_path):
     assert [row[1:3] for row in found] == [("one", "1"), ("two", "2")]
     found = flat(list(TextStream(path, columns={"text": "body", "id": "docno"}).blocks()))
     assert [row[1:3] for row in found] == [("one", "x"), ("two", "y")]
+
+
+def test_a_batch_that_comes_in_pieces(tmp_path, monkeypatch):
+    """Arrow cuts a batch of more than 2 GiB of text; no row may be lost, nor move."""
+    texts = [f"text {n}" for n in range(50)]
+    table = pa.table({"text": texts, "id": [str(n) for n in range(50)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30)
+    whole = pq.ParquetFile.iter_batches
+
+    def in_pieces(self, *given, columns=None, **how):
+        for batch in whole(self, *given, columns=columns, **how):
+            size = 3 if columns == ["text"] else 5
+            yield from (batch.slice(start, size) for start in range(0, len(batch), size))
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", in_pieces)
+    pieces = TextStream(tmp_path / "a.parquet")
+    for start in (None, Place(row=17), Place(row=44)):
+        blocks = [*pieces.blocks(start)]
+        first = 0 if start is None else start.row
+        assert [text for block in blocks for text in block.texts] == texts[first:]
+        assert [int(each) for block in blocks for each in block.ids] == [*range(first, 50)]
+
+
+def test_a_pipe_for_which_there_is_no_room(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simcse_kit.data.lines.shutil.copyfileobj", full)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n")))
+    with pytest.raises(InputError, match=r"-: cannot be copied to .*: the disk is full.* TMPDIR"):
+        TextStream("-").states()
