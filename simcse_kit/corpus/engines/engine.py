@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from simcse_kit.corpus.manifest import Shard
 from simcse_kit.corpus.shards import ShardSpec
@@ -34,8 +34,8 @@ class Engine(Protocol):
         ...
 
 
-def unpacked(pickled: bytes, threads: int) -> SentenceEncoder:
-    """A worker's own encoder, which computes with so many threads.
+def unpacked(pickled: IO[bytes], threads: int) -> SentenceEncoder:
+    """A worker's own encoder, which computes with so many threads, from where `pack` put it.
 
     It says nothing: what there is to say is said where the run was begun.
     """
@@ -43,10 +43,10 @@ def unpacked(pickled: bytes, threads: int) -> SentenceEncoder:
     from simcse_kit.compute.threads import use_threads
 
     use_threads(threads)  # before torch is loaded, which is with the encoder
-    encoder: SentenceEncoder = pickle.loads(pickled)  # what the run itself packed
+    encoder: SentenceEncoder = pickle.load(pickled)  # what the run itself packed
     return encoder
 
 
-def packed(encoder: SentenceEncoder) -> bytes:
-    """An encoder as `unpacked` takes it."""
-    return pickle.dumps(encoder)
+def pack(encoder: SentenceEncoder, into: IO[bytes]) -> None:
+    """Put an encoder where `unpacked` takes it from."""
+    pickle.dump(encoder, into)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simcse_kit.corpus.engines.engine import packed, unpacked
+from simcse_kit.corpus.engines.engine import pack, unpacked
 from simcse_kit.corpus.manifest import Shard
 from simcse_kit.corpus.shards import ShardSpec, embed_shard
+from simcse_kit.data import disk_errors
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,15 +48,26 @@ class Processes:
         threads = max(1, torch.get_num_threads() // self.workers)
         context = multiprocessing.get_context("spawn")  # a fork would take torch's locks along
         started = context.Value("i", 0)
+        # by a file: a process that dies at its start leaves who sends it more than a pipe holds
+        # waiting forever; and it would keep what it was sent beside the model
+        aside = tempfile.TemporaryDirectory(prefix="simcse-kit-")
+        pickled = Path(aside.name, "model.pickle")
         pool = ProcessPoolExecutor(
             self.workers,
             mp_context=context,
             initializer=_begin,
-            initargs=(packed(encoder), threads, os.getpid(), started),
+            initargs=(pickled, threads, os.getpid(), started),
         )
         try:
+            with disk_errors(pickled), pickled.open("wb") as file:
+                pack(encoder, file)
             yield from _in_turn(pool, specs, _AHEAD * self.workers)
         except BrokenProcessPool as error:
+            if not started.value:
+                raise InputError(
+                    "no worker could begin: each runs the script again that asks for it, so the "
+                    "script must do that below `if __name__ == '__main__':`; or memory was short"
+                ) from error
             raise InputError(
                 "a worker died, perhaps for want of memory; what is finished stays: run it again "
                 "with fewer workers"
@@ -64,6 +78,7 @@ class Processes:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+            aside.cleanup()
 
 
 def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[ShardSpec], most: int) -> Iterator[Shard]:
@@ -78,17 +93,18 @@ def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[ShardSpec], most: int) -
         yield from (each.result() for each in done)
 
 
-def _begin(pickled: bytes, threads: int, parent: int, started: Any) -> None:
+def _begin(pickled: Path, threads: int, parent: int, started: Any) -> None:
     """Make a process a worker: Ctrl-C is its parent's affair, and it does not outlive that."""
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _encoder = unpacked(pickled, threads)
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    with pickled.open("rb") as file:
+        _encoder = unpacked(file, threads)
     if _encoder.device.type == "cuda":
         import torch
 
-        with started.get_lock():
-            number, started.value = started.value, started.value + 1
         _encoder.to(f"cuda:{number % torch.cuda.device_count()}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from simcse_kit.corpus.engines.engine import packed, unpacked
+from simcse_kit.corpus.engines.engine import pack, unpacked
 from simcse_kit.corpus.manifest import Shard
 from simcse_kit.corpus.shards import ShardSpec, embed_shard
 from simcse_kit.errors import InputError
@@ -67,7 +68,9 @@ class RayTasks:
                 num_gpus=1 if encoder.device.type == "cuda" else 0,
                 max_retries=3,  # where a node or a process dies; what a task raises stands
             )
-            model = [ray.put(packed(encoder))]  # in a list: a worker fetches it once, if it must
+            pickled = io.BytesIO()
+            pack(encoder, pickled)
+            model = [ray.put(pickled.getvalue())]  # in a list: a worker fetches it once, if it must
             waiting: list[Any] = []
             try:
                 for spec in specs:
@@ -172,5 +175,5 @@ def _embed(spec: ShardSpec, model: list[Any], cpus: int) -> Shard:
     if _encoder is None or _encoder[0] != wanted:
         import ray
 
-        _encoder = wanted, unpacked(ray.get(model[0]), cpus)
+        _encoder = wanted, unpacked(io.BytesIO(ray.get(model[0])), cpus)
     return embed_shard(spec, _encoder[1])

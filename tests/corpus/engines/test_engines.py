@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import pickle
 import shutil
+import subprocess
 import sys
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from simcse_kit.corpus import EmbeddedCorpus, RayTasks, embed_corpus, embed_shard
-from simcse_kit.corpus.engines import ray_tasks
+from simcse_kit.corpus.engines import processes, ray_tasks
+from simcse_kit.corpus.engines.engine import unpacked
 from simcse_kit.errors import InputError
 
 ROWS, SHARD_ROWS = 53, 8
@@ -174,3 +182,62 @@ def _made(specs):
     from simcse_kit.corpus import embed_shard
 
     return map(embed_shard, specs)
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+
+def test_what_a_worker_is_sent_fits_into_a_pipe(encoder, texts, tmp_path, monkeypatch):
+    """One that dies before it reads more leaves who sends it waiting (their issue 1127)."""
+    sent: list[Any] = []
+
+    class Watched(futures.ProcessPoolExecutor):
+        def submit(self, *_, **__):
+            given = self._initargs
+            sent.append((len(pickle.dumps(given[:-1])), given[0]))
+            with given[0].open("rb") as file:
+                sent.append(unpacked(file, torch.get_num_threads()))
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Watched)
+    level = logging.getLogger("simcse_kit").level
+    with pytest.raises(InputError, match="no worker could begin"):
+        embed_corpus(encoder, texts, tmp_path / "corpus", shard_rows=SHARD_ROWS, workers=2)
+    logging.getLogger("simcse_kit").setLevel(level)  # a worker is quiet
+    (size, file), again = sent
+    assert size < 4096 and not file.parent.exists()
+    np.testing.assert_array_equal(again.encode(["dog"]), encoder.encode(["dog"]))
+
+
+@pytest.mark.parametrize(
+    ("began", "said"),
+    [
+        (0, r"no worker could begin: .* below `if __name__ == '__main__':`; or memory was short"),
+        (1, "a worker died, perhaps for want of memory; what is finished stays: run it again"),
+    ],
+)
+def test_workers_that_die_say_what_can_be_done(encoder, texts, tmp_path, monkeypatch, began, said):
+    class Dying(futures.ProcessPoolExecutor):
+        def submit(self, *_, **__):
+            self._initargs[-1].value = began
+            raise BrokenProcessPool("died")
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Dying)
+    with pytest.raises(InputError, match=said):
+        embed_corpus(encoder, texts, tmp_path / "corpus", shard_rows=SHARD_ROWS, workers=2)
+
+
+@pytest.mark.slow
+def test_a_script_that_runs_again_in_its_workers_is_told_so(texts, tmp_path, tiny_encoder):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from simcse_kit import SentenceEncoder\n"
+        "from simcse_kit.corpus import embed_corpus\n"
+        f"model, texts, out = {[*map(str, (tiny_encoder('bert'), texts, tmp_path / 'out'))]}\n"
+        "encoder = SentenceEncoder.from_pretrained(model, pooling='mean')\n"
+        "embed_corpus(encoder, texts, out, workers=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode and "InputError: no worker could begin" in done.stderr
