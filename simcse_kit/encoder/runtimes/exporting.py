@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,11 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcse_kit.compute import PackedBatch
-from simcse_kit.data import at_home, check_can_make, disk_errors, replacing, tokenised, write_json
+from simcse_kit.data import (
+    alone,
+    at_home,
+    check_can_make,
+    disk_errors,
+    replacing,
+    tokenised,
+    write_json,
+)
 from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.persistence import read_parts
-from simcse_kit.encoder.runtimes.formats import MODEL_FILE, NOTE, check_format, check_packages
-from simcse_kit.encoder.runtimes.graph import inputs_of, write_onnx
+from simcse_kit.encoder.runtimes.formats import (
+    FORMATS,
+    MODEL_FILE,
+    NOTE,
+    check_format,
+    check_packages,
+)
+from simcse_kit.encoder.runtimes.graph import inputs_of, refused, write_onnx
 from simcse_kit.encoder.runtimes.int8 import onnx_in_int8, openvino_of
 from simcse_kit.encoder.runtimes.note import Int8, Measured, Note, Source, as_json, digest_of
 from simcse_kit.encoder.runtimes.sample import sample_texts
@@ -31,8 +45,8 @@ if TYPE_CHECKING:
 
 #: Cosine that texts may lose on average, unless the caller says otherwise.
 TOLERANCES = {None: 1e-5, "dynamic": 0.02, "calibrated": 0.02}
-#: What stands there while an export is made, or after it was killed.
-_ASIDE = ".exporting-"
+#: How the names begin of what stands there while an export is made, or after it was killed.
+_ASIDE = tuple(f".{format}." for format in FORMATS)
 #: Texts that scales are fixed from at most: more changed nothing, and each is run one by one.
 _CALIBRATED_ON = 300
 
@@ -103,14 +117,15 @@ def export(
         raise InputError("there are no texts to measure the loss on; give some, or texts=None")
     encoder.parts()  # refuses one without weights
     target = at_home(encoder.name if folder is None else folder)
-    is_new = _check_place(encoder, target, own=folder is None)
+    _check_place(encoder, target, format, own=folder is None)
     limit = TOLERANCES[int8] if tolerance is None else tolerance
     made_now = not target.exists()
     try:
         with disk_errors(target):
             target.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target, prefix=_ASIDE) as aside:
-                model = Path(aside, "model")
+            with _aside(target / format) as aside:
+                is_new = _check_place(encoder, target, format, own=folder is None)
+                model = aside / "model"
                 encoder.save_pretrained(model, merge_adapters=True)
                 note = _written(encoder, model, format, int8, calibration)
                 if not is_new:
@@ -126,6 +141,18 @@ def export(
             shutil.rmtree(target, ignore_errors=True)
         raise
     return Exported(target, note)
+
+
+@contextlib.contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """Where an export is made: one at a time, without what a killed one left, gone at the end."""
+    with alone(folder) as building:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        try:
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _check(
@@ -146,7 +173,7 @@ def _check(
     check_packages(format, to_write=True, int8=int8 is not None)
 
 
-def _check_place(encoder: SentenceEncoder, target: Path, *, own: bool) -> bool:
+def _check_place(encoder: SentenceEncoder, target: Path, format: Format, *, own: bool) -> bool:
     """Whether the whole model is to be written there; raises InputError where neither can be."""
     if own and not (target / "modules.json").is_file():
         raise InputError(
@@ -156,6 +183,12 @@ def _check_place(encoder: SentenceEncoder, target: Path, *, own: bool) -> bool:
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder for the export")
     check_can_make(target)
+    there = target / format / MODEL_FILE[format]
+    if there.exists() and not there.with_name(NOTE).exists():
+        raise InputError(
+            f"{there} has no {NOTE} beside it, so another program wrote it, and it would be "
+            "replaced; move it away, or give a new folder for the export (--output)"
+        )
     if (target / "modules.json").is_file():
         _check_card(target / "README.md")
         return False
@@ -207,11 +240,15 @@ def _written(
         again = Loaded(
             read_parts(str(model), own_code=encoder.own_code), name=encoder.name, precision="fp32"
         )
-    if format == "onnx" and int8 is not None:
-        onnx_in_int8(graph, final)
-    elif format == "openvino":
-        given = _inputs(again, calibration) if int8 == "calibrated" else None
-        openvino_of(graph, final, int8=int8 is not None, calibration=given)
+    try:
+        if format == "onnx" and int8 is not None:
+            onnx_in_int8(graph, final)
+        elif format == "openvino":
+            given = _inputs(again, calibration) if int8 == "calibrated" else None
+            openvino_of(graph, final, int8=int8 is not None, calibration=given)
+    except Exception as error:  # of libraries that change a graph
+        what = f"{_NAMES[format]} cannot write {encoder.name!r} {_INT8[int8]}"
+        raise refused(error, what, "export it in fp32, or for another format") from error
     note = Note(
         format=format,
         int8=int8,
@@ -262,7 +299,13 @@ def _measured(
     # a mask, which without a template texts bring themselves
     prompt = f"{encoder.tokenizer.mask_token} " if encoder.pooling == "mask" else None
     expected = encoder.encode(texts, precision="fp32", normalize=True, prompt=prompt)
-    found = made.encode(texts, normalize=True, prompt=prompt)
+    try:
+        found = made.encode(texts, normalize=True, prompt=prompt)
+    except InputError as error:  # the encoder itself could
+        raise InputError(
+            f"the export of {encoder.name!r} {_INT8[note.int8]} cannot embed what it is measured "
+            f"on ({error}); it is not written: take another format, or the backend torch"
+        ) from error
     cosines = (expected.astype(np.float64) * found).sum(1)
     return Measured(
         texts=len(texts),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from simcse_kit.compute import TokenTypes, use_token_types
 from simcse_kit.encoder.pooling import LAYER_PAIRS, of_layers, over_tokens
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, no_room
 
 if TYPE_CHECKING:
     from simcse_kit.encoder.modules import Parts
@@ -32,7 +32,7 @@ STATES, RAW, FINAL = "last_hidden_state", "raw_embedding", "sentence_embedding"
 OUTPUTS = (STATES, RAW, FINAL)
 
 #: Bytes of weights from which on they lie in a file beside the graph, which itself can be 2 GB.
-_BESIDE = 1_800_000_000
+LARGE = 1_800_000_000
 
 
 def inputs_of(ids: Tensor, mask: Tensor, skip: int | None) -> dict[str, np.ndarray]:
@@ -120,16 +120,13 @@ def write_onnx(parts: Parts, path: Path) -> None:
                 output_names=list(OUTPUTS),
                 dynamic_shapes=shapes,
                 dynamo=True,
-                external_data=size > _BESIDE,
+                external_data=size > LARGE,
                 verbose=False,
             )
-    except (OSError, MemoryError):  # no fault of the family
-        raise
     except Exception as error:  # whatever its steps make of a family's code
         kind = parts.backbone.config.model_type
-        raise InputError(
-            f"torch cannot export a {kind} encoder as a graph ({_reason(error)}); take the "
-            "backend torch, which runs it"
+        raise refused(
+            error, f"torch cannot export a {kind} encoder as a graph", "take the backend torch"
         ) from error
 
 
@@ -157,6 +154,16 @@ def _unheard() -> Iterator[None]:
             yield
         finally:
             logging.disable(disabled)
+
+
+def refused(error: Exception, what: str, instead: str) -> Exception:
+    """What is said where another library fails at a step: that and the cause in one sentence.
+
+    A full disk and too little memory are no fault of the model's, and stay what they are.
+    """
+    if isinstance(error, OSError | MemoryError | InputError) or no_room(error):
+        return error
+    return InputError(f"{what} ({_reason(error)}); {instead}")
 
 
 def _reason(error: Exception) -> str:

@@ -22,12 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from simcse_kit.encoder.runtimes.graph import LARGE
+
 Inputs = dict[str, np.ndarray]
 
 
 def onnx_in_int8(graph: Path, target: Path) -> None:
-    """Write the ONNX graph with int8 products."""
+    """Write the ONNX graph with int8 products; of a large one weights lie in a file beside."""
     quantization = importlib.import_module("onnxruntime.quantization")
+    size = sum(path.stat().st_size for path in graph.parent.glob(f"{graph.name}*"))
     with _unheard():
         quantization.quantize_dynamic(
             graph,
@@ -35,6 +38,7 @@ def onnx_in_int8(graph: Path, target: Path) -> None:
             per_channel=True,
             op_types_to_quantize=["MatMul"],
             weight_type=quantization.QuantType.QInt8,
+            use_external_data_format=size > LARGE,
         )
 
 

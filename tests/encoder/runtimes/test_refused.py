@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from simcse_kit.encoder import SentenceEncoder, export
-from simcse_kit.encoder.runtimes import exporting
+from simcse_kit.encoder.runtimes import exporting, sessions
 from simcse_kit.encoder.runtimes.note import digest_of
 from simcse_kit.errors import InputError
 
@@ -204,8 +204,74 @@ def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypa
             export(made.encoder, place)
     assert contents(folder) == before and not (tmp_path / "new").exists()
     monkeypatch.setattr(exporting, "_measured", measured)
-    (tmp_path / "new/.exporting-killed").mkdir(parents=True)  # is in the way of no other
+    (tmp_path / "new/.onnx.building/model").mkdir(parents=True)  # of one that was killed
     assert export(made.encoder, tmp_path / "new").folder == tmp_path / "new"
+    assert not [path.name for path in (tmp_path / "new").iterdir() if path.name[0] == "."]
+
+
+def test_an_export_of_another_program_is_not_replaced(folder, made, tmp_path, quick):
+    """As in many a folder of the hub."""
+    (folder / "onnx/export.json").unlink()
+    before = contents(folder)
+    with pytest.raises(InputError, match=r"model.onnx has no export.json beside it, so another"):
+        export(made.encoder, folder)
+    assert contents(folder) == before
+    assert export(made.encoder, tmp_path / "new").folder == tmp_path / "new"
+
+
+def test_a_graph_that_computes_no_numbers_is_not_written(made, tmp_path, quick, monkeypatch):
+    """OpenVINO's of a Qwen3 gave NaN (sentence-transformers, issue 3515)."""
+    run = sessions.OnnxSession.run
+    monkeypatch.setattr(
+        sessions.OnnxSession, "run", lambda *given: np.full_like(run(*given), np.nan)
+    )
+    with pytest.raises(InputError, match=r"the export of 'tiny' in fp32 cannot embed what it is"):
+        export(made.encoder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("This protobuf of size is too large"), "ONNX Runtime cannot write 'tiny' in"),
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (RuntimeError("write failed: No space left on device"), "the disk is full"),
+    ],
+)
+def test_int8_that_fails_is_said(error, said, made, tmp_path, quick, monkeypatch):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(exporting, "onnx_in_int8", failing)
+    with pytest.raises(InputError, match=said):
+        export(made.encoder, tmp_path / "new", int8="dynamic")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("int8", [None, "dynamic"])
+def test_large_weights_lie_beside_the_graph(int8, made, tmp_path, monkeypatch):
+    """Over 2 GB no graph holds them; and a folder of the hub's cache is links to other names."""
+    onnx = pytest.importorskip("onnx")
+
+    def written(_, path):
+        graph = onnx.load(made.folder / "onnx/model.onnx")
+        onnx.save(graph, path, save_as_external_data=True, location=f"{path.name}.data")
+
+    monkeypatch.setattr(exporting, "write_onnx", written)
+    monkeypatch.setattr("simcse_kit.encoder.runtimes.int8.LARGE", 0)
+    note = export(made.encoder, tmp_path / "new", int8=int8).note
+    assert set(note.files) == {"model.onnx", "model.onnx.data"}
+    (tmp_path / "blobs").mkdir()
+    for path in [path for path in (tmp_path / "new").rglob("*") if path.is_file()]:
+        blob = tmp_path / "blobs" / digest_of(path)
+        path.rename(blob)
+        path.symlink_to(blob)
+    loaded = SentenceEncoder.from_pretrained(tmp_path / "new", backend="onnx")
+    atol = 1e-6 if int8 is None else 0.1
+    np.testing.assert_allclose(loaded.encode(TEXTS), made.encoder.encode(TEXTS), atol=atol)
+    export(made.encoder, tmp_path / "new", tolerance=1.0)  # in place of it, by its links
+    (tmp_path / "new/onnx/model.onnx.data").unlink()
+    refused(tmp_path / "new", r"onnx/model.onnx.data is not there")
 
 
 def test_int8_takes_the_place_of_fp32_and_its_score_is_noted(folder, made, quick):
