@@ -347,7 +347,8 @@ def hidden_states(
     """
     pad_id = backbone.config.pad_token_id or 0
     if runs_packed(backbone):
-        offset = backbone.config.pad_token_id + 1 if _PACKABLE[backbone.config.model_type] else 0
+        counts = _PACKABLE[backbone.config.model_type]
+        positions = _after_padding(batch, pad_id) if counts else batch.position_ids
         fill = fill_of(len(batch.input_ids)) if batch.layout is None else 0
         given = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
         types: TokenTypes | None = getattr(backbone, "token_types", None)
@@ -361,7 +362,7 @@ def hidden_states(
         with cutting(backbone, kept):
             output = backbone(
                 input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
-                position_ids=nn.functional.pad(batch.position_ids + offset, (0, fill)).unsqueeze(0),
+                position_ids=nn.functional.pad(positions, (0, fill)).unsqueeze(0),
                 packed_batch=batch,
                 output_hidden_states=all_layers,
                 **given,
@@ -370,3 +371,17 @@ def hidden_states(
         tokens = len(batch.input_ids if kept_tokens is None else kept_tokens)
         return tuple(layer.squeeze(0)[:tokens] for layer in states)
     return unpacked_states(backbone, batch, pad_id, all_layers=all_layers)
+
+
+def _after_padding(batch: PackedBatch, pad_id: int) -> Tensor:
+    """Positions as RoBERTa counts them, int64 ``(tokens,)``: from `pad_id` + 1 on.
+
+    A text may spell the pad token: it stands at `pad_id` then, and those after it do not count it.
+    """
+    places = batch.position_ids + (pad_id + 1)
+    pads = batch.input_ids == pad_id
+    if places.device.type == "cpu" and not torch.compiler.is_compiling() and not pads.any():
+        return places
+    counted = pads.cumsum(0)
+    before = (counted - pads.long())[batch.starts]  # of the sequences above
+    return torch.where(pads, pad_id, places - counted + before[batch.owners])

@@ -59,6 +59,33 @@ def test_states_and_gradients_equal_single_forwards(tiny_encoder, family):
             torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("laid_out", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pad_token_in_a_text(tiny_encoder, family, laid_out):
+    """Whoever writes of tokenizers writes it: RoBERTa's positions do not count it."""
+    plain, packed = load(tiny_encoder(family)), load(tiny_encoder(family))
+    enable_packing(packed)
+    pad = plain.config.pad_token_id
+    texts = sequences(plain.config.vocab_size, [7, 3, 9, 9, 2, 7])
+    for text, places in zip(texts, ([2, 3], [], [0, 8], [4], [1], []), strict=True):
+        for place in places:
+            text[place] = pad
+    batch = PackedBatch.from_sequences(texts)
+    batch = batch.laid_out(pad) if laid_out else batch
+    (states,) = hidden_states(packed, batch)
+    found = dict(zip(np.argsort(batch.order.numpy()).tolist(), split(states, batch), strict=True))
+    for number, text in enumerate(texts):
+        ids = torch.tensor([text])
+        expected = plain(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+        torch.testing.assert_close(found[number], expected, atol=1e-5, rtol=1e-5)
+
+
+def split(states: torch.Tensor, batch: PackedBatch) -> list[torch.Tensor]:
+    """The states of each sequence, in the row's order."""
+    lengths = [length for count, length in batch.groups for _ in range(count)]
+    return list(states[: sum(lengths)].split(lengths))
+
+
 def test_local_attention_of_long_sequences(tiny_encoder):
     """ModernBERT's window cuts: sequences longer than it must still agree."""
     plain, packed = load(tiny_encoder("modernbert")), load(tiny_encoder("modernbert"))
