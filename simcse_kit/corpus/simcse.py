@@ -15,7 +15,7 @@ import numpy as np
 
 from simcse_kit.corpus import approximate
 from simcse_kit.corpus.exact import in_order, nearest
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder import SentenceEncoder, usable_device
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class SimCSE:
         encoder: the `SentenceEncoder` beneath.
 
     Raises:
-        InputError: the model cannot be loaded, or has no pooling and none was given.
+        InputError: the model cannot be loaded, or has no pooling and none was given; there is no
+            such device; an index is to have less than one cell.
     """
 
     def __init__(
@@ -52,6 +53,12 @@ class SimCSE:
         num_cells_in_search: int = 10,
         pooler: str | None = None,
     ) -> None:
+        for name, cells in (
+            ("num_cells", num_cells),
+            ("num_cells_in_search", num_cells_in_search),
+        ):
+            if cells < 1:
+                raise InputError(f"{name} is {cells}; it must be 1 or more")
         try:
             self.encoder = SentenceEncoder.from_pretrained(
                 model_name_or_path,
@@ -84,7 +91,7 @@ class SimCSE:
         """Embed a sentence (D,), with `keepdim` (1, D), or several (N, D), as a tensor on the CPU.
 
         Args:
-            device: computes on it, from now on.
+            device: computes on it, from now on; InputError for one that is not there.
             return_numpy: an array instead.
             batch_size: changes memory alone: batches are packed by tokens.
             max_length: tokens a sentence is cut to, where the model takes as many.
@@ -92,7 +99,7 @@ class SimCSE:
         import torch
 
         if device is not None:
-            self.encoder.to(device)
+            self.encoder.to(usable_device(device))
         own = self.encoder.max_length
         self.encoder.max_length = min(own, max_length)
         try:

@@ -1,6 +1,7 @@
 from .adapters import add_lora as add_lora
 from .cached import CachedEncoder as CachedEncoder
 from .card import with_section as with_section
+from .devices import usable_device as usable_device
 from .evaluating import evaluating as evaluating
 from .identity import architecture_of as architecture_of
 from .identity import embeddings_of as embeddings_of

@@ -40,7 +40,7 @@ class Elsewhere(AroundTexts):
         """
         from simcse_kit.encoder.runtimes import load_runtime
 
-        if device is not None and torch.device(str(device)).type != "cpu":
+        if device is not None and str(device).partition(":")[0] != "cpu":
             raise InputError(
                 f"backend {backend} runs on the CPU, not on {device}; leave device out"
             )

@@ -33,6 +33,7 @@ from simcse_kit.compute import (
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
+from simcse_kit.encoder.devices import usable_device
 from simcse_kit.encoder.elsewhere import Elsewhere
 from simcse_kit.encoder.evaluating import evaluating
 from simcse_kit.encoder.given_texts import Asked, as_texts, no_others
@@ -173,8 +174,8 @@ class SentenceEncoder(Elsewhere):
             revision, trust_remote_code, token: as in transformers.
 
         Raises:
-            InputError: the model cannot be read, a plain checkpoint came without a pooling, or
-                there is no export, or one of another encoder.
+            InputError: the model cannot be read, a plain checkpoint came without a pooling, there
+                is no such device, or no export, or one of another encoder.
         """
         name = str(name_or_path)
         if head not in (None, "none", "keep"):
@@ -214,7 +215,7 @@ class SentenceEncoder(Elsewhere):
             found, hub = place_of(name, revision, trust_remote_code, token)
             encoder._run_by(backend, {**hub, "name": found}, device, precision)
         else:
-            encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            encoder.to(usable_device(device))
             encoder.precision = model_precision(precision, encoder.backbone, name)
         return encoder.eval()
 

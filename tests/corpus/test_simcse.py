@@ -102,7 +102,18 @@ def test_what_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match="pooler='cls' for a supervised"):
         SimCSE(tiny_encoder("bert"))
+    with pytest.raises(
+        InputError, match=r"device 'gpu' is not to be had .*; leave it out, or take"
+    ):
+        SimCSE(tiny_encoder("bert"), device="gpu", pooler="mean")
+    for name in ("num_cells", "num_cells_in_search"):
+        with pytest.raises(InputError, match=f"{name} is 0; it must be 1 or more"):
+            SimCSE(tiny_encoder("bert"), pooler="mean", **{name: 0})
     model = SimCSE(tiny_encoder("bert"), pooler="mean")
+    for device in ("gpu", "cuda:77", "", 1.5):
+        with pytest.raises(InputError, match=f"device '{device}' is not to be had"):
+            model.encode("a man", device=device)
+    assert model.encode("a man", device="cpu").shape == (32,)
     with pytest.raises(InputError, match="call build_index first"):
         model.search("a man")
     with pytest.raises(InputError, match="no sentences"):
