@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEBUG = "SIMCSE_KIT_DEBUG"
 _WIDE = 200  # columns for a table that goes to a file or a pipe, where nothing is to be cut
+_LEAST = 12  # columns for a sentence that is wrapped
 
 
 class OneSentence(TyperGroup):
@@ -125,19 +126,30 @@ def show_table(
 
     A terminal too narrow for it gets `narrower`, which says the same, where that fits; else its
     lines are wrapped. No figure or name is cut. With `wraps` it holds sentences, which may be
-    wrapped within their column.
+    wrapped within their column. Title and notes are as wide as the terminal, not as the table.
     """
     from rich.console import Console
+    from rich.text import Text
 
     # names may hold what rich takes for an emoji's
     console = Console(file=file or sys.stdout, highlight=False, emoji=False)
 
     def needed(one: Table) -> int:
+        wrapping = [column for column in one.columns if wraps and not column.no_wrap]
+        for column in wrapping:  # a longer word goes on in the next line
+            column.max_width = _LEAST
         measured = console.measure(one, options=console.options.update(width=_WIDE))
+        for column in wrapping:
+            column.max_width = None
         return measured.minimum if wraps else measured.maximum
 
     if console.is_terminal and narrower is not None and needed(narrower) <= console.width:
         table = table if needed(table) <= console.width else narrower
     if not console.is_terminal or console.width < needed(table):
         console = Console(file=file or sys.stdout, highlight=False, emoji=False, width=_WIDE)
-    console.print(table)
+    title, caption, table.title, table.caption = table.title, table.caption, None, None
+    for text, style in ((title, table.title_style), (table, ""), (caption, table.caption_style)):
+        if isinstance(text, str):
+            text = Text.from_markup(text, emoji=False)
+        if text:
+            console.print(text, style=style or None)

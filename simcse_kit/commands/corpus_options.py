@@ -48,16 +48,16 @@ def corpus_encoder(
         encoder = with_cache(encoder, loading.cache, loading.cache_size)
     else:
         if corpus.manifest is not None:
-            made: Any = corpus.manifest.model  # of names that were options once
-            loading = replace(
-                loading,
-                pooling=loading.pooling or made.pooling,
-                max_length=loading.max_length or made.max_length,
-                precision=made.precision if loading.precision == "auto" else loading.precision,
-                head=loading.head or made.head,
+            made, plain = corpus.manifest.model, ModelOptions()
+            its: dict[str, Any] = {
+                name: each
+                for name, each in made.settings().items()
+                if getattr(loading, name) == getattr(plain, name)
+            }
+            if loading.template is None:
                 # only what is there or was asked for: some tokenizers can have none
-                template=(made.template or None) if loading.template is None else loading.template,
-            )
+                its["template"] = made.template or None
+            loading = replace(loading, **its)
         encoder = loading.load(model)
     corpus.check_model(encoder)
     return encoder

@@ -12,7 +12,6 @@ from simcse_kit.commands.corpus_options import Corpus
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Output
 from simcse_kit.data import at_home, check_can_write
-from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
     from simcse_kit.corpus import Cluster, Deduped
@@ -66,12 +65,15 @@ def dedupe(
         for table in (output, pairs):
             if table is not None:
                 check_table_name(at_home(table))
-        told = Path(shown.json_file) if shown.json_file and shown.has_table else None
-        _check_distinct({"--output": output, "--pairs": pairs, "--html": html, "--json": told})
         if html is not None:
             check_can_write(at_home(html))
         found = dedupe_corpus(
-            EmbeddedCorpus(corpus), threshold, keep=keep, method=method, show_progress=True
+            EmbeddedCorpus(corpus),
+            threshold,
+            keep=keep,
+            method=method,
+            keep_state=True,
+            show_progress=True,
         )
         if output is not None:
             found.write_kept(at_home(output), show_progress=True)
@@ -83,19 +85,9 @@ def dedupe(
         if place is not None:
             note(f"wrote {place}")
     shown.write(found.figures())
+    found.forget()
     if shown.has_table:
         _show(found, shown.markdown)
-
-
-def _check_distinct(places: dict[str, Path | None]) -> None:
-    """Raise InputError where two options name one file, under whatever names."""
-    whose: dict[Path, str] = {}
-    for option, place in places.items():
-        if place is None:
-            continue
-        first = whose.setdefault(at_home(place).resolve(), option)
-        if first != option:
-            raise InputError(f"{first} and {option} are both {place}; give two names")
 
 
 def _write_page(found: Deduped, path: Path, clusters: int) -> None:

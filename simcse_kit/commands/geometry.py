@@ -140,10 +140,10 @@ def _show(rows: list[list[str]], notes: list[str], names: list[str]) -> None:
 
     said = escape("\n".join(map(one_line, notes)))
     table = Table(box=box.SIMPLE_HEAD, caption=said, caption_justify="left", pad_edge=False)
-    table.add_column("Figure")
+    table.add_column("Figure", overflow="fold")
     table.add_column("value, interval", justify="right", no_wrap=True)
     table.add_column("beside", no_wrap=True)
-    table.add_column("what it says, and what it does not")
+    table.add_column("what it says, and what it does not", overflow="fold")
     for title, value, interval, over, *others, meaning, pitfall in rows:
         beside = "\n".join(f"{one} {name}" for one, name in zip(others, names, strict=True))
         table.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     `ModelOptions` declare, where `loading` stands, and is called with one of these. Groups are
     keywords, so that they need no default after parameters that have one. A ``~`` at the start of a
     path is expanded, which a shell does not do behind ``=``; a file that is written and read as
-    well, by whatever link, is refused before the work.
+    well, by whatever link, is refused before the work, and so is one that is written twice.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {}
@@ -47,12 +48,16 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return spread
 
 
-#: Parameters that name a file to write; all other names of files are of files to read.
-_WRITTEN = {"output", "html", "markdown", "latex", "json_file", "save_hashes"}
+#: Parameters that name a folder to write into, which several may do.
+_FOLDERS = {"plots", "save_hashes", "output_dir"}
+
+#: Parameters that name a file or folder to write; all other names of files are of files to read.
+_WRITTEN = {"output", "pairs", "html", "markdown", "latex", "json_file"} | _FOLDERS
 
 
 def _check_apart(given: Mapping[str, Any]) -> None:
-    """InputError where a command would write over what it reads."""
+    """InputError where a command would write over what it reads, or what it has written."""
+    _check_written_once({name: given[name] for name in given if name in _WRITTEN})
     read, written = (
         [
             path
@@ -67,6 +72,38 @@ def _check_apart(given: Mapping[str, Any]) -> None:
             raise InputError(
                 f"cannot write {path}: it is a file that is read too; give another name"
             )
+
+
+def _check_written_once(places: Mapping[str, Any]) -> None:
+    """InputError where two options name one file, under whatever names."""
+    whose: list[tuple[str, str, Path]] = []
+    for name, place in places.items():
+        if not isinstance(place, str | Path) or str(place) == "-":  # a flag, or stdout
+            continue
+        path = at_home(place)
+        try:
+            where = os.path.realpath(path)
+        except (OSError, ValueError):  # no name of a file: said by who writes it
+            continue
+        for other, there, known in whose:
+            if {name, other} <= _FOLDERS or not (there == where or _is_one_file(path, known)):
+                continue
+            both = f"{_option(other)} and {_option(name)}"
+            raise InputError(f"{both} are both {path}; give two names")
+        whose.append((name, where, path))
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    """Whether two names, of different spelling perhaps, are of one file that is there."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _option(name: str) -> str:
+    """What an option is called that has this parameter."""
+    return f"--{name.removesuffix('_file').replace('_', '-')}"
 
 
 def _files(value: Any) -> list[Path]:

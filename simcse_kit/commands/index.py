@@ -15,7 +15,10 @@ from simcse_kit.commands.options import ModelOptions, Output
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from simcse_kit.corpus import EmbeddedCorpus, VectorIndex
+    from simcse_kit.encoder import SentenceEncoder
 
 
 @grouped
@@ -74,12 +77,16 @@ def index(
             search = CorpusSearch(embedded, how="index")
             assert search.index is not None
             built = search.index
-            if remove_ids is not None:
-                rows = search.rows_of(ids_of(remove_ids))
-                note(f"{built.remove(rows):,} rows are taken out")
+            # what can fail comes before the first change
+            gone = None if remove_ids is None else search.rows_of(ids_of(remove_ids))
+            new = None
             if added:
                 encoder = corpus_encoder(embedded, model, loading)
-                _add(embedded, built, added, encoder, reading)
+                new = _embedded(embedded, added, encoder, reading)
+            if gone is not None:
+                note(f"{built.remove(gone):,} rows are taken out")
+            if new is not None:
+                _add(built, *new)
     figures = _figures(built)
     shown.write({"corpus": str(corpus), "index": str(index_folder(embedded)), **figures})
     if shown.has_table:
@@ -91,14 +98,10 @@ def index(
         )
 
 
-def _add(
-    corpus: EmbeddedCorpus,
-    index: VectorIndex,
-    sources: list[str],
-    encoder: Any,
-    reading: TextFileOptions,
-) -> None:
-    """Embed texts as those of the corpus were, and put them behind its rows."""
+def _embedded(
+    corpus: EmbeddedCorpus, sources: list[str], encoder: SentenceEncoder, reading: TextFileOptions
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Texts embedded as those of the corpus were: unit vectors, ids ("" for none) and texts."""
     import numpy as np
 
     from simcse_kit.corpus import unit
@@ -112,11 +115,14 @@ def _add(
     for block in stream.blocks():
         found = encoder.encode(block.texts, prompt=prompt, normalize=True)
         vectors.append(unit(found[:, : corpus.dimension]))
-        first = len(index.vectors) + len(texts)
-        names = block.ids or [""] * len(block)
-        ids += [name or str(first + at) for at, name in enumerate(names)]
+        ids += block.ids or [""] * len(block)
         texts += block.texts
-    rows = index.add(np.concatenate(vectors), ids=ids, texts=texts, show_progress=True)
+    return np.concatenate(vectors), ids, texts
+
+
+def _add(index: VectorIndex, vectors: np.ndarray, ids: list[str], texts: list[str]) -> None:
+    """Put them behind the rows of the index."""
+    rows = index.add(vectors, ids=ids, texts=texts, show_progress=True)
     note(f"{len(rows):,} rows are added, from {rows.start:,} on")
 
 

@@ -107,9 +107,12 @@ class ModelOptions:
         typer.Option(help="auto is bf16 where the hardware multiplies it natively."),
     ] = "auto"
     backend: Annotated[
-        Literal["torch", "onnx", "openvino"],
-        typer.Option(help="What computes; onnx and openvino want an `export` in the folder."),
-    ] = "torch"
+        Literal["torch", "onnx", "openvino"] | None,
+        typer.Option(
+            help="What computes; onnx and openvino want an `export` in the folder. Default: torch;"
+            " of a corpus, what embedded it."
+        ),
+    ] = None
     pooling: PoolingOption = None
     head: Annotated[
         Literal["none", "keep"] | None,
@@ -140,7 +143,7 @@ class ModelOptions:
         encoder = SentenceEncoder.from_pretrained(
             name,
             precision=chosen.precision,
-            backend=chosen.backend,
+            backend=chosen.backend or "torch",
             pooling=chosen.pooling if forced else None,
             default_pooling=None if forced else chosen.pooling,
             head=chosen.head,

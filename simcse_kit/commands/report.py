@@ -144,15 +144,9 @@ def _check_files(
         files.append(Path(json_file))
     if not files and json_file is None:
         raise InputError("a report needs a file to go to; give --html FILE (or --markdown, --json)")
-    if len({file.absolute() for file in files}) < len(files):
-        raise InputError(f"two forms of the report would go to one file: {_listed(files)}")
     for file in files:
         check_can_write(file)
     check_outputs(json_file, None)
-
-
-def _listed(files: Sequence[Path]) -> str:
-    return ", ".join(map(str, files))
 
 
 # ---- models --------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ def _show(query: str, hits: list[Hit], markdown: bool) -> None:
         published=[],
         notes=[],
         corner="Text" if texts else "Id",
+        words=("Id",),
     )
     if markdown:
         typer.echo(f"**{for_markdown(query)}**\n\n{draw_markdown(cells)}")

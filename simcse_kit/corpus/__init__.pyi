@@ -1,6 +1,7 @@
 from . import approximate as approximate
 from . import dedupe as dedupe
 from . import exact as exact
+from . import given as given
 from . import qdrant as qdrant
 from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates

@@ -6,8 +6,10 @@ of vectors and their numbers alone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simcse_kit.corpus.exact import Rows
+from simcse_kit.corpus.given import check_unit
 from simcse_kit.data import replacing
 from simcse_kit.errors import InputError
 
@@ -22,8 +25,8 @@ from simcse_kit.errors import InputError
 _FEW, _MANY = 20_000, 5_000_000
 _CELLS = 65_536  # at most
 _A_CELL = 40  # vectors a cell, from which the cells are learnt; faiss wants 39
-_LEARNT_FROM = 10_240, 1_000_000  # vectors, at least and at most
 _AT_A_TIME = 65_536  # vectors added
+_LEARNT_FROM = 10_240, 1_000_000  # vectors, at least and at most
 
 #: What a search spends, from little to much: neighbours kept of a graph, cells looked into.
 EFFORTS = (16, 32, 64, 128, 256, 512)
@@ -74,6 +77,18 @@ def build(vectors: Rows, factory: str, *, show_progress: bool = False) -> Any:
     return index
 
 
+@contextlib.contextmanager
+def told_of(factory: str) -> Iterator[None]:
+    """Raise InputError where faiss does not do with this kind of index what is asked of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise InputError(
+            f"faiss cannot use an index {factory!r} here ({_last(error)}); take another kind, such"
+            " as Flat, HNSW32_SQ8 or IVF1024,SQ8"
+        ) from error
+
+
 def learnt(vectors: Rows, factory: str) -> Any:
     """An empty index for unit vectors (M, D), by their products.
 
@@ -92,6 +107,12 @@ def learnt(vectors: Rows, factory: str) -> Any:
             f"faiss knows no index {factory!r} for {width} dimensions; name a factory string such"
             f" as Flat, HNSW32_SQ8 or IVF1024,PQ{_parts(width)}"
         ) from error
+    inner = _inner(index)
+    layered = not isinstance(inner, faiss.IndexHNSW) or (
+        inner.hnsw.cum_nneighbor_per_level.size() > 2  # the ends of two layers, and a zero
+    )
+    if not layered:  # it would end the process, by an assertion of faiss's
+        raise InputError(f"an index {factory!r} links no vectors; give HNSW2 or more")
     if not index.is_trained:
         try:
             index.train(_sample(vectors, _cells(index)))
@@ -117,6 +138,7 @@ def add(
     with bar:
         for start in range(0, len(vectors), _AT_A_TIME):
             block = np.array(vectors[start : start + _AT_A_TIME], np.float32)
+            check_unit(block)
             bar.update(len(block))
             if without is not None:
                 here = slice(*np.searchsorted(without, [start, start + len(block)]))
@@ -226,8 +248,19 @@ def _parameters(index: Any, effort: int | None, selector: Any) -> Any:
         return None
     else:
         parameters = faiss.SearchParameters(**told)
+    return _around(index, parameters)
+
+
+def _around(index: Any, parameters: Any) -> Any:
+    """Parameters of the index inside, handed on by what stands around it."""
+    faiss = _faiss()
+    index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
-        return faiss.SearchParametersPreTransform(index_params=parameters)
+        within = _around(index.index, parameters)
+        return faiss.SearchParametersPreTransform(index_params=within)
+    if isinstance(index, faiss.IndexRefine):
+        within = _around(index.base_index, parameters)
+        return faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=within)
     return parameters
 
 
@@ -239,9 +272,12 @@ def _faiss() -> Any:
 
 
 def _inner(index: Any) -> Any:
-    """The index behind a transformation of the vectors, or itself."""
+    """The index behind a transformation of the vectors, or under what refines it, or itself."""
     faiss = _faiss()
-    return faiss.downcast_index(index.index) if hasattr(index, "chain") else index
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return _inner(index.index)
+    return _inner(index.base_index) if isinstance(index, faiss.IndexRefine) else index
 
 
 def _cells(index: Any) -> int:

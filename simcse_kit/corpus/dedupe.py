@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from simcse_kit.corpus.dedupe_pairs import BLOCK, PairFinder, cosines_of, read
 from simcse_kit.corpus.dedupe_union import Union
 from simcse_kit.corpus.exact import Rows
+from simcse_kit.corpus.given import check_rows, check_unit
 from simcse_kit.corpus.index import VectorIndex
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import disk_errors, replacing
@@ -82,6 +83,7 @@ def near_duplicates(
     lengths: Sequence[int] | np.ndarray | None = None,
     index: VectorIndex | None = None,
     state: Path | None = None,
+    keep_state: bool = False,
     block: int = BLOCK,
     show_progress: bool = False,
 ) -> Duplicates:
@@ -97,12 +99,15 @@ def near_duplicates(
         index: an index of these vectors, which is asked for 32 neighbours of each row, in place of
             the comparison of all.
         state: a folder that keeps what is done after each block: interrupted, the same call goes
-            on. It is taken away at the end.
+            on. It is taken away at the end, unless `keep_state`: then `forget` takes it away, once
+            what was found lies where it is to be.
         show_progress: a bar on stderr, when that is a terminal.
 
     Raises:
-        InputError: no vectors, a threshold that is none, "longest" without lengths.
+        InputError: no vectors or some that are not of length 1, a threshold that is none, "longest"
+            without lengths.
     """
+    check_rows(vectors)
     count = len(vectors)
     if not count:
         raise InputError("there are no vectors to compare; embed some texts first")
@@ -125,7 +130,7 @@ def near_duplicates(
     if index is not None:
         found = _by_index(vectors, threshold, distinct, union, times, index, show_progress)
     else:
-        with contextlib.nullcontext() if state is None else _alone(state):
+        with contextlib.nullcontext() if state is None else _held(state):
             found = _by_comparison(
                 vectors, threshold, distinct, union, times, block, state, show_progress
             )
@@ -135,6 +140,8 @@ def near_duplicates(
     cosine = np.ones(count)
     goes = np.flatnonzero(chosen != np.arange(count))
     cosine[goes] = cosines_of(vectors, goes, chosen[goes])
+    if state is not None and not keep_state:
+        forget(state)
     return Duplicates(chosen, cosine, threshold, pairs + found, index is None)
 
 
@@ -214,6 +221,7 @@ def _equal(vectors: Rows) -> np.ndarray:
     hashes = np.empty(count, np.uint64)
     for start in range(0, count, _AT_A_TIME):
         rows = np.ascontiguousarray(vectors[start : start + _AT_A_TIME], np.float32)
+        check_unit(rows)
         mixed = rows.view(np.uint32).astype(np.uint64) * odd
         mixed ^= mixed >> np.uint64(29)
         hashes[start : start + len(rows)] = (mixed * odd).sum(axis=1, dtype=np.uint64)
@@ -269,13 +277,18 @@ def _centrality(vectors: Rows, rows: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder for this comparison; it goes when nothing is kept in it."""
+def _held(folder: Path) -> Iterator[None]:
+    """Have a folder for this comparison alone."""
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         yield
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(state: Path) -> None:
+    """Take away what a comparison kept, unless another run has begun to work there."""
+    with contextlib.suppress(InputError, OSError), alone(state):
+        shutil.rmtree(state, ignore_errors=True)
 
 
 class _State:

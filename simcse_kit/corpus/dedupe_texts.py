@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from simcse_kit.corpus.dedupe import Duplicates, Keep, near_duplicates
+from simcse_kit.corpus.dedupe import Duplicates, Keep, forget, near_duplicates
 from simcse_kit.corpus.embedded import EmbeddedCorpus
 from simcse_kit.corpus.search import named, open_index, unit_rows
 from simcse_kit.data import check_cells, check_table_name, writing_table
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, one_of
 
 _AT_A_TIME = 16_384  # rows written
 _SHOWN = 20  # rows of a cluster
@@ -43,11 +43,21 @@ class Cluster:
 
 @dataclass(frozen=True, eq=False)
 class Deduped:
-    """What repeats what in a corpus (`found`), and which kind of row was kept."""
+    """What repeats what in a corpus (`found`), and which kind of row was kept.
+
+    Attributes:
+        state: where the comparison is kept still, if it is.
+    """
 
     corpus: EmbeddedCorpus
     found: Duplicates
     keep: Keep
+    state: Path | None = None
+
+    def forget(self) -> None:
+        """Take away what was kept of the comparison: the files that were wanted are written."""
+        if self.state is not None:
+            forget(self.state)
 
     def figures(self) -> dict[str, Any]:
         """Counts, for JSON."""
@@ -137,29 +147,38 @@ def dedupe_corpus(
     *,
     keep: Keep = "first",
     method: Literal["exact", "index"] = "exact",
+    keep_state: bool = False,
     show_progress: bool = False,
 ) -> Deduped:
     """Find near-duplicates of an embedded corpus, as `near_duplicates`.
 
+    Interrupted, the same call goes on: what is done lies in the corpus's folder.
+
     Args:
         keep: "longest" is by characters of the texts, which the corpus has to keep.
         method: "index" asks the index of the corpus.
+        keep_state: what is done stays there until `Deduped.forget`, so that no file that cannot be
+            written costs the comparison.
 
     Raises:
         InputError: as `near_duplicates`; no texts for "longest"; no index, or one of others.
     """
+    if method not in ("exact", "index"):
+        raise InputError(f"method {one_of(('exact', 'index'), method)}")
     lengths = _lengths(corpus) if keep == "longest" else None
     index = open_index(corpus) if method == "index" else None
+    state = _place(corpus) if method == "exact" else None
     found = near_duplicates(
         unit_rows(corpus),
         threshold,
         keep=keep,
         lengths=lengths,
         index=index,
-        state=_place(corpus) if method == "exact" else None,
+        state=state,
+        keep_state=keep_state,
         show_progress=show_progress,
     )
-    return Deduped(corpus, found, keep)
+    return Deduped(corpus, found, keep, state if keep_state else None)
 
 
 def _lengths(corpus: EmbeddedCorpus) -> np.ndarray:

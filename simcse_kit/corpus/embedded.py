@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
 
 _AT_HAND = 8  # parts of columns that are kept in memory
+_NO_VECTORS = (
+    "is no .npy file that can be read; give a folder that `simcse-kit embed` wrote, or a .npy"
+)
 
 RowNumbers = Sequence[int] | np.ndarray
 
@@ -43,7 +47,8 @@ class EmbeddedCorpus:
         manifest: what it says of itself; None for a bare ``.npy``.
         dimension: numbers of a vector.
         vectors: float32 ``(N, D)``, read from the disk as it is sliced or given row numbers; a
-            memory map where they lie there as float32 in one file.
+            memory map where they lie there as float32 in one file. Of a ``.npy`` of float16 or
+            float64 they are made float32 as they are read.
 
     Raises:
         InputError: there is none, it is not whole, or it is damaged.
@@ -52,7 +57,7 @@ class EmbeddedCorpus:
     def __init__(self, path: str | Path) -> None:
         self.path = at_home(path)
         self.manifest: Manifest | None = None
-        self.vectors: Vectors | np.ndarray
+        self.vectors: Vectors | Floats | np.ndarray
         self._columns: _Columns | None = None
         if self.path.is_file():
             self.vectors = _bare(self.path)
@@ -131,10 +136,12 @@ class EmbeddedCorpus:
             return
         model = self.manifest.model
         if embeddings_of(encoder, model.prompt, model.normalized) != model.fingerprint:
+            backend = "torch" if encoder.runtime is None else encoder.runtime.backend
+            by = f"backend {model.backend} and not {backend}, " if model.backend != backend else ""
             raise InputError(
-                f"{self.path} was embedded by {model.name} (precision {model.precision}, at most "
-                f"{model.max_length} tokens, pooling {model.pooling}), which {encoder.name} as it "
-                "is loaded is not; embed again, or load that model"
+                f"{self.path} was embedded by {model.name} ({by}precision {model.precision}, at "
+                f"most {model.max_length} tokens, pooling {model.pooling}), which {encoder.name} as"
+                " it is loaded is not; embed again, or load that model"
             )
 
     def _column(self, name: str, rows: RowNumbers | None) -> list[Any] | None:
@@ -192,14 +199,38 @@ class Vectors:
         return as_floats(Kept(numbers, scales), self._layout.type, self._layout.dimension)
 
 
+class Floats:
+    """Float numbers of any kind ``(N, D)``, made float32 as they are sliced or given row numbers.
+
+    Args:
+        numbers: for instance a memory map, which is never copied as a whole.
+    """
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers, self.shape = numbers, numbers.shape
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """Float32 ``(n, D)`` of a slice or an array of row numbers, ``(D,)`` of one number."""
+        with np.errstate(over="ignore"):  # what becomes infinite is refused by who reads it
+            return np.asarray(self._numbers[rows], np.float32)
+
+
 class _Columns:
-    """The columns of all shards, read a row group at a time; the last few stay at hand."""
+    """The columns of all shards, read a row group at a time; the last few stay at hand.
+
+    Threads may ask at a time.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.shards, self._texts = folder, manifest.shards, manifest.layout.texts
         self.starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
         self.rows = int(self.starts[-1])
         self._parts: OrderedDict[tuple[int, int, str], Any] = OrderedDict()
+        self._turn = threading.Lock()
 
     def has(self, name: str) -> bool:
         """Whether shards have such a column; all have the same."""
@@ -234,12 +265,15 @@ class _Columns:
     def part(self, shard: int, group: int, name: str) -> Any:
         """A column of one row group."""
         key = (shard, group, name)
-        if key not in self._parts:
-            self._parts[key] = self._read(shard, lambda file: read_group(file, group, name))
+        with self._turn:
+            found = self._parts.pop(key, None)
+        if found is None:
+            found = self._read(shard, lambda file: read_group(file, group, name))
+        with self._turn:
+            self._parts[key] = found  # the last that was asked for goes last
             if len(self._parts) > _AT_HAND:
                 self._parts.popitem(last=False)
-        self._parts.move_to_end(key)
-        return self._parts[key]
+        return found
 
     def _read(self, shard: int, read: Any) -> Any:
         import pyarrow as pa
@@ -276,18 +310,21 @@ def _whole(folder: Path) -> Manifest:
     return manifest
 
 
-def _bare(path: Path) -> np.ndarray:
+def _bare(path: Path) -> Floats | np.ndarray:
     found = _mapped(path)
-    if found.ndim != 2 or found.dtype != np.float32:
+    if found.ndim != 2 or not found.shape[1] or found.dtype.kind != "f":
         raise InputError(
-            f"{path}: holds {found.dtype} of shape {found.shape}; embeddings are float32 (N, D)"
+            f"{path}: holds {found.dtype} of shape {found.shape}; embeddings are float16, float32"
+            " or float64 (N, D)"
         )
-    return found
+    return found if found.dtype == np.float32 else Floats(found)
 
 
-def _mapped(path: Path, damaged: str = "is no .npy file that can be read") -> np.ndarray:
+def _mapped(path: Path, damaged: str = _NO_VECTORS) -> np.ndarray:
     try:
-        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):  # an archive of several, whatever it is called
+            raise ValueError
     except FileNotFoundError as error:
         raise InputError(f"{path}: is not there; the same `embed` again makes it") from error
     except (OSError, ValueError, EOFError) as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from simcse_kit.corpus import approximate
-from simcse_kit.corpus.exact import Barred, Rows, cosines_at, in_order, nearest
+from simcse_kit.corpus.exact import Rows, in_order, nearest
+from simcse_kit.corpus.given import as_array, check_asked, check_rows, check_unit, query_rows
 from simcse_kit.corpus.index_manifest import (
     MANIFEST,
     Manifest,
@@ -25,15 +28,15 @@ from simcse_kit.corpus.index_manifest import (
     sealed,
 )
 from simcse_kit.corpus.joined import Joined
+from simcse_kit.corpus.recall import Order, measured
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import check_can_make, disk_errors, replacing, write_json
 from simcse_kit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE = 256  # rows that are asked for their neighbours, to tell how many the index finds
-_AT = 10  # the first so many of these
 _SEARCHED_EXACTLY = 20_000  # rows, where so few are searched
+_LOOKED_AT = 1024  # rows, before the work
 
 
 class VectorIndex:
@@ -101,11 +104,14 @@ class VectorIndex:
             show_progress: a bar on stderr, when that is a terminal.
 
         Raises:
-            InputError: no vectors, an unknown factory string, a folder that cannot be made or holds
-                an index, no faiss.
+            InputError: no vectors or some that are not of length 1, an unknown factory string, a
+                folder that cannot be made or holds an index, no faiss.
         """
         approximate.check_faiss()
         folder = Path(folder)
+        if not 0 <= recall <= 1:
+            raise InputError(f"recall is {recall}; give a share of the nearest, from 0 to 1")
+        check_rows(vectors)
         count, width = vectors.shape
         if not count:
             raise InputError("there are no vectors to index; embed some texts first")
@@ -117,19 +123,20 @@ class VectorIndex:
             old = folder / MANIFEST
         factory = approximate.factory_for(count, width) if factory == "auto" else factory
         logger.info("%s: an index %s of %d vectors", folder, factory, count)
-        index, order = approximate.learnt(vectors, factory), _Order.of(count)
-        with disk_errors(folder):
+        check_unit(np.asarray(vectors[:_LOOKED_AT]))  # the others are looked at as they are added
+        index, order = approximate.learnt(vectors, factory), Order.of(count)
+        with disk_errors(folder), _gone_if_failed(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with alone(folder):
+            with alone(folder), approximate.told_of(factory):
                 approximate.add(index, vectors, without=order.asked, show_progress=show_progress)
                 fetched = 1 if factory == "Flat" else 16 if "PQ" in factory else 4
-                effort, found, measured = _measured(index, vectors, order, fetched, recall)
+                effort, found, asked = measured(index, vectors, order, fetched, recall)
                 approximate.add(index, vectors[order.asked])
                 name = next_name(folder, "vectors", ".faiss")
                 approximate.write(index, folder / name)
                 manifest = Manifest(
                     *(name, *sealed(folder / name), factory, width, count, model, state),
-                    *(effort, fetched, found, measured),
+                    *(effort, fetched, found, asked),
                 )
                 keep(folder, manifest)
         if old is not None:
@@ -188,20 +195,19 @@ class VectorIndex:
             effort: more finds more; by default what was measured (`Manifest.effort`).
 
         Raises:
-            InputError: queries of another dimension.
+            InputError: queries of another dimension or length, `k` or `effort` below 1.
         """
-        queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.manifest.dimension:
-            raise InputError(
-                f"the queries are {queries.shape}, and the index has {self.manifest.dimension}"
-                " dimensions; embed them with the model that it is of"
-            )
+        check_asked(k, None)
+        if effort is not None and effort < 1:
+            raise InputError(f"effort is {effort}; give 1 or more")
+        queries = query_rows(queries, self.manifest.dimension, "the index")
+        check_unit(queries, "queries")
         depth = min(k, len(self.vectors))
         allowed = self._allowed(among)
         if among is not None and len(among) <= _SEARCHED_EXACTLY:
             left = among if allowed is None else among[allowed[among]]
             return nearest(queries, self.vectors, depth, among=left)
-        order = _Order.of(self.manifest.rows)
+        order = Order.of(self.manifest.rows)
         found = approximate.search(
             self._index,
             queries,
@@ -237,9 +243,10 @@ class VectorIndex:
             ids, texts: of the vectors (A,), for `added`.
 
         Raises:
-            InputError: vectors of another dimension, or not finite; not as many ids or texts.
+            InputError: vectors of another dimension, not of length 1, or not finite; not as many
+                ids or texts.
         """
-        vectors = np.ascontiguousarray(vectors, np.float32)
+        vectors = np.ascontiguousarray(as_array(vectors))
         if vectors.ndim != 2 or vectors.shape[1] != self.manifest.dimension:
             raise InputError(
                 f"the vectors to add are {vectors.shape}, and the index has"
@@ -257,7 +264,8 @@ class VectorIndex:
             if not len(vectors):
                 return range(start, start)
             index = approximate.read(self.folder / self.manifest.file, mapped=False)
-            approximate.add(index, vectors, show_progress=show_progress)
+            with approximate.told_of(self.manifest.factory):
+                approximate.add(index, vectors, show_progress=show_progress)
             added = next_name(self.folder, "added", ".npy")
             with replacing(self.folder / added) as aside, aside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
@@ -319,6 +327,18 @@ class VectorIndex:
             self._become(manifest)
 
 
+@contextlib.contextmanager
+def _gone_if_failed(folder: Path) -> Iterator[None]:
+    """Take away a folder that was not there before, where what is made in it fails."""
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _labels_of(
     vectors: np.ndarray, given: Sequence[str] | None, what: str
 ) -> list[str | None] | None:
@@ -330,71 +350,3 @@ def _labels_of(
             f"there are {len(given):,} {what} for {len(vectors):,} vectors to add; give one each"
         )
     return [None if each is None else str(each) for each in given]
-
-
-# ---- how many it finds ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Order:
-    """In which order the index has its rows: those that were asked stand behind the others.
-
-    A query that is itself a node of a graph finds its neighbours by its own links, far more often
-    than a stranger does. So the rows that tell how many the index finds come into it afterwards.
-
-    Attributes:
-        count: rows that the index was built of; added ones follow in their order.
-        asked: int64 (S,), ascending.
-    """
-
-    count: int
-    asked: np.ndarray
-
-    @classmethod
-    def of(cls, count: int) -> _Order:
-        size = min(_SAMPLE, count // 4)
-        return cls(count, np.unique(np.linspace(0, count - 1, size).round().astype(np.int64)))
-
-    def rows(self, found: np.ndarray) -> np.ndarray:
-        """The rows under numbers of the index; −1 stays."""
-        others = self.count - len(self.asked)
-        if not len(self.asked):
-            return found
-        skipped = np.searchsorted(self.asked - np.arange(len(self.asked)), found, side="right")
-        late = self.asked[np.clip(found - others, 0, len(self.asked) - 1)]
-        rows = np.where(found < others, found + skipped, np.where(found < self.count, late, found))
-        return np.where(found < 0, -1, rows)
-
-    def numbers(self, allowed: np.ndarray) -> np.ndarray:
-        """What is said of each row, bool (M,), in the order of the index."""
-        first, added = allowed[: self.count], allowed[self.count :]
-        return np.concatenate([np.delete(first, self.asked), first[self.asked], added])
-
-
-def _measured(
-    index: Any, vectors: Rows, order: _Order, fetched: int, wanted: float
-) -> tuple[int | None, float | None, int]:
-    """The least effort that reaches the recall, the recall, and how many rows were asked."""
-    asked = order.asked
-    at = min(_AT, len(vectors) - len(asked))
-    if not len(asked):
-        return None, None, 0
-    queries = np.array(vectors[asked], np.float32)
-    # those that were asked are not in the index yet
-    everyone = np.arange(len(asked)).repeat(len(asked))
-    _, exact = nearest(queries, vectors, at, Barred(everyone, np.tile(asked, len(asked))))
-    share, effort = 0.0, None
-    choices = approximate.EFFORTS if approximate.has_effort(index) else (None,)
-    for effort in choices:
-        found = order.rows(approximate.search(index, queries, at * fetched, effort=effort))
-        cosines = -np.sort(-cosines_at(queries, vectors, found), axis=1)[:, :at]
-        share = float((cosines >= exact[:, -1:]).sum() / exact.size)
-        if share >= wanted or (effort or 0) >= approximate.most_effort(index):
-            break
-    if share < wanted:
-        logger.warning(
-            "the index finds %.1f %% of the %d nearest, and %.1f %% were wanted; another factory"
-            " string may find more",
-            *(100 * share, at, 100 * wanted),
-        )
-    return effort, share, len(asked)

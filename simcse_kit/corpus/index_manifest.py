@@ -111,7 +111,7 @@ def mapped(path: Path, rows: int, dimension: int) -> np.ndarray:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is damaged or missing; {again(path.parent)}") from error
-    if found.shape != (rows, dimension) or found.dtype != np.float32:
+    if getattr(found, "shape", None) != (rows, dimension) or found.dtype != np.float32:
         raise InputError(f"{path} is damaged; {again(path.parent)}")
     return found
 

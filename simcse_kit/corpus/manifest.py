@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from simcse_kit.corpus.numbers import NumberType
 from simcse_kit.data import Place, write_json
@@ -13,8 +13,7 @@ from simcse_kit.errors import InputError
 from simcse_kit.version import __version__
 
 if TYPE_CHECKING:
-    from simcse_kit.compute import Precision
-    from simcse_kit.encoder import Backend, SentenceEncoder
+    from simcse_kit.encoder import SentenceEncoder
 
 NAME = "manifest.json"
 _FORMAT = 1
@@ -68,19 +67,23 @@ class EmbeddedBy:
             _template(encoder),
         )
 
+    def settings(self) -> dict[str, Any]:
+        """As keywords for `SentenceEncoder.from_pretrained`, which makes it so again."""
+        return {
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            # an export of int8 has no other precision to choose
+            "precision": "auto" if self.precision == "int8" else self.precision,
+            "head": self.head,
+            "backend": self.backend,
+        }
+
     def load(self, *, trust_remote_code: bool = False) -> SentenceEncoder:
         """The same encoder, loaded by its name. InputError where that is not the same any more."""
         from simcse_kit.encoder import SentenceEncoder, embeddings_of
 
         encoder = SentenceEncoder.from_pretrained(
-            self.name,
-            pooling=self.pooling,
-            max_length=self.max_length,
-            # an export of int8 has no other precision to choose
-            precision=cast("Precision", "auto" if self.precision == "int8" else self.precision),
-            head=self.head,
-            backend=cast("Backend", self.backend),
-            trust_remote_code=trust_remote_code,
+            self.name, **self.settings(), trust_remote_code=trust_remote_code
         )
         if self.template is not None and self.template != _template(encoder):
             encoder.use_template(self.template)

@@ -15,7 +15,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simcse_kit.corpus.exact import unit
-from simcse_kit.corpus.search import Hit, state_of, unit_rows
+from simcse_kit.corpus.given import as_array, check_asked, id_texts, query_rows
+from simcse_kit.corpus.search import ROUNDED, Hit, state_of, unit_rows
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 1024  # points in a request
 _QUERIES = 64  # in a request
+_REQUEST = 24 << 20  # bytes of one, about
+_A_NUMBER, _A_LETTER = 22, 3  # bytes: a float32 is written in the digits of a float64
+_WAIT = 60  # seconds for an answer: 5, the client's own, are few for a thousand vectors
 
 
 class QdrantIndex:
@@ -112,17 +116,18 @@ class QdrantIndex:
 
     def search(
         self,
-        queries: np.ndarray,
+        queries: Any,
         top_k: int = 10,
         *,
         threshold: float | None = None,
-        ids: Iterable[str] | None = None,
+        ids: str | Iterable[str] | None = None,
     ) -> list[list[Hit]]:
         """For each query the rows of highest cosine, the highest first, as `CorpusSearch.search`.
 
         Args:
-            queries: (N, D), of any length (`CorpusSearch.embedded` makes them of texts).
-            threshold: the least cosine.
+            queries: (N, D), of any length (`CorpusSearch.embedded` makes them of texts), an array
+                or a tensor; a single vector is a list of one.
+            threshold: the least cosine, but for what float32 rounds.
             ids: only rows of these ids; those that are none are passed over.
 
         Raises:
@@ -130,24 +135,19 @@ class QdrantIndex:
         """
         from qdrant_client import models
 
-        if top_k < 1:
-            raise InputError(f"top_k is {top_k}; ask for 1 or more")
-        queries = np.asarray(queries)
-        if queries.ndim != 2 or queries.shape[1] != self.dimension:
-            raise InputError(
-                f"the queries are {queries.shape}, and the collection has {self.dimension}"
-                " dimensions; embed them with the model that it is of"
-            )
+        check_asked(top_k, threshold)
+        rows = unit(query_rows(queries, self.dimension, "the collection"))
+        least = None if threshold is None else threshold - ROUNDED
         chosen = None if ids is None else models.Filter(must=[_is_one_of(ids)])
         asked = [
             models.QueryRequest(
                 query=query.tolist(),
                 limit=top_k,
-                score_threshold=threshold,
+                score_threshold=least,
                 filter=chosen,
                 with_payload=True,
             )
-            for query in unit(queries)
+            for query in rows
         ]
         answers: list[Any] = []
         with _answering(self.collection):
@@ -157,18 +157,24 @@ class QdrantIndex:
         return [[_hit(point) for point in answer.points] for answer in answers]
 
     def add(
-        self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None = None
+        self, vectors: Any, ids: str | Sequence[str], texts: str | Sequence[str] | None = None
     ) -> range:
         """Put vectors (A, D) behind those that are there; their rows are returned.
 
         Raises:
-            InputError: vectors of another dimension, or not as many as ids.
+            InputError: vectors of another dimension, or not as many as ids, or as texts.
         """
-        vectors = unit(vectors)
-        if vectors.ndim != 2 or vectors.shape != (len(ids), self.dimension):
+        ids, vectors = id_texts(ids), unit(as_array(vectors))
+        texts = [texts] if isinstance(texts, str) else texts
+        vectors = vectors[None] if vectors.ndim == 1 else vectors
+        if vectors.shape != (len(ids), self.dimension):
             raise InputError(
                 f"the vectors to add are {vectors.shape}, and not {(len(ids), self.dimension)}: one"
                 " an id, embedded with the model that the collection is of"
+            )
+        if texts is not None and len(texts) != len(ids):
+            raise InputError(
+                f"there are {len(texts):,} texts for {len(ids):,} vectors to add; give one each"
             )
         first = int(self._told()["rows"])
         with _answering(self.collection):
@@ -183,7 +189,7 @@ class QdrantIndex:
             self.client.update_collection(self.collection, metadata=told)
         return range(first, first + len(ids))
 
-    def remove(self, ids: Iterable[str]) -> int:
+    def remove(self, ids: str | Iterable[str]) -> int:
         """Take the rows of these ids out; how many there were is returned."""
         from qdrant_client import models
 
@@ -226,7 +232,9 @@ def connect(client: QdrantClient | str) -> QdrantClient:
     if client == ":memory:":
         return QdrantClient(":memory:")
     with _answering(client):
-        return QdrantClient(url=client) if "://" in client else QdrantClient(path=client)
+        if "://" in client:
+            return QdrantClient(url=client, timeout=_WAIT)
+        return QdrantClient(path=client)
 
 
 @contextlib.contextmanager
@@ -286,8 +294,19 @@ def _put(
     ids: Sequence[str] | None,
     texts: Sequence[str] | None,
 ) -> None:
+    """Put points there, in as many requests as it takes: a server refuses one above 32 MiB."""
     from qdrant_client import models
 
+    letters = sum(len(text or "") for text in texts or ())
+    size = _A_NUMBER * np.size(vectors) + _A_LETTER * letters
+    if size > _REQUEST and len(rows) > 1:
+        middle = len(rows) // 2
+        for some in (slice(middle), slice(middle, None)):
+            _put(
+                *(client, collection, rows[some], vectors[some], ids and ids[some]),
+                texts and texts[some],
+            )
+        return
     names = ids or [""] * len(rows)
     payloads: list[dict[str, Any]] = [
         {"id": name or str(row)} for name, row in zip(names, rows.tolist(), strict=True)
@@ -300,10 +319,10 @@ def _put(
     client.upsert(collection, points=points, wait=True)
 
 
-def _is_one_of(ids: Iterable[str]) -> Any:
+def _is_one_of(ids: str | Iterable[str]) -> Any:
     from qdrant_client import models
 
-    return models.FieldCondition(key="id", match=models.MatchAny(any=[*map(str, ids)]))
+    return models.FieldCondition(key="id", match=models.MatchAny(any=id_texts(ids)))
 
 
 def _hit(point: Any) -> Hit:

@@ -7,21 +7,27 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from simcse_kit.corpus.embedded import EmbeddedCorpus
 from simcse_kit.corpus.exact import Rows, UnitRows, nearest, unit
+from simcse_kit.corpus.given import are_vectors, check_asked, id_texts, query_rows
 from simcse_kit.corpus.index import VectorIndex
 from simcse_kit.corpus.index_manifest import MANIFEST, read_manifest
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, one_of
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
 
 How = Literal["auto", "exact", "index"]
+Vectors = Any  # an array or a tensor, or a list of such
 _AT_A_TIME = 4096  # queries
+_FOUND = 1 << 22  # hits of queries at a time
+
+#: By so much the cosine of equal vectors of float32 may be below 1, at most.
+ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class CorpusSearch:
         encoder: SentenceEncoder | None = None,
         how: How = "auto",
     ) -> None:
+        if how not in get_args(How):
+            raise InputError(f"how {one_of(get_args(How), how)}")
         self.corpus = corpus if isinstance(corpus, EmbeddedCorpus) else EmbeddedCorpus(corpus)
         self._encoder = encoder
         if encoder is not None:
@@ -98,63 +106,58 @@ class CorpusSearch:
 
     def search(
         self,
-        queries: str | Sequence[str] | np.ndarray,
+        queries: str | Iterable[str] | Vectors,
         top_k: int = 10,
         *,
         threshold: float | None = None,
-        ids: Iterable[str] | None = None,
+        ids: str | Iterable[str] | None = None,
         effort: int | None = None,
         show_progress: bool = False,
     ) -> list[list[Hit]]:
         """For each query what is nearest, the nearest first; equal ones in the corpus's order.
 
         Args:
-            queries: texts, or vectors (N, D) of any length; a single text is a list of one.
+            queries: texts, or vectors (N, D) of any length, an array or a tensor of torch's; a
+                single text, or vector, is a list of one.
             top_k: at most so many of each.
-            threshold: the least cosine.
+            threshold: the least cosine, but for what float32 rounds (`ROUNDED`).
             ids: only these rows are searched: ids of the corpus, or row numbers where it has none.
             effort: of an index (`VectorIndex.search`).
 
         Raises:
             InputError: ids that the corpus has not, vectors of another dimension, top_k below 1.
         """
-        if top_k < 1:
-            raise InputError(f"top_k is {top_k}; ask for 1 or more")
+        check_asked(top_k, threshold)
         vectors = self.embedded(queries, show_progress=show_progress)
         among = None if ids is None else self.rows_of(ids)
+        depth = min(top_k, len(self.vectors))
+        least = -np.inf if threshold is None else threshold - ROUNDED
+        at_once = max(1, min(_AT_A_TIME, _FOUND // max(1, depth)))
         found: list[list[Hit]] = []
-        for start in range(0, len(vectors), _AT_A_TIME):
-            some = vectors[start : start + _AT_A_TIME]
-            rows, scores = self._nearest(some, min(top_k, len(self.vectors)), among, effort)
-            there = rows >= 0 if threshold is None else (rows >= 0) & (scores >= threshold)
+        for start in range(0, len(vectors), at_once):
+            rows, scores = self._nearest(vectors[start : start + at_once], depth, among, effort)
+            there = (rows >= 0) & (scores >= least)
             found += self._hits(rows, scores, there)
         return found
 
     def embedded(
-        self, queries: str | Sequence[str] | np.ndarray, *, show_progress: bool = False
+        self, queries: str | Iterable[str] | Vectors, *, show_progress: bool = False
     ) -> np.ndarray:
         """Queries as unit vectors, float32 (N, D), cut as the corpus's are."""
         width = self.corpus.dimension
-        if not isinstance(queries, np.ndarray):
-            texts = [queries] if isinstance(queries, str) else [*queries]
-            vectors = self.encoder.encode_query(texts, normalize=True, show_progress=show_progress)
-            return unit(vectors[:, :width])
-        if queries.ndim != 2 or queries.shape[1] != width:
-            raise InputError(
-                f"the queries are an array {queries.shape}, and the corpus has {width} dimensions;"
-                " embed them with its model"
-            )
-        if not np.isfinite(queries).all():
-            raise InputError("a query is not finite; embed it again")
-        return unit(queries)
+        if are_vectors(queries):
+            return unit(query_rows(queries, width, "the corpus"))
+        texts: Any = [queries] if isinstance(queries, str) else queries
+        vectors = self.encoder.encode_query(texts, normalize=True, show_progress=show_progress)
+        return unit(vectors[:, :width])
 
-    def rows_of(self, ids: Iterable[str]) -> np.ndarray:
+    def rows_of(self, ids: str | Iterable[str]) -> np.ndarray:
         """The rows of these ids, int64, ascending; of an id that stands at several, all of them.
 
         Raises:
             InputError: an id that no row has.
         """
-        wanted = {*map(str, ids)}
+        wanted = {*id_texts(ids)}
         rows, known = [], set()
         for start, names in self._id_blocks():
             for place, name in enumerate(names):
@@ -204,7 +207,7 @@ class CorpusSearch:
         told = dict(zip(distinct.tolist(), self._told(distinct), strict=True))
         return [
             [
-                Hit(row, told[row][0], float(score), told[row][1])
+                Hit(row, told[row][0], min(1.0, max(-1.0, float(score))), told[row][1])
                 for row, score in zip(found[good].tolist(), close[good], strict=True)
             ]
             for found, close, good in zip(rows, scores, there, strict=True)

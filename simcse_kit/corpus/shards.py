@@ -29,7 +29,7 @@ from simcse_kit.data import (
     take_room,
     write_json,
 )
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -97,6 +97,9 @@ def make(
         _take_room(spec.folder, layout, spec.number, len(texts))
     try:
         vectors = _embedded(encoder, texts, spec.manifest, bar)
+    except TextError as error:
+        row = int(numbers[error.number])
+        raise InputError(f"shard {spec.number}, row {row}: {error.at(row)}") from error
     except InputError as error:
         raise InputError(f"shard {spec.number}, from row {numbers[0]}: {error}") from error
     kept = kept_as(vectors, layout.type)
@@ -130,7 +133,10 @@ def _embedded(
     own = encoder.normalize and encoder.truncate_dim is None
     unit = None if model.normalized == own and not is_cut else model.normalized
     shown = False if bar is None else bar
-    vectors = encoder.encode(distinct, prompt=model.prompt, normalize=unit, show_progress=shown)
+    try:
+        vectors = encoder.encode(distinct, prompt=model.prompt, normalize=unit, show_progress=shown)
+    except TextError as error:  # by its number among all
+        raise error.at(texts.index(distinct[error.number])) from error
     if is_cut:
         vectors = vectors[:, :dimension]
         if model.normalized:

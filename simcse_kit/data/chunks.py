@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from simcse_kit.data.tokens import TokenStore
-from simcse_kit.errors import InputError
+from simcse_kit.errors import TextError
 
 
 def tokenised(
@@ -22,7 +22,7 @@ def tokenised(
         chunk: texts tokenised at a time.
 
     Raises:
-        InputError: an entry is not a string; its number is named.
+        TextError: an entry is not a string, or has no tokens; its number is named.
     """
 
     def tokenise(start: int) -> tuple[int, TokenStore]:
@@ -30,9 +30,12 @@ def tokenised(
         for offset, text in enumerate(part):
             if not isinstance(text, str):
                 kind = type(text).__name__
-                raise InputError(f"text {start + offset} is a {kind}, not a string")
+                raise TextError(start + offset, f"text {{}} is a {kind}, not a string")
         whole = [prefix + text for text in part] if prefix else part
-        return start, TokenStore.build(whole, tokenizer, max_length)
+        try:
+            return start, TokenStore.build(whole, tokenizer, max_length)
+        except TextError as error:
+            raise error.at(start + error.number) from error
 
     if len(texts) <= chunk:
         yield from map(tokenise, range(0, len(texts), chunk))

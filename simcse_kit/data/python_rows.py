@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from simcse_kit.data.bad_rows import BadRows
-from simcse_kit.data.dataset_tables import dataset_table
+from simcse_kit.data.dataset_tables import column_cells, dataset_table, is_column
 from simcse_kit.data.json_rows import MISSING, JsonColumns, gather
 from simcse_kit.data.readers import Table
 from simcse_kit.errors import InputError
@@ -22,7 +22,7 @@ def given_table(given: Any, split: str, bad: BadRows) -> Table:
     Args:
         given: a ``Dataset``, ``IterableDataset`` or ``DatasetDict``; a ``DataFrame``; columns by
             name (``{"text": [...]}``); or anything that gives records (mappings, or sequences by
-            position) or texts, a generator say, which is used up.
+            position) or texts: a column of a ``Dataset``, or a generator, which is used up.
         split: of a ``DatasetDict``.
         bad: takes records that do not go with those before them.
 
@@ -37,6 +37,10 @@ def given_table(given: Any, split: str, bad: BadRows) -> Table:
                 raise InputError(f"{source}: has no split '{split}'; it has {', '.join(given)}")
             return dataset_table(f"{source} [{split}]", given[split])
         return _columns(source, given)
+    if is_column(given):
+        given = column_cells(given)
+    if hasattr(given, "to_pylist"):  # of pyarrow
+        given = given.to_pylist()
     if hasattr(given, "features") and hasattr(given, "__len__"):
         return dataset_table(source, given)
     if hasattr(given, "iloc") and hasattr(given, "columns"):
@@ -79,7 +83,7 @@ def _records(source: str, given: Iterator[Any], bad: BadRows) -> Table:
         return Table(source, 0, lambda _: [])
     whole = chain([first], given)
     if isinstance(first, str):
-        texts = list(whole)
+        texts = list(map(_plain_cell, whole))
         return Table(source, 1, lambda _: texts, ["text"])
     found = JsonColumns()
     gather(found, ((f"{source}, row {n}", _plain(each)) for n, each in enumerate(whole, 1)), bad)

@@ -23,7 +23,7 @@ from simcse_kit.data.alone import alone
 from simcse_kit.data.digests import add_texts, crc32_of
 from simcse_kit.data.home import at_home
 from simcse_kit.data.kept_texts import JoinedTexts
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -208,7 +208,8 @@ def _check_room(tokenizer: Any, max_length: int) -> None:
 def _check(texts: Sequence[str]) -> None:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputError(f"text {number} is {text!r:.40}, not a string; remove or replace it")
+            shown = f"{text!r:.40}"
+            raise TextError(number, f"text {{}} is {shown}, not a string; remove or replace it")
 
 
 def _tokenised(
@@ -257,9 +258,10 @@ def _none_empty(sequences: list[list[int]], tokenizer: Any, start: int) -> list[
     known = [token for name in names if (token := getattr(tokenizer, name, None)) is not None]
     if not known:
         number = start + next(place for place, ids in enumerate(sequences) if not ids)
-        raise InputError(
-            f"text {number} is empty, and the tokenizer has no token that could stand for it; "
-            f"leave the text out or put something there"
+        raise TextError(
+            number,
+            "text {} is empty, and the tokenizer has no token that could stand for it; leave the "
+            "text out or put something there",
         )
     return [ids or known[:1] for ids in sequences]
 
@@ -279,9 +281,11 @@ def _name_unencodable(chunk: list[str], start: int) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise InputError(
-                f"text {number} holds half of a character ({text[error.start]!r}), which has no "
-                f"UTF-8; repair it where the text was decoded"
+            half = repr(text[error.start])
+            raise TextError(
+                number,
+                f"text {{}} holds half of a character ({half}), which has no UTF-8; repair it "
+                "where the text was decoded",
             ) from error
 
 

@@ -13,7 +13,7 @@ from simcse_kit.encoder.identity import embeddings_of
 from simcse_kit.encoder.progress import Bar, bar_of
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.encoder.vector_cache import VectorCache
-from simcse_kit.errors import InputError
+from simcse_kit.errors import TextError
 
 Computed = Callable[[Sequence[str]], np.ndarray]
 
@@ -56,9 +56,8 @@ class CachedEncoder(SentenceEncoder):
             block = rows[start : start + _AT_A_TIME]
             try:
                 out[start : start + len(block)] = self._block(block, key, computed)
-            except InputError:
-                computed(rows)  # says the same of the text by its number among all
-                raise
+            except TextError as error:
+                raise error.at(start + error.number) from error
             bar.update(len(block))
 
     def _block(self, texts: Sequence[str], key: bytes, computed: Computed) -> np.ndarray:
@@ -72,7 +71,10 @@ class CachedEncoder(SentenceEncoder):
         found = self.cache.get(keys, vectors)
         if not found.all():
             lacking = np.flatnonzero(~found)
-            vectors[lacking] = computed([distinct[each] for each in lacking])
+            try:
+                vectors[lacking] = computed([distinct[each] for each in lacking])
+            except TextError as error:
+                raise error.at(texts.index(distinct[lacking[error.number]])) from error
             self.cache.put([keys[each] for each in lacking], vectors[lacking])
         return vectors if len(distinct) == len(texts) else vectors[[place[each] for each in texts]]
 

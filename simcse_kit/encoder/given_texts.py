@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from simcse_kit.data import column_cells, is_column
 from simcse_kit.errors import InputError
 
 
@@ -36,6 +37,8 @@ def as_texts(texts: str | Iterable[str]) -> Sequence[str]:
     """
     if isinstance(texts, str):
         return [texts]
+    if is_column(texts):
+        texts = column_cells(texts)
     if isinstance(texts, (list, tuple)):
         return texts
     kind = type(texts).__name__

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from simcse_kit.data import TokenStore
-from simcse_kit.errors import InputError
+from simcse_kit.errors import TextError
 
 _AT_ONCE = 1 << 22  # tokens of a store that are looked at
 
@@ -51,7 +51,7 @@ class Vocabulary:
             )
 
     def check(self, store: TokenStore, first: int = 0) -> None:
-        """Raise InputError for a token without an embedding, which would stop a GPU.
+        """Raise TextError for a token without an embedding, which would stop a GPU.
 
         Args:
             first: number of the store's first text.
@@ -66,8 +66,9 @@ class Vocabulary:
             token = int(store.ids[beyond[0]])
             spelt = self._tokenizer.convert_ids_to_tokens(token)
             text = first + int(np.searchsorted(store.offsets, beyond[0], side="right")) - 1
-            raise InputError(
-                f"text {text} holds {spelt!r}, token {token} of the tokenizer, and "
+            raise TextError(
+                text,
+                f"text {{}} holds {spelt!r}, token {token} of the tokenizer, and "
                 f"{self._name!r} embeds {self.size}; resize its embeddings "
-                "(resize_token_embeddings), or take the tokenizer it was trained with"
+                "(resize_token_embeddings), or take the tokenizer it was trained with",
             )

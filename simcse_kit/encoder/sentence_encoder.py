@@ -50,7 +50,7 @@ from simcse_kit.encoder.prompts import (
 )
 from simcse_kit.encoder.similarity import similarities
 from simcse_kit.encoder.templates import check_masked
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 if TYPE_CHECKING:
     from simcse_kit.encoder.runtimes import Backend
@@ -78,7 +78,7 @@ def _check_finite(out: np.ndarray, start: int, end: int) -> None:
     finite = np.isfinite(out[start:end])
     if not finite.all():
         bad = start + int(np.flatnonzero(~finite.all(axis=1))[0])
-        raise InputError(f"the embedding of text {bad} is not finite; the model is broken")
+        raise TextError(bad, "the embedding of text {} is not finite; the model is broken")
 
 
 class SentenceEncoder(Elsewhere):

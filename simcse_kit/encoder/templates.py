@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.data import TokenStore
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 #: Where the text goes, and what stands for the tokenizer's mask token.
 TEXT, MASK = "{}", "[MASK]"
@@ -244,8 +244,9 @@ def check_masked(store: TokenStore, tokenizer: Any, first: int = 0) -> None:
     there = np.logical_or.reduceat(store.ids == mask_id, store.offsets[:-1])
     bare = np.flatnonzero(~there)
     if len(bare):
-        raise InputError(
-            f"text {first + int(bare[0])} has no mask token, where pooling mask takes the vector; "
+        raise TextError(
+            first + int(bare[0]),
+            "text {} has no mask token, where pooling mask takes the vector; "
             f"set a template, for instance 'This sentence of \"{TEXT}\" means {MASK}.' "
-            "(--template; training: --set template=…; in Python encoder.use_template)"
+            "(--template; training: --set template=…; in Python encoder.use_template)",
         )

@@ -7,3 +7,4 @@ from .disk import FULL as FULL
 from .disk import NO_ROOM as NO_ROOM
 from .disk import no_room as no_room
 from .input_error import InputError as InputError
+from .input_error import TextError as TextError

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simcse_kit.corpus import given
 from simcse_kit.encoder import template_of
 from simcse_kit.errors import InputError
 
@@ -98,12 +99,5 @@ def pair_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def as_array(embeddings: Any) -> np.ndarray:
-    """Arrays, torch tensors of any kind and device, and lists of either, as float32."""
-    if hasattr(embeddings, "detach"):
-        return np.asarray(embeddings.detach().float().cpu().numpy())
-    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
-        return np.stack([as_array(embedding) for embedding in embeddings])
-    try:
-        return np.asarray(embeddings, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"encode() returned no array of numbers: {error}.") from error
+    """What a model's `encode` returned, as float32 (N, D) (`corpus.as_array`)."""
+    return given.as_array(embeddings, what="encode() returned")

@@ -26,13 +26,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table before it is drawn: rows of cells, each with its name, and the notes under it."""
+    """A table before it is drawn: rows of cells, each with its name, and the notes under it.
+
+    Attributes:
+        words: headings of columns that hold names, not figures: these may be wrapped.
+    """
 
     header: list[str]
     rows: list[tuple[str, list[Cell]]]
     published: list[tuple[str, list[Cell]]]
     notes: list[str]
     corner: str = "Model"
+    words: tuple[str, ...] = ()
 
 
 def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Table:
@@ -41,7 +46,7 @@ def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Ta
     from rich.table import Table
 
     table = Table(
-        title=title,
+        title=title and _plain(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -65,10 +70,13 @@ def draw(cells: Cells, *, upright: bool = False, title: str | None = None) -> Ta
             )
         return table
     for number, heading in enumerate([cells.corner, *cells.header]):
-        broken = (
-            _plain(heading).replace(" ", "\n") if number else _plain(heading)
-        )  # figures are short
-        table.add_column(broken, justify="right" if number else "left", no_wrap=number > 0)
+        figures = number > 0 and heading not in cells.words
+        table.add_column(
+            _plain(heading).replace(" ", "\n") if figures else _plain(heading),  # these are short
+            justify="right" if figures else "left",
+            no_wrap=figures,
+            overflow="fold",  # nothing is cut, be it one word without an end
+        )
     for number, (name, row, aside) in enumerate(named):
         if aside and not named[number - 1][2]:
             table.add_section()
@@ -84,8 +92,11 @@ def _plain(text: str) -> str:
 
 
 def _styled(cell: Cell, aside: bool) -> str:
-    figure = f"[bold]{cell.figure}[/bold]" if cell.best else cell.figure
-    below = f"\n[dim]{cell.below}[/dim]" if cell.below else ""
+    from rich.markup import escape
+
+    figure = escape(cell.figure)
+    figure = f"[bold]{figure}[/bold]" if cell.best else figure
+    below = f"\n[dim]{escape(cell.below)}[/dim]" if cell.below else ""
     return f"[dim]{figure}[/dim]" if aside else figure + below
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import invoking
-from simcse_kit.corpus import EmbeddedCorpus, embed_corpus, unit
+from simcse_kit.corpus import EmbeddedCorpus, PairFinder, embed_corpus, unit
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
 
@@ -120,6 +123,13 @@ def test_an_index_is_built_added_to_and_taken_from(
     text, query = unit(encoder.encode(["a king sings", "find: a king sings"]))
     cosine = float(text @ query)
     assert found["hits"][ids.index("new")]["score"] == pytest.approx(cosine, abs=1e-4)
+    for more, gone in (("nowhere.jsonl", "gone.txt"), ("more.jsonl", "nowhere.txt")):
+        (tmp_path / "gone.txt").write_text("n5\n")
+        result = invoking.run(
+            *("index", corpus, "--add", tmp_path / more, "--remove-ids", tmp_path / gone)
+        )
+        assert result.exit_code == 2 and "nowhere" in result.stderr
+        assert len(json.loads(search(corpus, "a", "-k", 20, "--json", "-"))[0]["hits"]) == 8
     assert "8 x 32" in index(corpus, "--overwrite", "--factory", "Flat")
 
 
@@ -145,6 +155,24 @@ def test_dedupe_writes_what_stays_and_what_goes(corpus: Path, tmp_path: Path) ->
     assert "at a cosine of 0.99\n" in again and "at a cosine of 0.99:" in page.read_text()
 
 
+def test_files_that_cannot_be_written_do_not_cost_the_comparison(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("dedupe", corpus, "--threshold", 0.9999, "--html", tmp_path / "page.html")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("simcse_kit.commands.dedupe._write_page", full)
+        result = invoking.run(*asked)
+        assert result.exit_code == 2 and result.stdout == "" and (corpus / ".dedupe").is_dir()
+    monkeypatch.setattr(PairFinder, "block_pairs", lambda self, left: pytest.fail("compared"))
+    result = invoking.run(*asked)
+    assert "8 rows: 6 stay, 2 go" in result.stdout
+    assert not (corpus / ".dedupe").exists() and (tmp_path / "page.html").exists()
+
+
 def test_dedupe_by_the_index(corpus: Path) -> None:
     pytest.importorskip("faiss")
     index(corpus)
@@ -162,6 +190,96 @@ def test_a_bare_file_needs_its_model(made: Path, tmp_path: Path) -> None:
     assert found["hits"][0]["text"] is None
     assert "Id" in search(tmp_path / "v.npy", "a king", "--model", made / "model")
     assert "2 go" in dedupe(tmp_path / "v.npy", "--threshold", 0.9999)
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_what_is_found_can_be_read_in_a_narrow_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simcse_kit.commands import console
+    from simcse_kit.evaluation import Cell, Cells, draw
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    query = "is the office open on Sunday, or [b]only[/b] the shop [/x]?"
+    name = "https://example.org/wiki/" + "A" * 60 + "#[/b]"
+    texts = ["We open at nine from Monday to Saturday, and on some Sundays.", "星期天关门" * 12]
+    rows = [
+        (text, [Cell("0.9123"), Cell(each)]) for text, each in zip(texts, ("n0", name), strict=True)
+    ]
+    cells = Cells(["Cosine", "Id"], rows, [], ["A note. " * 12], "Text", words=("Id",))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal()
+    console.show_table(draw(cells, title=query), shown, wraps=True)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).splitlines()
+    width = {line: sum(1 + (ord(letter) > 0x2E80) for letter in line) for line in lines}
+    assert max(width.values()) <= columns and lines[0].startswith(query[:55])
+    start = next(line for line in lines if "Cosine" in line)
+    places = start.index("Cosine"), start.index("Id")
+    told = [line for line in lines if line.startswith(" ")]
+    first = "".join(line[: places[0]].strip() + " " for line in told if "星" not in line)
+    assert " ".join(texts[0].split()) in " ".join(first.split())
+    assert "…" not in "".join(lines)
+    letters = [letter for letter in "".join(lines) if ord(letter) > 0x2E80 and letter.isalpha()]
+    assert "".join(letters) == texts[1]
+    assert "".join(line.split()[-1] for line in told if "A" in line or "[" in line) in name
+    # a narrow table does not make its title narrow
+    shown = Terminal()
+    console.show_table(draw(Cells(["Cosine"], [("7", [Cell("0.5")])], [], []), title=query), shown)
+    assert shown.getvalue().count("\n") < 9
+
+
+def test_the_backend_is_the_corpus_s_own(
+    made: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads((corpus / "manifest.json").read_text())
+    told["model"] |= {"backend": "onnx", "precision": "int8", "head": "none"}
+    told["model"]["fingerprint"] = "0" * 32
+    (corpus / "manifest.json").write_text(json.dumps(told))
+    asked: list[dict[str, Any]] = []
+
+    def watched(name: str, **how: Any) -> SentenceEncoder:
+        asked.append(how)
+        return plain(name, **{**how, "backend": "torch"})
+
+    plain = SentenceEncoder.from_pretrained
+    monkeypatch.setattr(SentenceEncoder, "from_pretrained", watched)
+    own = {"pooling": "mean", "precision": "auto", "backend": "onnx", "head": "none"}
+    for options, expected in (
+        ([], own),
+        (["--backend", "torch"], own | {"backend": "torch"}),
+        (["--precision", "fp32", "--head", "keep"], own | {"precision": "fp32", "head": "keep"}),
+    ):
+        result = invoking.run("search", corpus, "a", "--model", made / "model", *options)
+        assert asked.pop().items() >= expected.items()
+        # it was given torch in any case
+        assert result.exit_code == 2
+        assert "(backend onnx and not torch, precision int8" in result.stderr
+    result = invoking.run("search", corpus, "a", "--backend", "onnx")
+    assert "--backend: the corpus loads its model as it was embedded" in result.stderr
+
+
+@pytest.mark.slow
+def test_an_export_s_corpus_is_searched_by_the_export(
+    tiny_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    encoder.save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    invoking.succeed("export", tmp_path / "model", "--format", "onnx")
+    how = ("--backend", "onnx", "--output", tmp_path / "kept")
+    invoking.succeed("embed", tmp_path / "model", tmp_path / "texts.txt", *how)
+    expected = search(tmp_path / "kept", "a king", "--json", "-")
+    assert search(*(tmp_path / "kept", "a king", "--json", "-", "--model", tmp_path / "model")) == (
+        expected
+    )
+    asked = ("search", tmp_path / "kept", "a king", "--model", tmp_path / "model")
+    result = invoking.run(*asked, "--backend", "torch")
+    assert result.exit_code == 2 and "backend onnx and not torch" in result.stderr
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,40 @@ def test_no_command_writes_over_what_it_reads(model: Path, tmp_path: Path) -> No
         before = pairs.read_bytes(), texts.read_bytes()
         assert refused(*command).endswith("it is a file that is read too; give another name")
         assert before == (pairs.read_bytes(), texts.read_bytes())
+
+
+def test_no_command_writes_one_file_twice(model: Path, tmp_path: Path) -> None:
+    pairs = write(tmp_path, "pairs.csv", "sentence1,sentence2,score\na man,a boy,3\na dog,a c,1\n")
+    texts = write(tmp_path, "texts.txt", "one\ntwo\nthree\n")
+    (tmp_path / "link").symlink_to(tmp_path / "out.csv")
+    (tmp_path / "in").mkdir()
+    out = tmp_path / "out.csv"
+    names = cycle([out, tmp_path / "in" / ".." / "out.csv", tmp_path / "link"])
+    for command, options in (
+        (("temperature", model, texts), ("--html", "--json")),
+        (("map", model, texts), ("--html", "--json")),
+        (("mine", model, pairs), ("--output", "--json")),
+        (("embed", model, texts), ("--output", "--json")),
+        (("export", model, "--format", "onnx"), ("--output", "--json")),
+        (("pairs", texts), ("--output", "--json")),
+        (("dedupe", texts), ("--output", "--pairs")),
+        (("dedupe", texts), ("--pairs", "--json")),
+        (("report", model), ("--html", "--markdown")),
+        (("report", model), ("--latex", "--json")),
+        (("evaluate", model, "--tasks", pairs), ("--json", "--plots")),
+        (("leakage", "--tasks", pairs), ("--save-hashes", "--json")),
+        (("whiten", model, texts), ("--output-dir", "--json")),
+    ):
+        name = next(names)
+        said = refused(*command, options[0], out, options[1], name)
+        both = (" and ".join(options), " and ".join(options[::-1]))
+        assert any(f"{each} are both {tmp_path}" in said for each in both), command
+        assert said.endswith("give two names") and not out.exists()
+    out.write_text("a result")
+    (tmp_path / "hard").hardlink_to(out)
+    command = ("temperature", model, texts, "--html", out, "--json")
+    assert refused(*command, tmp_path / "hard").endswith("give two names")
+    assert out.read_text() == "a result"
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])

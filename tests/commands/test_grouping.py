@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from simcse_kit.commands.grouping import grouped
+from simcse_kit.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,34 @@ def test_two_groups_with_one_option_are_refused() -> None:
     build.__annotations__ = {"size": Size, "other": Other, "return": None}
     with pytest.raises(ValueError, match="duplicate parameter name: 'width'"):
         grouped(build)
+
+
+def test_folders_may_be_one_and_files_may_not(tmp_path: Path) -> None:
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+    @app.command()
+    @grouped
+    def build(
+        output_dir: Annotated[Path, typer.Option()],
+        plots: Annotated[Path | None, typer.Option()] = None,
+        json_file: Annotated[str | None, typer.Option("--json")] = None,
+        markdown: Annotated[bool, typer.Option("--markdown")] = False,
+    ) -> None:
+        typer.echo("built")
+
+    one = tmp_path / "one"
+    for arguments in (
+        ["--plots", one, "--markdown"],
+        ["--json", "-", "--plots", tmp_path / "-"],
+        ["--json", tmp_path / "other"],
+        ["--json", "a" * 5000],
+        ["--json", "a\0b"],
+    ):
+        result = CliRunner().invoke(app, [str(each) for each in ("--output-dir", one, *arguments)])
+        assert result.output == "built\n", arguments
+    result = CliRunner().invoke(app, ["--output-dir", str(one), "--json", str(one)])
+    assert isinstance(result.exception, InputError)
+    assert f"--output-dir and --json are both {one}" in str(result.exception)
 
 
 def test_what_is_decorated_keeps_its_name() -> None:

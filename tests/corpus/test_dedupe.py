@@ -196,6 +196,25 @@ def test_interrupted_it_goes_on(
     assert not (tmp_path / "state").exists()
 
 
+def test_what_is_done_stays_until_it_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    expected = near_duplicates(VECTORS, 0.9, block=50, state=state, keep_state=True)
+    with monkeypatch.context() as patch:  # it is not compared again, whichever row is to stay
+        patch.setattr(PairFinder, "block_pairs", lambda self, left: pytest.fail("compared"))
+        again = near_duplicates(VECTORS, 0.9, block=50, state=state, keep_state=True)
+        near_duplicates(VECTORS, 0.9, keep="central", block=50, state=state, keep_state=True)
+    assert again.kept.tolist() == expected.kept.tolist() and again.pairs == expected.pairs
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):  # what fails after it
+        patch.setattr(dedupe, "cosines_of", lambda *_: (_ for _ in ()).throw(MemoryError))
+        near_duplicates(VECTORS, 0.9, block=50, state=state)
+    assert (state / "links.npz").exists()
+    dedupe.forget(state)
+    dedupe.forget(state)
+    assert not state.exists()
+
+
 @pytest.mark.parametrize("damage", ["no archive", "cut", "bytes"])
 def test_a_damaged_state_is_begun_again(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +250,14 @@ def test_what_cannot_be() -> None:
     for threshold in (0.0, 1.1, float("nan")):
         with pytest.raises(InputError, match="give a cosine above 0"):
             near_duplicates(VECTORS, threshold)
+    for wrong, said in (
+        (3 * VECTORS, "length 3; give unit vectors"),
+        (np.full((2, 4), np.nan, np.float32), "not finite"),
+        (VECTORS[0], r"of shape \(32,\); give an array"),
+        (VECTORS.tolist(), "are a list; give an array"),
+    ):
+        with pytest.raises(InputError, match=said):
+            near_duplicates(wrong)
     with pytest.raises(InputError, match="lengths"):
         near_duplicates(VECTORS, keep="longest", lengths=[1])
     with pytest.raises(InputError, match="choose first, longest"):

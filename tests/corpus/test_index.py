@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simcse_kit.corpus import VectorIndex, approximate, nearest
+from simcse_kit.corpus.recall import Order
 from simcse_kit.errors import InputError
 
 faiss = pytest.importorskip("faiss")
@@ -63,6 +64,26 @@ def test_the_recall_in_the_manifest_is_that_of_rows_outside(factory: str, tmp_pa
     assert told["recall"] == pytest.approx(share, abs=0.05) and told["measured"] == 256
     strangers = recall(index.search(QUERIES, 10)[0], nearest(QUERIES, VECTORS, 10)[0])
     assert strangers >= 0.85
+
+
+def test_what_is_refined_has_an_effort_too(tmp_path: Path) -> None:
+    import gc
+
+    index = VectorIndex.build(VECTORS, tmp_path, factory="IVF32,SQ8,RFlat", recall=0.95)
+    assert (index.manifest.recall or 0) >= 0.95 and (index.manifest.effort or 0) >= 16
+    gc.collect()
+    expected, _ = nearest(QUERIES, VECTORS, 10)
+    some = np.arange(0, 1500, 2)
+    among, _ = nearest(QUERIES, VECTORS, 10, among=some)
+    allowed = np.isin(np.arange(1500), some)
+    for effort, least in ((32, 1.0), (512, 1.0)):
+        assert recall(index.search(QUERIES, 10, effort=effort)[0], expected) >= least
+        order = Order.of(1500)
+        found = approximate.search(
+            index._index, QUERIES, 40, effort=effort, allowed=order.numbers(allowed)
+        )
+        assert recall(order.rows(found), among) == 1
+    assert recall(index.search(QUERIES, 10, effort=1)[0], expected) < 0.95
 
 
 def test_effort_grows_until_the_recall_is_reached(tmp_path: Path) -> None:
@@ -185,6 +206,16 @@ def test_queries_and_rows_that_do_not_fit(built: Path) -> None:
         index.add(unit(2, 3, d=8))
     with pytest.raises(InputError, match="not finite"):
         index.add(np.full((1, 16), np.nan))
+    for wrong in (3 * unit(2, 3), unit(2, 3) / 2):
+        with pytest.raises(InputError, match="give unit vectors"):
+            index.add(wrong)
+        with pytest.raises(InputError, match="one of the queries has length"):
+            index.search(wrong, 1)
+    for k, effort in ((0, None), (-1, None), (1, 0), (1, -2)):
+        with pytest.raises(InputError, match="1 or more"):
+            index.search(unit(2, 3), k, effort=effort)
+    one, _ = index.search(VECTORS[7], 1)  # a single vector
+    assert one.tolist() == [[7]] and len(index) == 1500
     with pytest.raises(InputError, match="row 1500 is not in"):
         index.remove(np.array([3, 1500]))
     with pytest.raises(InputError, match="no row would be left"):
@@ -240,9 +271,29 @@ def test_a_damaged_index_is_one_sentence(built: Path, damage: str) -> None:
 
 
 def test_factories_that_do_not_go(tmp_path: Path) -> None:
-    for factory, said in [("Nonsense", "knows no index 'Nonsense'"), ("IVF4000,Flat", "learnt")]:
+    for factory, said in [
+        ("Nonsense", "knows no index 'Nonsense'"),
+        ("", "knows no index ''"),
+        ("IVF4000,Flat", "learnt"),
+        ("IVF0,Flat", "cannot use an index 'IVF0,Flat' here"),
+        ("IDMap,Flat", "cannot use an index 'IDMap,Flat' here"),
+        ("IVF8,Flat,IDMap", "cannot use"),
+        ("NSG16,Flat", "does not support incremental addition"),
+        ("HNSW0", "links no vectors; give HNSW2 or more"),
+        ("HNSW1,Flat", "links no vectors"),
+    ]:
         with pytest.raises(InputError, match=said):
             VectorIndex.build(VECTORS, tmp_path / "index", factory=factory)
+        assert not (tmp_path / "index").exists()
+    for vectors, recall_, said in [
+        (3 * VECTORS, 0.9, "give unit vectors"),
+        (np.concatenate([VECTORS, 3 * VECTORS]), 0.9, "give unit vectors"),
+        (VECTORS[0], 0.9, r"the vectors are of shape \(16,\)"),
+        (VECTORS, 97, "a share of the nearest, from 0 to 1"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            VectorIndex.build(vectors, tmp_path / "index", recall=recall_)
+        assert not (tmp_path / "index").exists()
     with pytest.raises(InputError, match="no vectors"):
         VectorIndex.build(VECTORS[:0], tmp_path / "index")
     assert not (tmp_path / "index").exists()

@@ -70,6 +70,35 @@ def test_rows_are_added_and_taken_out(corpus: EmbeddedCorpus, client: Any) -> No
     assert {91, 0} & {row for found in rows(index.search(QUERIES, 91)) for row in found} == set()
 
 
+def test_a_single_id_is_one_and_a_single_vector_too(corpus: EmbeddedCorpus, client: Any) -> None:
+    index = QdrantIndex.build(corpus, client, "mine")
+    assert rows(index.search(QUERIES[0], 3, ids="12")) == [[12]]
+    assert index.remove("12") == 1 and len(index) == 89  # and neither 1 nor 2
+    assert index.add(QUERIES[0], "new", "a text") == range(90, 91)
+    assert index.search(QUERIES[:1], 1)[0][0].text == "a text"
+    found = index.search(VECTORS[13:15], 1, threshold=1.0)
+    assert rows(found) == [[13], [14]]
+
+
+def test_no_request_is_larger_than_a_server_takes(
+    corpus: EmbeddedCorpus, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    plain = client.upsert
+
+    def upsert(collection: str, points: Any, **how: Any) -> Any:
+        sent.append(len(points.model_dump_json()))
+        return plain(collection, points=points, **how)
+
+    monkeypatch.setattr(client, "upsert", upsert)
+    monkeypatch.setattr(qdrant, "_REQUEST", 4000)
+    index = QdrantIndex.build(corpus, client, "mine")
+    index.add(VECTORS[:3], ["a", "b", "c"], ["short", "ü" * 1500, "word " * 5000])  # one is alone
+    assert len(index) == 93 and len(sent) > 90 * 12 * 20 / 4000
+    assert sorted(sent)[-2] < 2 * 4000
+    assert {hit.id for hit in index.search(VECTORS[1:2], 2)[0]} == {"1", "b"}
+
+
 def test_an_interrupted_build_goes_on(
     corpus: EmbeddedCorpus, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +136,10 @@ def test_what_cannot_be(corpus: EmbeddedCorpus, client: Any, tmp_path: Path) -> 
         index.search(QUERIES, 0)
     with pytest.raises(InputError, match="one an id"):
         index.add(QUERIES, ["a"])
+    with pytest.raises(InputError, match="1 texts for 2 vectors"):
+        index.add(QUERIES[:2], ["a", "b"], ["one"])
+    with pytest.raises(InputError, match="no number"):
+        index.search(QUERIES, 3, threshold=float("nan"))
     np.save(tmp_path / "none.npy", VECTORS[:0])
     with pytest.raises(InputError, match="no vectors"):
         QdrantIndex.build(EmbeddedCorpus(tmp_path / "none.npy"), client, "none")

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from simcse_kit.corpus import CorpusSearch, EmbeddedCorpus, build_index, embed_corpus, unit
+from simcse_kit.corpus import (
+    CorpusSearch,
+    EmbeddedCorpus,
+    build_index,
+    dedupe_corpus,
+    embed_corpus,
+    near_duplicates,
+    unit,
+)
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 
@@ -44,6 +52,101 @@ def test_an_added_row_without_an_id_is_found_by_its_number(file: Path) -> None:
     search = CorpusSearch(file)
     assert search.search(QUERIES[:1], 1)[0][0].id == "300"
     assert search.rows_of(["300", "b"]).tolist() == [300, 301]
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8", ">f2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_bare_file_may_hold_any_floats(
+    kind: str, order: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "v.npy", np.asarray(VECTORS, np.dtype(kind), order=order))
+    corpus = EmbeddedCorpus(tmp_path / "v.npy")
+    expected = np.load(tmp_path / "v.npy").astype(np.float32)
+    asked: list[Any] = []
+    if not isinstance(corpus.vectors, np.ndarray):  # it is read as it is asked, never as a whole
+        assert isinstance(corpus.vectors._numbers, np.memmap)
+        monkeypatch.setattr(
+            *(type(corpus.vectors), "__getitem__"),
+            lambda self, rows: asked.append(rows) or self._numbers[rows].astype(np.float32),
+        )
+    assert len(corpus) == 300 and corpus.dimension == 12 and corpus.vectors.dtype == np.float32
+    exact = unit(QUERIES).astype(float) @ unit(expected).astype(float).T
+    for row, hits in zip(exact, CorpusSearch(corpus).search(QUERIES, 20), strict=True):
+        assert [hit.row for hit in hits] == np.argsort(-row, kind="stable")[:20].tolist()
+    found = dedupe_corpus(corpus, 0.8).found
+    assert found.kept.tolist() == near_duplicates(unit(expected), 0.8).kept.tolist()
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in corpus.blocks(7)]), expected)
+    assert not any(isinstance(rows, slice) and rows == slice(None) for rows in asked)
+
+
+def test_a_file_of_halves_has_an_index(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    np.save(tmp_path / "v.npy", VECTORS.astype(np.float16))
+    expected = CorpusSearch(tmp_path / "v.npy").search(QUERIES, 5)
+    build_index(EmbeddedCorpus(tmp_path / "v.npy"), factory="Flat")
+    search = CorpusSearch(tmp_path / "v.npy")
+    assert not search.exact and search.search(QUERIES, 5) == expected
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        np.ones((3, 4), np.int8),
+        np.ones((3, 4), complex),
+        np.ones(3),
+        np.ones((3, 0)),
+        np.float32(1),
+    ],
+)
+def test_a_bare_file_of_anything_else_is_refused(held: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", held)
+    with pytest.raises(InputError, match="embeddings are float16, float32 or float64"):
+        EmbeddedCorpus(tmp_path / "v.npy")
+    np.savez(tmp_path / "v.npz", held)
+    with pytest.raises(InputError, match=r"is no \.npy file that can be read; give a folder"):
+        EmbeddedCorpus((tmp_path / "v.npz").rename(tmp_path / "v.npy"))
+
+
+def test_queries_are_vectors_however_a_program_holds_them(file: Path) -> None:
+    search = CorpusSearch(file)
+    expected = search.search(QUERIES, 4)
+    for queries in (torch.from_numpy(QUERIES), QUERIES.tolist(), [*torch.from_numpy(QUERIES)]):
+        assert search.search(queries, 4) == expected
+    for one in (QUERIES[0], torch.from_numpy(QUERIES[0])):
+        assert search.search(one, 4) == expected[:1]
+
+
+def test_queries_in_any_number_need_no_more_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import simcse_kit.corpus.search as module
+
+    expected, asked = CorpusSearch(file).search(QUERIES, 100), []
+    plain = module.nearest
+
+    def watched(queries: np.ndarray, *args: Any, **how: Any) -> Any:
+        asked.append(len(queries))
+        return plain(queries, *args, **how)
+
+    monkeypatch.setattr(module, "_FOUND", 200)
+    monkeypatch.setattr(module, "nearest", watched)
+    assert CorpusSearch(file).search(QUERIES, 100) == expected
+    assert asked == [2, 2, 2, 1]
+
+
+def test_a_threshold_of_one_finds_equal_vectors_and_no_score_is_above_it(file: Path) -> None:
+    found = CorpusSearch(file).search(VECTORS, 1, threshold=1.0)
+    assert [[hit.row for hit in hits] for hits in found] == [[row] for row in range(300)]
+    exact = np.einsum("nd,nd->n", *[unit(VECTORS).astype(float)] * 2)
+    assert exact.max() > 1 > exact.min()  # as float32 rounds
+    assert max(hit.score for hits in found for hit in hits) == 1
+    assert CorpusSearch(file).search(QUERIES, 1, threshold=1.0) == [[]] * 7
+
+
+def test_a_single_id_is_one(file: Path) -> None:
+    search = CorpusSearch(file)
+    assert [hit.row for hit in search.search(QUERIES[0], 3, ids="12")[0]] == [12]
+    assert search.rows_of("120").tolist() == [120]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -112,7 +215,8 @@ def test_texts_are_embedded_by_the_encoder_given(
     exact = vectors @ unit(encoder.encode("a man", prompt="find: ")).astype(np.float64)
     assert [hit.row for hit in hits] == np.argsort(-exact).tolist()
     assert hits[0].score == pytest.approx(exact.max(), abs=1e-6)
-    assert search.search(["a man", "new"], 1)[0] == hits[:1]
+    for both in (["a man", "new"], np.array(["a man", "new"]), iter(["a man", "new"])):
+        assert search.search(both, 1)[0] == hits[:1]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["fp32", "fp16", "int8", "binary"])
@@ -157,6 +261,8 @@ def test_what_cannot_be(file: Path, tiny_encoder: Callable[[str], Path], tmp_pat
         (QUERIES[:, :5], 3, {}, "the corpus has 12 dimensions"),
         (np.full((1, 12), np.inf), 3, {}, "not finite"),
         (QUERIES, 0, {}, "ask for 1 or more"),
+        (QUERIES, 3, {"threshold": float("nan")}, "the threshold is no number"),
+        (np.array([["a"]]), 3, {}, "does not say which model"),
         (QUERIES, 3, {"ids": ["4", "300", "x"]}, "2 of 3 ids are not in .*: '300', 'x'"),
         ("a man", 3, {}, "does not say which model"),
     ]:
@@ -165,6 +271,10 @@ def test_what_cannot_be(file: Path, tiny_encoder: Callable[[str], Path], tmp_pat
     encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
     with pytest.raises(InputError, match="makes 32"):
         CorpusSearch(file, encoder=encoder)
+    with pytest.raises(InputError, match="how"):
+        CorpusSearch(file, how="fast")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="method"):
+        dedupe_corpus(EmbeddedCorpus(file), method="fast")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="nowhere"):
         CorpusSearch(tmp_path / "nowhere")
     np.save(tmp_path / "none.npy", VECTORS[:0])

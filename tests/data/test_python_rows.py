@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from simcse_kit.data import Rows, read_rows
@@ -37,6 +39,10 @@ def in_a_file(records: list[Any], folder: Path) -> Rows:
     return read_rows(path)
 
 
+def formatted(form: str, records: list[Any]) -> Any:
+    return datasets.Dataset.from_list(records).with_format(form)
+
+
 FORMS = {
     "list": lambda records: records,
     "generator": lambda records: (record for record in records),
@@ -44,6 +50,12 @@ FORMS = {
     "Dataset": datasets.Dataset.from_list,
     "iterable Dataset": lambda records: datasets.Dataset.from_list(records).to_iterable_dataset(),
     "DatasetDict": lambda r: datasets.DatasetDict(train=datasets.Dataset.from_list(r)),
+    **{
+        f"Dataset of {form}": partial(formatted, form)
+        for form in ("numpy", "torch", "pandas", "arrow")
+    },
+    "DatasetDict of numpy": lambda r: datasets.DatasetDict(train=formatted("numpy", r)),
+    "pyarrow": pa.Table.from_pylist,
     "DataFrame": pd.DataFrame,
     "an index of its own": lambda records: pd.DataFrame(records, index=[5, 5]),
     "columns": lambda records: {name: [each[name] for each in records] for name in records[0]},
@@ -64,12 +76,16 @@ def test_rows_are_those_of_a_file(tmp_path: Path, form: str, records: list[Any])
 @pytest.mark.parametrize(
     "texts",
     [["A b", "C"], ("A b", "C"), iter(["A b", "C"]), {"A b": 1, "C": 2}.keys(),
-     np.array(["A b", "C"]), pd.Series(["A b", "C"], index=[3, 1]), {"text": ["A b", "C"]}],
+     np.array(["A b", "C"]), list(np.array(["A b", "C"])), pa.array(["A b", "C"]),
+     formatted("numpy", [{"text": "A b"}, {"text": "C"}])["text"],
+     formatted("torch", [{"text": "A b"}, {"text": "C"}])["text"],
+     pd.Series(["A b", "C"], index=[3, 1]), {"text": ["A b", "C"]}],
     ids=lambda texts: type(texts).__name__,
 )  # fmt: skip
 def test_texts(texts: Any) -> None:
     rows = read_rows(texts)
     assert (rows.kind, rows.columns) == ("text", {"text": ["A b", "C"]})
+    assert {type(text) for text in rows.columns["text"]} == {str}
 
 
 def test_tuples_go_by_position_and_columns_can_be_mapped() -> None:
@@ -82,7 +98,10 @@ def test_tuples_go_by_position_and_columns_can_be_mapped() -> None:
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
     )
     held = datasets.Dataset.from_dict({"text": ["A", "B"], "label": [1, 0]}, features=classes)
-    assert read_rows(held).labels == ["yes", "no"]
+    for form in (None, "numpy", "torch", "pandas", "arrow"):
+        assert read_rows(held.with_format(form)).labels == ["yes", "no"]
+    loud = held.with_transform(lambda rows: {**rows, "text": [t.lower() for t in rows["text"]]})
+    assert read_rows(loud).columns == {"text": ["a", "b"]}  # what a user makes of them stays
 
 
 def test_what_pandas_calls_missing_is_a_blank_text() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simcse_kit.encoder import CachedEncoder, SentenceEncoder, VectorCache, vector_cache
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 TEXTS = [f"the {'red' if n % 3 else 'old'} dog {n}" for n in range(40)]
 
@@ -75,6 +75,28 @@ def test_errors_name_the_text_among_all(encoder, tmp_path):
         with pytest.raises(InputError) as plain:
             encoder.encode(texts)
         assert str(ours.value) == str(plain.value)
+
+
+def test_to_name_a_text_nothing_is_embedded_again(encoder, tmp_path, computed, monkeypatch):
+    monkeypatch.setattr("simcse_kit.encoder.cached._AT_A_TIME", 8)
+    cached = CachedEncoder.of(encoder, VectorCache(tmp_path))
+    texts = [*TEXTS[:8], *TEXTS[2:5], "half of a character: \ud800", *TEXTS[:3]]
+    with pytest.raises(TextError, match=r"^text 11 holds half of a character") as caught:
+        cached.encode(texts)
+    assert caught.value.number == 11
+    assert computed == [*TEXTS[:8], texts[11]]  # the others of its block lie in the cache
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    monkeypatch.setattr("simcse_kit.encoder.sentence_encoder._CHUNK", 4)
+    with pytest.raises(TextError, match=r"^text 11 holds half"):
+        encoder.encode(texts)
+    computed.clear()
+    with pytest.raises(TextError, match="text 9 is a NoneType, not a string"):
+        cached.encode([*TEXTS[:9], None])
+    assert TEXTS[0] not in computed
+
+
+def test_what_is_asked_wrongly_is_said_as_without_a_cache(encoder, tmp_path):
+    cached = CachedEncoder.of(encoder, VectorCache(tmp_path))
     with pytest.raises(InputError, match="out has shape"):
         cached.encode(TEXTS, out=np.empty((1, 1), np.float32))
     with pytest.raises(InputError, match="batch_size"):

@@ -46,6 +46,10 @@ def load(place, **kwargs) -> SentenceEncoder:
     return SentenceEncoder.from_pretrained(place, **kwargs)
 
 
+def column(cells, form=None):
+    return datasets.Dataset.from_dict({"text": cells}).with_format(form)["text"]
+
+
 HANDED_OVER = {
     "list": list,
     "tuple": tuple,
@@ -63,7 +67,14 @@ HANDED_OVER = {
     "Index": pd.Index,
     "array of str": np.array,
     "array of objects": lambda texts: np.array(texts, dtype=object),
-    "Column": lambda texts: datasets.Dataset.from_dict({"text": texts})["text"],
+    "list of numpy's": lambda texts: list(np.array(texts)),
+    "Column": lambda texts: column(texts),
+    "Column of numpy's": lambda texts: column(texts, "numpy"),
+    "Column of torch's": lambda texts: column(texts, "torch"),
+    "column of pandas'": lambda texts: column(texts, "pandas"),
+    "column of pyarrow's": lambda texts: column(texts, "arrow"),
+    "column of numpy's, read": lambda texts: column(texts, "numpy")[:],
+    "nested column": lambda texts: column([{"said": text} for text in texts])["said"],
     "pyarrow": pa.array,
 }
 
