@@ -67,7 +67,7 @@ def at_rest(path: File) -> File:
                 f"{path}: cannot be copied to {place}: {FULL}, or name another place in TMPDIR"
             ) from error
         raise InputError(f"{path}: there is nothing to read from it; give a file") from error
-    return Path(_COPIES[key].name)
+    return _place(_COPIES[key])
 
 
 def forget_stream(path: File) -> None:
@@ -76,7 +76,9 @@ def forget_stream(path: File) -> None:
 
 
 def _copy(path: str) -> IO[bytes]:
-    aside = cast("IO[bytes]", tempfile.NamedTemporaryFile(prefix="simcse-kit-"))  # noqa: SIM115
+    # without a name where the system knows open files by another: a kill leaves no copy then
+    make = tempfile.TemporaryFile if _OPEN_FILES.is_dir() else tempfile.NamedTemporaryFile
+    aside = cast("IO[bytes]", make(prefix="simcse-kit-"))
     with contextlib.ExitStack() as opened:
         is_ours = path == STDIN
         stream = sys.stdin.buffer if is_ours else opened.enter_context(Path(path).open("rb"))
@@ -84,6 +86,13 @@ def _copy(path: str) -> IO[bytes]:
     aside.flush()
     return aside
 
+
+def _place(copy: IO[bytes]) -> Path:
+    """The name by which a copy is opened again."""
+    return Path(copy.name) if isinstance(copy.name, str) else _OPEN_FILES / str(copy.name)
+
+
+_OPEN_FILES = Path("/proc/self/fd")  # of this process, by their numbers
 
 _COPIES: dict[object, IO[bytes]] = {}  # of streams; a file goes when it is forgotten
 

@@ -25,7 +25,7 @@ from simcse_kit.data.cells import Blank, usable
 from simcse_kit.data.column_names import ID
 from simcse_kit.data.home import at_home
 from simcse_kit.data.layout import Layout
-from simcse_kit.data.lines import File, at_rest, byte_pieces, forget_stream, is_stream
+from simcse_kit.data.lines import File, at_rest, byte_pieces, forget_stream, is_stream, packing
 from simcse_kit.data.readers import Cut, data_suffix, read_tables
 from simcse_kit.data.remote import RemoteFile, is_url
 from simcse_kit.data.rows import (
@@ -39,6 +39,7 @@ from simcse_kit.errors import InputError
 
 _WANTED = ("text",)
 _BLOCK = 8192  # rows; more than are looked at to know what columns mean
+_COUNTED = 1 << 29  # bytes of a file whose lines are counted; of a larger one an eighth of these
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ class TextStream:
                 )
 
     def count(self) -> int | None:
-        """About how many rows all sources have, blank ones too; None where to know is to parse."""
+        """About how many rows all sources have, blank ones too; None where to know takes long."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -239,7 +240,9 @@ class TextStream:
                 except (pa.ArrowException, OSError):  # the reader says what is wrong, or unpacks it
                     return None
             elif self._format(source) in (".txt", ".jsonl", ".tsv", ".csv"):
-                lines = sum(piece.count(b"\n") for piece in byte_pieces(path))
+                lines = _lines(path)
+                if lines is None:
+                    return None
                 total += lines  # but for a last one that does not end, and breaks in quotes
             else:
                 return None
@@ -319,6 +322,19 @@ class TextStream:
             raise no_rows(source, blank)
         logger.warning("%s: holds no rows", source)
         return Block(start.source, start.before, np.empty(0, np.int64), [])
+
+
+def _lines(path: Path) -> int | None:
+    """Line breaks of a file, of a large one about, by its beginning; None of a large packed one.
+
+    To read a corpus twice takes longer than anybody waits for a bar.
+    """
+    size, read, lines = path.stat().st_size, 0, 0
+    for piece in byte_pieces(path):
+        read, lines = read + len(piece), lines + piece.count(b"\n")
+        if size > _COUNTED and read > _COUNTED // 8:
+            return None if packing(path) else round(lines * size / read)
+    return lines
 
 
 def _expanded(name: str) -> list[str]:

@@ -393,3 +393,40 @@ def test_a_pipe_for_which_there_is_no_room(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n")))
     with pytest.raises(InputError, match=r"-: cannot be copied to .*: the disk is full.* TMPDIR"):
         TextStream("-").states()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_killed_process_leaves_no_copy_of_a_pipe(named, tmp_path, monkeypatch):
+    """Where the system lets open files be without a name; elsewhere the copy goes at the end."""
+    if named:
+        monkeypatch.setattr("simcse_kit.data.lines._OPEN_FILES", tmp_path / "nowhere")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(parquet())))
+    piped = TextStream("-", blank="keep", file_format="parquet")
+    assert len([*tmp_path.iterdir()]) == 0
+    for _ in range(2):  # as a parquet file, which is sought in, twice
+        assert [text for block in piped.blocks() for text in block.texts] == TEXTS
+    assert len([*tmp_path.iterdir()]) == (1 if named else 0)
+    before = piped.states()
+    assert before == piped.states() and before[0]["size"] == len(parquet())
+
+
+def test_lines_of_a_large_file_are_counted_about(tmp_path, monkeypatch):
+    lines = "".join(f"text {n:06}\n" for n in range(10_000)).encode()
+    plain, packed = tmp_path / "a.txt", tmp_path / "b.txt.gz"
+    plain.write_bytes(lines)
+    packed.write_bytes(gzip.compress(lines, compresslevel=1))
+    assert [TextStream(path).count() for path in (plain, packed)] == [10_000, 10_000]
+    read, pieces = [], stream.byte_pieces
+
+    def watched(path):
+        for piece in pieces(path):
+            read.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(stream, "byte_pieces", watched)
+    monkeypatch.setattr(stream, "_COUNTED", 8000)
+    monkeypatch.setattr("simcse_kit.data.lines._PIECE", 1 << 10)
+    assert TextStream(plain).count() == pytest.approx(10_000, rel=0.01)
+    assert sum(read) <= 2 << 10
+    assert TextStream(packed).count() is None and TextStream([plain, packed]).count() is None

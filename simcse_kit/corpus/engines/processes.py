@@ -47,7 +47,7 @@ class Processes:
 
         threads = max(1, torch.get_num_threads() // self.workers)
         context = multiprocessing.get_context("spawn")  # a fork would take torch's locks along
-        started = context.Value("i", 0)
+        counts = context.Array("i", [0, self.workers])  # those that began; those that lack a model
         # by a file: a process that dies at its start leaves who sends it more than a pipe holds
         # waiting forever; and it would keep what it was sent beside the model
         aside = tempfile.TemporaryDirectory(prefix="simcse-kit-")
@@ -56,14 +56,14 @@ class Processes:
             self.workers,
             mp_context=context,
             initializer=_begin,
-            initargs=(pickled, threads, os.getpid(), started),
+            initargs=(pickled, threads, os.getpid(), counts),
         )
         try:
             with disk_errors(pickled), pickled.open("wb") as file:
                 pack(encoder, file)
             yield from _in_turn(pool, specs, _AHEAD * self.workers)
         except BrokenProcessPool as error:
-            if not started.value:
+            if not counts[0]:
                 raise InputError(
                     "no worker could begin: each runs the script again that asks for it, so the "
                     "script must do that below `if __name__ == '__main__':`; or memory was short"
@@ -93,15 +93,19 @@ def _in_turn(pool: ProcessPoolExecutor, specs: Iterable[ShardSpec], most: int) -
         yield from (each.result() for each in done)
 
 
-def _begin(pickled: Path, threads: int, parent: int, started: Any) -> None:
+def _begin(pickled: Path, threads: int, parent: int, counts: Any) -> None:
     """Make a process a worker: Ctrl-C is its parent's affair, and it does not outlive that."""
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with started.get_lock():
-        number, started.value = started.value, started.value + 1
+    with counts.get_lock():
+        number, counts[0] = counts[0], counts[0] + 1
     with pickled.open("rb") as file:
         _encoder = unpacked(file, threads)
+    with counts.get_lock():
+        counts[1] -= 1
+        if not counts[1]:  # now, for a run that is killed leaves what it has not removed
+            pickled.unlink()
     if _encoder.device.type == "cuda":
         import torch
 

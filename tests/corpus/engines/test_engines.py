@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import multiprocessing
 import pickle
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import torch
 
 from simcse_kit.corpus import EmbeddedCorpus, RayTasks, embed_corpus, embed_shard
 from simcse_kit.corpus.engines import processes, ray_tasks
-from simcse_kit.corpus.engines.engine import unpacked
+from simcse_kit.corpus.engines.engine import pack, unpacked
 from simcse_kit.errors import InputError
 
 ROWS, SHARD_ROWS = 53, 8
@@ -209,6 +210,22 @@ def test_what_a_worker_is_sent_fits_into_a_pipe(encoder, texts, tmp_path, monkey
     np.testing.assert_array_equal(again.encode(["dog"]), encoder.encode(["dog"]))
 
 
+def test_the_last_worker_to_have_the_model_removes_its_file(encoder, tmp_path, monkeypatch):
+    """A run that is killed would leave it."""
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)  # Ctrl-C stays this process's
+    monkeypatch.setattr(processes, "_end_with", lambda _: None)
+    monkeypatch.setattr(processes, "_encoder", None)
+    monkeypatch.setattr(logging.getLogger("simcse_kit"), "level", logging.NOTSET)
+    file, counts = tmp_path / "model", multiprocessing.get_context("spawn").Array("i", [0, 2])
+    with file.open("wb") as opened:
+        pack(encoder, opened)
+    for there in (True, False):
+        processes._begin(file, torch.get_num_threads(), 0, counts)
+        assert file.exists() == there
+    assert [*counts] == [2, 0]
+    np.testing.assert_array_equal(processes._encoder.encode(["dog"]), encoder.encode(["dog"]))
+
+
 @pytest.mark.parametrize(
     ("began", "said"),
     [
@@ -219,7 +236,7 @@ def test_what_a_worker_is_sent_fits_into_a_pipe(encoder, texts, tmp_path, monkey
 def test_workers_that_die_say_what_can_be_done(encoder, texts, tmp_path, monkeypatch, began, said):
     class Dying(futures.ProcessPoolExecutor):
         def submit(self, *_, **__):
-            self._initargs[-1].value = began
+            self._initargs[-1][0] = began
             raise BrokenProcessPool("died")
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Dying)
