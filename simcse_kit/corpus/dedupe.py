@@ -196,13 +196,17 @@ def _by_index(
     """The same, by the neighbours that an index finds."""
     pairs = 0
     step = 4096
+    # else the copies of a row would be all of its neighbours
+    among = None if len(distinct) == len(vectors) else distinct
     bar = tqdm(
         total=len(distinct), unit="row", desc="compare", disable=None if show_progress else True
     )
     with bar:
         for start in range(0, len(distinct), step):
             rows = distinct[start : start + step]
-            found, cosines = index.search(read(vectors, rows), _NEIGHBOURS + 1)
+            found, cosines = index.search(
+                read(vectors, rows), _NEIGHBOURS + 1, among=among, fill=False
+            )
             own = rows[:, None].repeat(found.shape[1], 1)
             # both ends may find a pair, which counts where its lower row does
             near = (cosines >= threshold) & (found >= 0) & (found != own)

@@ -185,6 +185,7 @@ class VectorIndex:
         *,
         among: np.ndarray | None = None,
         effort: int | None = None,
+        fill: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `nearest`: rows, int64 (N, K), and exact cosines, float64 (N, K).
 
@@ -193,6 +194,9 @@ class VectorIndex:
             among: the rows that are searched, int64, ascending; by default all. Where they are few
                 they are compared one by one.
             effort: more finds more; by default what was measured (`Manifest.effort`).
+            fill: where the index comes to fewer than `k` rows, though there are as many (cells
+                hold few, a graph does not hold together, what is searched lies far off), more
+                effort is spent on these queries, and at last all rows are compared.
 
         Raises:
             InputError: queries of another dimension or length, `k` or `effort` below 1.
@@ -207,16 +211,34 @@ class VectorIndex:
         if among is not None and len(among) <= _SEARCHED_EXACTLY:
             left = among if allowed is None else among[allowed[among]]
             return nearest(queries, self.vectors, depth, among=left)
+        effort = self.manifest.effort if effort is None else effort
+        found = self._found(queries, depth, effort, allowed)
+        there = min(depth, len(self.vectors) if allowed is None else int(allowed.sum()))
+        lacking = np.flatnonzero((found >= 0).sum(1) < there) if fill else np.arange(0)
+        for more in approximate.EFFORTS if approximate.has_effort(self._index) else ():
+            if len(lacking) and more > (effort or 0):
+                found[lacking] = self._found(queries[lacking], depth, more, allowed)
+                lacking = lacking[(found[lacking] >= 0).sum(1) < there]
+        rows, cosines = in_order(queries, self.vectors, found, depth)
+        if len(lacking):
+            left = None if allowed is None else np.flatnonzero(allowed)
+            whole = nearest(queries[lacking], self.vectors, depth, among=left)
+            rows[lacking], cosines[lacking] = whole
+        return rows, cosines
+
+    def _found(
+        self, queries: np.ndarray, depth: int, effort: int | None, allowed: np.ndarray | None
+    ) -> np.ndarray:
+        """What the index comes to, in no order: int64 (N, F), −1 where it is less."""
         order = Order.of(self.manifest.rows)
         found = approximate.search(
             self._index,
             queries,
             depth * self.manifest.fetched,
-            effort=self.manifest.effort if effort is None else effort,
+            effort=effort,
             allowed=None if allowed is None else order.numbers(allowed),
         )
-        found = order.rows(found)
-        return in_order(queries, self.vectors, found, depth)
+        return order.rows(found)
 
     def _allowed(self, among: np.ndarray | None) -> np.ndarray | None:
         if among is None:

@@ -75,10 +75,8 @@ def _settle(waiting: list[tuple[np.ndarray, Tensor]], out: np.ndarray) -> None:
 
 
 def _check_finite(out: np.ndarray, start: int, end: int) -> None:
-    finite = np.isfinite(out[start:end])
-    if not finite.all():
-        bad = start + int(np.flatnonzero(~finite.all(axis=1))[0])
-        raise TextError(bad, "the embedding of text {} is not finite; the model is broken")
+    for bad in np.flatnonzero(~np.isfinite(out[start:end]).all(axis=1)).tolist():
+        raise TextError(start + bad, "the embedding of text {} is not finite; the model is broken")
 
 
 class SentenceEncoder(Elsewhere):

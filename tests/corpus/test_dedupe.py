@@ -157,6 +157,20 @@ def test_an_index_finds_the_clusters(tmp_path: Path) -> None:
     assert found.kept.tolist() == exact.kept.tolist() and not found.exact
 
 
+@pytest.mark.parametrize("exactly", [0, 20_000])
+def test_copies_do_not_crowd_out_the_neighbours_that_an_index_finds(
+    exactly: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr("simcse_kit.corpus.index._SEARCHED_EXACTLY", exactly)
+    near = unit(VECTORS[:1] + 0.01 * np.random.default_rng(4).normal(size=(2, 32)))
+    vectors = np.concatenate([np.repeat(near, 40, axis=0), VECTORS[1:]])
+    index = VectorIndex.build(vectors, tmp_path / "index", factory="Flat")
+    found, exact = near_duplicates(vectors, 0.9, index=index), near_duplicates(vectors, 0.9)
+    assert found.kept.tolist() == exact.kept.tolist() and found.pairs == exact.pairs
+    assert found.kept[79] == 0
+
+
 def test_rows_of_one_hash_that_differ_are_not_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Zeros:
         def integers(self, low: int, high: int, size: int, dtype: Any) -> np.ndarray:

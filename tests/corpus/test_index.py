@@ -86,6 +86,25 @@ def test_what_is_refined_has_an_effort_too(tmp_path: Path) -> None:
     assert recall(index.search(QUERIES, 10, effort=1)[0], expected) < 0.95
 
 
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "HNSW4_SQ8", "IVF32,PQ8x4"])
+def test_as_many_are_found_as_are_asked_for(
+    factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simcse_kit.corpus.index._SEARCHED_EXACTLY", 0)
+    same = np.concatenate([np.repeat(VECTORS[:3], 300, axis=0), VECTORS[3:603]])
+    index = VectorIndex.build(same, tmp_path, factory=factory)
+    far = np.flatnonzero(same @ QUERIES[0] < 0)
+    for k, among in ((1200, None), (100, far), (len(far) + 5, far)):
+        rows, cosines = index.search(QUERIES, k, among=among, effort=16)
+        there = min(k, len(same) if among is None else len(far))
+        assert ((rows >= 0).sum(1) == there).all()
+        assert all(len(np.unique(row[row >= 0])) == there for row in rows)
+        assert (np.diff(cosines[:, :there], axis=1) <= 0).all()
+        assert among is None or np.isin(rows[rows >= 0], far).all()
+    few, _ = index.search(QUERIES, 1200, effort=1, fill=False)
+    assert factory.startswith("HNSW") or (few < 0).any()
+
+
 def test_effort_grows_until_the_recall_is_reached(tmp_path: Path) -> None:
     spread = np.random.default_rng(5).normal(size=(1500, 24)).astype(np.float32)
     spread /= np.linalg.norm(spread, axis=1, keepdims=True)

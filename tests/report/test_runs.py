@@ -177,7 +177,7 @@ def test_models_of_one_name_are_told_apart(place, tmp_path):
     [
         ([], "needs a file to go to"),
         (["--html", "missing/out.html"], "missing does not exist"),
-        (["--html", "x", "--markdown", "x"], "one file"),
+        (["--html", "x", "--markdown", "x"], "--html and --markdown are both x"),
         (["--html", "out.html", "--label", "a", "--label", "b"], "2 labels for 1 models"),
         (["--html", "out.html", "--tasks", "NOPE"], "no STS task"),
         (["--html", "out.html", "--train-data", "gone.txt"], "gone.txt"),
