@@ -19,7 +19,7 @@ from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, 
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.models import split_model
 from simcse_kit.commands.options import Json, known_models, listed
-from simcse_kit.commands.pairs import Documents, PairsOptions
+from simcse_kit.commands.pairs import COLUMNS, Documents, PairsOptions
 from simcse_kit.commands.training_options import TrainingOptions, typed_again
 from simcse_kit.data import at_home, check_can_make
 from simcse_kit.errors import InputError
@@ -112,15 +112,15 @@ def adapt(
     check_can_make(output_dir)
     with chatter_on_stderr(), contextlib.ExitStack() as ending:
         try:
-            from simcse_kit.data import read_rows
+            from simcse_kit.data import read_documents
             from simcse_kit.training import Making, raising
             from simcse_kit.training import adapt as run
 
             ending.enter_context(raising())
-            mapping = reading.mapping(ours=("text", "document"), bare="text")
+            mapping = reading.mapping(ours=COLUMNS, bare="text")
             adapted = run(
                 start,
-                read_rows(documents, columns=mapping, **reading.keywords()),
+                read_documents(documents, columns=mapping, **reading.keywords()),
                 config,
                 output_dir,
                 making=Making(listed(making.ways), making.per_document, making.words, making.least),

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 Documents = Annotated[
     str,
     typer.Argument(
-        help="A .txt with a blank line between documents; a column of whole documents in .csv .tsv"
-        " .jsonl .parquet, or of paragraphs beside a column document; or a hub id."
+        help="A .txt with a blank line between documents; a folder of .txt .md .rst .html, each a"
+        " document; a column of whole documents in .csv .tsv .jsonl .parquet, or of paragraphs"
+        " beside a column document; or a hub id."
     ),
 ]
+
+#: What a column of documents may be, by our names.
+COLUMNS = ("text", "document", "title")
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,15 @@ def pairs(
             at_home,
             check_table_name,
             make_pairs,
-            read_rows,
+            read_documents,
             whole_documents,
             write_pairs,
         )
 
         output = at_home(output)
         check_table_name(output)
-        mapping = reading.mapping(ours=("text", "document"), bare="text")
-        rows = read_rows(documents, columns=mapping, **reading.keywords())
+        mapping = reading.mapping(ours=COLUMNS, bare="text")
+        rows = read_documents(documents, columns=mapping, **reading.keywords())
         made = make_pairs(
             whole_documents(rows),
             listed(making.ways),

@@ -24,18 +24,27 @@ from simcse_kit.data import (
     check_can_make,
     leftovers,
     make_pairs,
+    read_documents,
     read_rows,
     whole_documents,
     write_json,
     write_pairs,
 )
-from simcse_kit.encoder import SentenceEncoder, Teacher, weights_of
+from simcse_kit.encoder import (
+    SentenceEncoder,
+    Teacher,
+    document_prompt,
+    query_prompt,
+    weights_of,
+)
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
 from simcse_kit.evaluation.sts import PairTask
+from simcse_kit.training.checks import check_batch
 from simcse_kit.training.distributed import launched_together
+from simcse_kit.training.rows.prompts import use_prompts
 from simcse_kit.training.rows.suited import check_kind
-from simcse_kit.training.rows.training_set import rows_of
+from simcse_kit.training.rows.training_set import TrainingSet, further_rows
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import can_go_on, check_folder
 from simcse_kit.training.runs.result import TrainResult
@@ -114,7 +123,8 @@ def adapt(
 
     Args:
         model: a sentence encoder, a folder or a hub id.
-        documents: rows of text, each a document or, where they tell of documents, a part of one.
+        documents: as of `read_documents`; or rows of text, each a document or, where they tell of
+            documents, a part of one.
         config: as of the recipe ``adapt``; its seed draws the pairs, too.
         output_dir: new or empty; the adapted encoder lies in ``model/`` there.
         rules: what a hard negative is; None trains on the pairs alone.
@@ -135,17 +145,24 @@ def adapt(
         )
     folder = at_home(output_dir)
     making = making or Making()
-    rows = documents if isinstance(documents, Rows) else read_rows(documents)
+    rows = documents if isinstance(documents, Rows) else read_documents(documents)
     texts = whole_documents(rows)
     asked = _asked(model, texts, config, making, rules)
     told = _open(folder, asked, resume=resume)
+    start = SentenceEncoder.from_pretrained(
+        model,
+        pooling=config.pooling,
+        head=config.model_head,
+        trust_remote_code=config.trust_remote_code,
+    )
+    config = _prompted(config, start)
+    held = _held(config, str(model), general)
+    further = further_rows(held)  # read before the work, which is in vain without them
     if "pairs" not in told:
         made = make_pairs(
             texts, seed=config.seed, source=rows.source, show_progress=True, **asdict(making)
         )
-        first = _held(config, str(model), general).of_each_dataset()[0]
-        if "negatives" not in needs_of_objectives(first):  # else there are none yet
-            check_kind(made.rows, first)
+        _check_trainable(made.rows, further, held)
         folder.mkdir(parents=True, exist_ok=True)
         _keep(folder, told)
         write_pairs(made, folder / PAIRS)
@@ -153,29 +170,12 @@ def adapt(
     for sentence in (f"{way}: {count:,} pairs" for way, count in told["pairs"]["by_way"].items()):
         logger.info("%s", sentence)
     if rules is not None:
-        start = SentenceEncoder.from_pretrained(
-            model, pooling=config.pooling, trust_remote_code=config.trust_remote_code
-        )
-        weights = weights_of(start)
-        if "mined" not in told:
-            pairs = read_rows(folder / PAIRS)
-            mined = mine_hard_negatives(
-                start, pairs, folder / MINED, rules, output_format="list", show_progress=True
-            )
-            _keep(folder, told, mined=mined.to_json(), weights=weights)
-            if 2 * mined.pairs_left_out > mined.pairs:
-                logger.warning(
-                    "%d of %d pairs have no hard negative and are left out; --num-negatives 0 "
-                    "trains on all",
-                    *(mined.pairs_left_out, mined.pairs),
-                )
-        elif told.get("weights", weights) != weights:
-            raise InputError(
-                f"the negatives in {str(folder)!r} were mined by other weights than {str(model)!r} "
-                "has now; go on with the same, or give a new folder"
-            )
-        del start
+        _mine(folder, told, start, rules, config)
+    del start
     pairs = read_rows(folder / (PAIRS if rules is None else MINED))
+    if general is not None and config.multi_dataset_batch_sampler == "proportional":
+        share = min(1.0, len(pairs) / len(further[-1]))  # no more batches of them than of pairs
+        held = _held(config, str(model), general, share=share)
     own = folder / MODEL
     anew = resume and own.is_dir() and not can_go_on(own)
     if anew:
@@ -183,13 +183,86 @@ def adapt(
     result = train(
         model,
         pairs,
-        _held(config, str(model), general, pairs=len(pairs)),
+        held,
         own,
         eval_data=eval_data,
         resume=resume and can_go_on(own),
         overwrite=anew,
     )
     return Adapted(folder, result, told["pairs"], told.get("mined"))
+
+
+def _mine(
+    folder: Path, told: dict[str, Any], start: SentenceEncoder, rules: Rules, config: TrainConfig
+) -> None:
+    """Mine for the folder's pairs, with the prompts of training, unless that is finished."""
+    weights = weights_of(start)
+    if "mined" in told:
+        if told.get("weights", weights) != weights:
+            raise InputError(
+                f"the negatives in {str(folder)!r} were mined by other weights than {start.name!r} "
+                "has now; go on with the same, or give a new folder"
+            )
+        return
+    use_prompts(start, config)
+    pairs = read_rows(folder / PAIRS)
+    try:
+        mined = mine_hard_negatives(
+            start, pairs, folder / MINED, rules, output_format="list", show_progress=True
+        )
+    except InputError as error:
+        if ": no negatives" not in str(error):
+            raise
+        told_here = error.command_line.replace(", raise --range-max", "")
+        raise InputError(
+            f"{error}, or train on the pairs alone (rules=None)",
+            command_line=f"{told_here}, or train on the pairs alone (--num-negatives 0)",
+        ) from error
+    _keep(folder, told, mined=mined.to_json(), weights=weights)
+    if 2 * mined.pairs_left_out > mined.pairs:
+        logger.warning(
+            "%d of %d pairs have no hard negative and are left out; --num-negatives 0 "
+            "trains on all",
+            *(mined.pairs_left_out, mined.pairs),
+        )
+
+
+def _prompted(config: TrainConfig, start: SentenceEncoder) -> TrainConfig:
+    """The settings with the encoder's own prompts of queries and documents, where none are set.
+
+    Anchors are what is asked, so they are queries here. An encoder that was made with prompts and
+    trained on without is another one than that which is used.
+    """
+    chosen = (config.prompt, config.prompt_name, config.document_prompt, start.default_prompt)
+    if any(each is not None for each in chosen) or not start.include_prompt:
+        return config
+    names = query_prompt(start.prompts), document_prompt(start.prompts)
+    query, document = (start.prompts[name] if name else "" for name in names)
+    if not query and not document:
+        return config
+    logger.info(
+        "anchors get the prompt %r, positives and negatives %r, as %s has them; --prompt '' trains "
+        "without",
+        *(query, document, start.name),
+    )
+    return config.model_copy(update={"prompt": query, "document_prompt": document})
+
+
+def _check_trainable(made: Rows, further: Sequence[Rows], config: TrainConfig) -> None:
+    """InputError for what training would refuse, before anything is written or mined."""
+    if made.documents is not None and made.documents.min() == made.documents.max():
+        raise InputError(
+            f"{made.source}: all pairs are of one document, whose texts are no negatives of each "
+            "other, so there is nothing to tell apart; give several documents (in a .txt put a "
+            "blank line between them)"
+        )
+    first, *others = config.of_each_dataset()
+    if "negatives" not in needs_of_objectives(first):  # else there are none yet
+        check_kind(made, first)
+    check_batch(made, first, len(made))
+    for rows, own in zip(further, others, strict=True):
+        check_kind(rows, own)
+        TrainingSet(rows, own).checked()
 
 
 def _asked(
@@ -205,6 +278,9 @@ def _asked(
     return {
         "model": str(model),
         "pooling": config.pooling,
+        "prompt": config.prompt,
+        "prompt_name": config.prompt_name,
+        "document_prompt": config.document_prompt,
         "documents": digest.hexdigest(),
         "seed": config.seed,
         "making": asdict(making) | {"ways": list(making.ways)},
@@ -233,7 +309,9 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
         before["rules"] = asked["rules"]
         told.pop("mined", None)
     for key, value in asked.items():
-        if before.get(key) != value:
+        if before.get(key) != value and not (
+            key == "model" and _place(before.get(key)) == _place(value)
+        ):
             names = {
                 "documents": "other documents",
                 "making": "pairs made otherwise",
@@ -258,6 +336,11 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
     return kept
 
 
+def _place(model: object) -> object:
+    """A folder, however it is written; the name of another model as it is."""
+    return path.resolve() if (path := at_home(str(model))).is_dir() else model
+
+
 def _check_own(own: Path) -> None:
     """InputError where the model's folder holds no run, which is not overwritten."""
     try:
@@ -276,13 +359,12 @@ def _keep(folder: Path, told: dict[str, Any], **finished: Any) -> None:
 
 
 def _held(
-    config: TrainConfig, model: str, general: General | None, *, pairs: int | None = None
+    config: TrainConfig, model: str, general: General | None, *, share: float = 1.0
 ) -> TrainConfig:
     """The settings with the encoder as it was for the teacher, and with the general texts.
 
     Args:
-        pairs: how many are trained on, where that is known: of more general texts an epoch has as
-            many batches as of pairs.
+        share: of the general texts' batches, how many an epoch has.
     """
     changed: dict[str, Any] = {}
     if general is not None:
@@ -292,16 +374,17 @@ def _held(
             "weight": general.weight,
             "objective": {"name": "teacher_cosine"},
             "auxiliaries": [],
+            "document_prompt": None,  # they are texts, which get that of anchors
+            "share": share,
         }
-        if pairs is not None and config.multi_dataset_batch_sampler == "proportional":
-            texts = rows_of(general.data, config, general.columns or None)
-            further["share"] = min(1.0, pairs / len(texts))
         changed["datasets"] = [*config.datasets, DataSet.model_validate(further)]
     follows = "teachers" in needs_of_objectives(config) or general is not None
     if follows and not config.teachers:
         teacher = {
             "model": model,
             "pooling": config.pooling,
+            "prompt": config.prompt,
+            "prompt_name": config.prompt_name,
             "trust_remote_code": config.trust_remote_code,
         }
         changed["teachers"] = [Teacher.model_validate(teacher)]

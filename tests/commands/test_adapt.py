@@ -53,6 +53,7 @@ def test_documents_become_a_model(folder: Path) -> None:
 def test_where_no_negative_is_left_it_is_said_and_pairs_stay(folder: Path) -> None:
     result = run("start", "documents.txt", "--output-dir", "out", "--relative-margin", 1, *SETTINGS)
     assert result.exit_code == 2 and "no negatives: --relative-margin took out" in result.stderr
+    assert result.stderr.endswith("loosen it, or train on the pairs alone (--num-negatives 0)\n")
     words = ["start", "documents.txt", "--output-dir", "out", "--num-negatives", 0, "--resume"]
     assert "mined" not in succeed(*words, *SETTINGS)  # which nothing was trained on yet
     result = run("start", "documents.txt", "--output-dir", "out", "--resume", *SETTINGS)

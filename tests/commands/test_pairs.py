@@ -57,6 +57,21 @@ def test_a_column_of_documents(tmp_path: Path) -> None:
     assert read_rows(output).columns["anchor"] == ["Open the valve now."]
 
 
+def test_titles_and_folders(tmp_path: Path) -> None:
+    table, output = tmp_path / "table.csv", tmp_path / "pairs.csv"
+    table.write_text('title,text\nThe valve,"Open it now. Then water comes out."\n')
+    words = ["--output", output, "--ways", "title"]
+    succeed(table, "--column", "title=title", *words)
+    assert read_rows(output).columns["anchor"] == ["The valve"]
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/a.html").write_text("<h1>The pump</h1><p>It makes noise. Look at it.</p>")
+    succeed(tmp_path / "pages", *words)
+    assert read_rows(output).columns == {
+        "anchor": ["The pump"],
+        "positive": ["It makes noise. Look at it."],
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

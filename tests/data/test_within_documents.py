@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,18 @@ DOCUMENTS = [numbered(d, 3 + d % 4) for d in range(20)]
         ("ཁྱེད་རང་གི་མིང་ལ་ག་རེ་ཟེར་གྱི་ཡོད།", 1),
         ("بِسْمِ ٱللَّهِ ٱلرَّحْمَٰنِ ٱلرَّحِيمِ", 1),
         ("สวัสดีครับ วันนี้อากาศดี", 1),
+        ("z. B. Hunde und u. a. Katzen. Ende.", 2),
+        ("См. рис. 5 и табл. 3. В г. Москва живут. Да.", 3),
+        ("قال د. خالد إن الأمر مهم. وهذا صحيح؟ نعم.", 3),
+        ("In the U.S. The law holds. At 5 p.m. He left. Ph.D. Students go.", 3),
+        ("It is x. The rest follows. Learn C. Go on.", 3),
+        ("no capitals here. none there, e.g. in chats. so it goes", 3),
+        ("2.1. Methods are here. 2. Then that. Done 3. 4.", 3),
+        ("你好!我们走吧?好.我们去", ["你好!", "我们走吧?", "好.", "我们去"]),
+        (
+            "Great! 🎉 Next is here. 👍🏽 Ok 😀 then.",
+            ["Great! 🎉", "Next is here. 👍🏽", "Ok 😀 then."],
+        ),
         ("|----|====|", []),
         ("", []),
     ],
@@ -84,6 +97,16 @@ def test_where_sentences_end(text: str, sentences: list[str] | int) -> None:
         ("今天天气很好我们走\n到公园里去。好。", [["今天天气很好我们走到公园里去。", "好。"]]),
         ("one\r\n\r\ntwo", [["one"], ["two"]]),
         ("1234 -- 5678", []),
+        (  # reStructuredText, whose underlines are no fences
+            "Head\n====\n\nInstallation\n~~~~~~~~~~~~\n\nText is here.\n\nUsage\n~~~~~\n\nMore is.",
+            [["Head"], ["Installation"], ["Text is here."], ["Usage"], ["More is."]],
+        ),
+        ("===  ===\nA    B\n===  ===\na    b\n===  ===\n\nText.", [["Text."]]),
+        ("Text.\n\n~~~ py\ncode\n~~~\nMore.\n\n```sh\nnever closed", [["Text."], ["More."],
+                                                                   ["never closed"]]),
+        ("# Learn C#\n\n## Two ##\n\nText.", [["Learn C#"], ["Two"], ["Text."]]),
+        ("short title\na long line in lower case that goes on\nand on. it ends.",
+         [["short title", "a long line in lower case that goes on and on.", "it ends."]]),
     ],
 )  # fmt: skip
 def test_paragraphs_of_prose_docstrings_and_markdown(
@@ -221,6 +244,12 @@ def test_texts_of_a_document_are_linked_as_by_a_naive_loop() -> None:
         (DOCUMENTS, {"per_document": 0}, "per_document must be 1 or more, not 0"),
         (["Too short."] * 3, {}, "3 documents give no pair by title, .*fewer than 6 words"),
         (["this is one long line without an end"], {"ways": ["title"]}, "two sentences"),
+        (
+            ["a b", "c d", "the and of to in a the of"],
+            {"ways": ["keywords"]},
+            "2 have fewer than 6 words, 1 have no three words that tell it",
+        ),
+        (DOCUMENTS, {"least": 50, "words": 30}, "least 50 is above words 30"),
     ],
 )
 def test_what_cannot_be_made_is_said(texts: list[str], how: dict[str, object], says: str) -> None:
@@ -233,3 +262,44 @@ def test_rows_that_are_pairs_already_are_no_documents(tmp_path: Path) -> None:
     path.write_text("anchor,positive\na,b\n")
     with pytest.raises(InputError, match="are pairs already; train on them"):
         whole_documents(read_rows(path))
+
+
+def test_a_query_goes_with_the_part_of_a_long_document_that_has_most_of_its_words() -> None:
+    draws = np.random.default_rng(0)
+    words = [f"{a}{b}{c}o" for a in "bdfgkl" for b in "aeiou" for c in "mnprst"]
+    texts = [
+        " ".join(f"{' '.join(draws.permutation(words)[:6])}.".capitalize() for _ in range(30))
+        for _ in range(6)
+    ]
+    made = make_pairs(texts, ["keywords"], per_document=4, words=25)
+    assert made.rows.documents is not None
+    for query, part, number in zip(
+        *made.rows.columns.values(), made.rows.documents.tolist(), strict=True
+    ):
+        sentences = document_of(texts[number]).sentences
+        spans = [" ".join(sentences[at : at + 4]) for at in range(len(sentences))]
+        found = [len(set(query.split()) & set(re.findall(r"\w+", each.lower()))) for each in spans]
+        assert part == spans[found.index(max(found))]
+
+
+def test_what_most_documents_have_is_passed_over() -> None:
+    texts = [f"About us\n\n{numbered(d, 4)}\n\nAll rights are reserved." for d in range(12)]
+    made = make_pairs(texts, [*WAYS])
+    assert made.common == 2 and made.to_json()["common_sentences"] == 2
+    assert not any(
+        "us" in t.split() or "rights" in t for c in made.rows.columns.values() for t in c
+    )
+    assert "more than a quarter of the documents have them: 2." in " ".join(made.sentences())
+    bare = make_pairs([numbered(d, 4) for d in range(12)], ["title", "crop", "cloze"])
+    again = make_pairs(texts, ["title", "crop", "cloze"])
+    assert again.rows.columns == bare.rows.columns  # as if they had none of it
+    fewer = make_pairs(texts[:11], ["title"])
+    assert fewer.common == 0 and set(fewer.rows.columns["anchor"]) == {"About us"}
+
+
+def test_documents_of_equal_prose_are_one() -> None:
+    text = "A title\n\nFirst is the dog here. Second is the cat there."
+    same = [text, text.replace(" ", "  "), text.replace("\n", "\r\n") + "\n\n| a | 1 |\n"]
+    made = make_pairs([*same, numbered(0, 3)], ["title", "crop", "cloze"], per_document=3)
+    assert made.repeated == 2 and made.rows.documents is not None
+    assert set(made.rows.documents.tolist()) == {0, 3}

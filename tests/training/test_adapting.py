@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from simcse_kit.data import make_pairs, read_rows, write_pairs
+from simcse_kit.data import Rows, make_pairs, read_rows, write_pairs
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
@@ -99,6 +99,58 @@ def test_general_texts_are_a_data_set_held_to_the_start(
     assert any(np.isfinite(entry.get("loss", np.nan)) for entry in history)
 
 
+def test_prompts_are_those_of_the_encoder_in_mining_training_and_of_the_teacher(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = {"query": "red ", "document": "blue dog "}
+    start = SentenceEncoder.from_pretrained(model)
+    start.prompts = prompts
+    start.save_pretrained(tmp_path / "start")
+    general = tmp_path / "general.txt"
+    general.write_text("\n".join(f"the {word} is old" for word in WORDS * 20))
+    trained: dict[str, TrainConfig] = {}
+
+    def kept(name: str, at: Path, *more: str) -> Path:
+        def note_settings(
+            start: Path, rows: Rows, config: TrainConfig, *_: object, **__: object
+        ) -> None:
+            trained[name] = config
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+            context.setattr(adapting, "train", note_settings)
+            adapt(
+                *(at, documents(), settings(tmp_path, *more), tmp_path / name),
+                rules=RULES,
+                general=General(str(general)),
+            )
+        return tmp_path / name / "negatives.parquet"
+
+    own = kept("own", tmp_path / "start")
+    named = kept("named", model, 'prompt="red "', 'document_prompt="blue dog "')
+    bare, without = kept("bare", model), kept("without", tmp_path / "start", 'prompt=""')
+    columns = [read_rows(each).columns for each in (own, named, bare, without)]
+    assert columns[0] == columns[1] and columns[2] == columns[3] and columns[0] != columns[2]
+
+    start.use_prompts("red ", document_prompt="blue dog ")
+    oracle = tmp_path / "oracle.parquet"
+    pairs = read_rows(tmp_path / "own" / "pairs.parquet")
+    mine_hard_negatives(start, pairs, oracle, RULES, output_format="list")
+    assert read_rows(oracle).columns == columns[0]
+    for config in (trained["own"], trained["named"]):
+        assert (config.prompt, config.document_prompt) == ("red ", "blue dog ")
+        assert config.teachers[0].prompt == "red "
+    assert trained["bare"].prompt is None and trained["without"].teachers[0].prompt == ""
+    adapted = adapt(
+        *(tmp_path / "start", documents(), settings(tmp_path), tmp_path / "own"),
+        rules=RULES,
+        general=General(str(general)),
+        resume=True,
+    )
+    left = SentenceEncoder.from_pretrained(adapted.result.output_dir)
+    assert left.prompts["query"] == "red " and left.prompts["document"] == "blue dog "
+
+
 def test_no_teacher_where_nothing_follows_one(model: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, "auxiliaries=[]")
     adapted = adapt(model, documents(), config, tmp_path / "out", rules=None)
@@ -181,6 +233,45 @@ def test_what_lies_in_the_way_of_the_model_is_named(
         adapt(model, documents(), config, out, rules=None, resume=True)
     shutil.rmtree(out / "model")
     assert adapt(model, documents(), config, out, rules=None, resume=True).result.steps == 3
+
+
+def test_what_training_would_refuse_is_refused_before_the_work(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "mine_hard_negatives", interrupted)
+    few = tmp_path / "few.txt"
+    few.write_text("one\ntwo\n")
+    out = tmp_path / "out"
+    for given, how, says in (
+        (
+            documents(),
+            {"general": General(str(few))},
+            r"few\.txt: 2 rows do not fill one batch of 4",
+        ),
+        (documents(), {"general": General(str(tmp_path / "no.txt"))}, r"no\.txt: no such file"),
+        (documents(1), {}, "all pairs are of one document"),
+        (documents(1), {"rules": None}, "all pairs are of one document"),
+        (documents(2), {"making": Making(("title",))}, "2 rows do not fill one batch of 4"),
+    ):
+        with pytest.raises(InputError, match=says):
+            adapt(model, given, settings(tmp_path), out, **how)
+        assert not out.exists()
+
+
+def test_a_start_by_another_name_is_the_same(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "train", interrupted)
+    for name in (model, model / ".." / model.name):
+        with pytest.raises(KeyboardInterrupt):
+            adapt(
+                *(name, documents(), settings(tmp_path), tmp_path / "out"),
+                rules=RULES,
+                resume=name != model,
+            )
+    other = shutil.copytree(model, tmp_path / "other")
+    with pytest.raises(InputError, match="was begun with model"):
+        adapt(other, documents(), settings(tmp_path), tmp_path / "out", rules=RULES, resume=True)
 
 
 def adapt_anew(

@@ -8,6 +8,7 @@ from .making import make_pairs as make_pairs
 from .making import whole_documents as whole_documents
 from .neighbours import paragraphs_pair as paragraphs_pair
 from .neighbours import sentences_pair as sentences_pair
+from .reading import read_documents as read_documents
 from .sentences import Document as Document
 from .sentences import document_of as document_of
 from .sentences import sentences_of as sentences_of

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import regex
 
-from simcse_kit.data.within_documents.sentences import Document, up_to, words_of
+from simcse_kit.data.within_documents.sentences import COMMON, ENOUGH, Document, up_to, words_of
 
 FEWEST, MOST = 3, 6  # terms of a query
 _POOL = 10  # of so many of a document's terms they are drawn
@@ -41,7 +42,7 @@ def key_terms(documents: Sequence[Document]) -> list[list[str]]:
     def analyzer(text: str) -> list[str]:
         return [term for term in terms_in(text) if term not in ENGLISH_STOP_WORDS]
 
-    most = 0.25 if len(documents) >= 12 else 1.0
+    most = COMMON if len(documents) >= ENOUGH else 1.0
     vectorizer = TfidfVectorizer(
         analyzer=analyzer, sublinear_tf=True, max_df=most, dtype=np.float32
     )
@@ -68,6 +69,8 @@ def keywords_pair(
 ) -> tuple[str, str] | None:
     """Some of a document's terms in any order, and the document.
 
+    Of one that is longer than a side may be, it is the part that has most of these terms.
+
     Source: queries of a document's own words, as simple as doc2query's (Nogueira et al. 2019,
     arXiv:1904.08375) are learned; keyword queries are the cheap half of the synthetic ones of
     InPars and its like.
@@ -81,6 +84,28 @@ def keywords_pair(
     if not document.sentences or len(terms) < FEWEST:
         return None
     count = int(draws.integers(FEWEST, min(MOST, len(terms)) + 1))
-    query = " ".join(terms[place] for place in draws.permutation(len(terms))[:count].tolist())
-    text = up_to(document.sentences, words)
-    return (query, text) if words_of(text) >= least else None
+    chosen = [terms[place] for place in draws.permutation(len(terms))[:count].tolist()]
+    text = _part_with(document.sentences, set(chosen), words)
+    return (" ".join(chosen), text) if words_of(text) >= least else None
+
+
+def _part_with(sentences: tuple[str, ...], terms: set[str], words: int) -> str:
+    """Of all that `up_to` gives from any sentence on what has most of the terms; the first such."""
+    counts = [words_of(each) for each in sentences]
+    if sum(counts) <= words:
+        return up_to(sentences, words)
+    held = [terms.intersection(terms_in(each)) for each in sentences]
+    best, start, stop, within = -1, 0, 0, 0
+    having: Counter[str] = Counter()
+    for place in range(len(sentences)):
+        if place:
+            within -= counts[place - 1]
+            having.subtract(held[place - 1])
+        while stop < len(sentences) and (stop <= place or within + counts[stop] <= words):
+            within += counts[stop]
+            having.update(held[stop])
+            stop += 1
+        found = sum(count > 0 for count in having.values())
+        if found > best:
+            best, start = found, place
+    return up_to(sentences[start:], words)

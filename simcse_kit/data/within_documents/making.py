@@ -11,7 +11,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simcse_kit.data.rows import Rows
-from simcse_kit.data.within_documents.sentences import Document, document_of, words_of
+from simcse_kit.data.within_documents.sentences import (
+    Document,
+    common_sentences,
+    document_of,
+    words_of,
+)
 from simcse_kit.data.within_documents.ways import WAYS, Draw, Pair
 from simcse_kit.errors import InputError, one_of
 
@@ -29,9 +34,10 @@ class PairsMade:
     Attributes:
         rows: "pairs"; `Rows.documents` tells the document of each, as numbers of those given.
         ways: P names, which way made each.
-        given: documents. repeated: equal to an earlier one, left out.
+        given: documents. repeated: of equal prose as an earlier one, left out.
         short: documents with too few words for any pair. none: others that gave none.
         unsplit: long ones without an end of a sentence that is known.
+        common: sentences that stand in more than `COMMON` of them, left out.
         by_way: pairs that each way gave. lacking: documents that gave none of it.
     """
 
@@ -42,6 +48,7 @@ class PairsMade:
     short: int
     none: int
     unsplit: int
+    common: int
     by_way: dict[str, int]
     lacking: dict[str, int]
 
@@ -57,6 +64,7 @@ class PairsMade:
             "too_short": self.short,
             "without_a_pair": self.none,
             "unsplit": self.unsplit,
+            "common_sentences": self.common,
             "pairs": len(self),
             "by_way": self.by_way,
             "documents_without": self.lacking,
@@ -73,6 +81,11 @@ class PairsMade:
         if any(left_out.values()):
             told = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
             said.append(f"Documents left out: {told}.")
+        if self.common:
+            said.append(
+                f"Sentences left out, for more than a quarter of the documents have them:"
+                f" {self.common:,}."
+            )
         if self.unsplit:
             said.append(
                 f"{self.unsplit:,} long documents have no end of a sentence that is known here, and"
@@ -119,7 +132,9 @@ def make_pairs(
     """Make pairs of each document by each of several ways.
 
     What a document gives depends on the seed, the way and its place alone (keywords on the other
-    documents, too). No pair stands twice, and none has one text for both sides.
+    documents, too). No pair stands twice, and none has one text for both sides. What stands in more
+    than a quarter of a dozen documents or more (headings, notices) tells none of them from the
+    others, and is passed over.
 
     Args:
         ways: names of `WAYS`.
@@ -133,15 +148,10 @@ def make_pairs(
         InputError: no such way, a number that is none, or documents that give no pair.
     """
     _check(ways, per_document, words, least, seed)
-    texts = [each.strip() for each in documents]
-    first: dict[str, int] = {}
-    for number, text in enumerate(texts):
-        first.setdefault(text, number)
-    numbers = sorted(first.values())
     quiet = None if show_progress else True
-    parsed = [
-        document_of(texts[number]) for number in tqdm(numbers, desc="sentences", disable=quiet)
-    ]
+    numbers, whole = _distinct(documents, quiet=quiet)
+    common = common_sentences(whole)
+    parsed = [each.without(common) for each in whole]
     short = [_words(each) < 2 * least for each in parsed]
     found: dict[Pair, tuple[int, str]] = {}
     by_way, lacking = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
@@ -160,15 +170,16 @@ def make_pairs(
             lacking[name] += not pairs
             giving |= {number} if pairs else set()
     if not found:
-        raise _nothing(source, len(texts), ways, sum(short), least)
+        raise _nothing(source, len(documents), ways, short, least)
     made = PairsMade(
         rows=_rows(found, source),
         ways=[name for _, name in found.values()],
-        given=len(texts),
-        repeated=len(texts) - len(numbers),
+        given=len(documents),
+        repeated=len(documents) - len(numbers),
         short=sum(short),
         none=len(numbers) - sum(short) - len(giving),
         unsplit=sum(each.unsplit for each in parsed),
+        common=len(common),
         by_way=by_way,
         lacking=lacking,
     )
@@ -179,6 +190,25 @@ def make_pairs(
             *(source, made.unsplit),
         )
     return made
+
+
+def _distinct(documents: Sequence[str], *, quiet: bool | None) -> tuple[list[int], list[Document]]:
+    """The numbers of those whose prose is none of an earlier one's, and they themselves."""
+    texts: set[str] = set()
+    known: set[Document] = set()
+    numbers, parsed = [], []
+    for number, text in enumerate(tqdm(documents, desc="sentences", disable=quiet)):
+        if (bare := text.strip()) in texts:
+            continue
+        texts.add(bare)
+        document = document_of(bare)
+        if document in known:
+            continue
+        if document.sentences:
+            known.add(document)
+        numbers.append(number)
+        parsed.append(document)
+    return numbers, parsed
 
 
 def _drawn(draw: Draw, place: int, stream: np.random.Generator, most: int) -> list[Pair]:
@@ -214,17 +244,26 @@ def _check(ways: Sequence[str], per_document: int, words: int, least: int, seed:
     for told, value in (("per_document", per_document), ("words", words), ("least", least)):
         if value < 1:
             raise InputError(f"{told} must be 1 or more, not {value}")
+    if least > words:
+        raise InputError(
+            f"least {least} is above words {words}, which no side could be",
+            command_line=f"--least {least} is above --words {words}, which no side could be",
+        )
     if seed < 0:
         raise InputError(f"seed must be 0 or more, not {seed}")
 
 
-def _nothing(source: str, given: int, ways: Sequence[str], short: int, least: int) -> InputError:
-    why = (
-        f"{short:,} have fewer than {2 * least} words"
-        if short
-        else "none has two sentences that are long enough"
-    )
+def _nothing(
+    source: str, given: int, ways: Sequence[str], short: Sequence[bool], least: int
+) -> InputError:
+    too_short = sum(short)
+    others = len(short) - too_short
+    why = [f"{too_short:,} have fewer than {2 * least} words"] if too_short else []
+    if others:
+        lack = ["two sentences that are long enough"] if set(ways) - {"keywords"} else []
+        lack += ["three words that tell it from the others"] if "keywords" in ways else []
+        why.append(f"{others:,} have no {' and no '.join(lack)}")
     return InputError(
-        f"{source}: {given:,} documents give no pair by {', '.join(ways)}: {why}; give whole "
-        "documents (in a .txt put a blank line between them), or other ways"
+        f"{source}: {given:,} documents give no pair by {', '.join(ways)}: {', '.join(why)}; give "
+        "whole documents (in a .txt put a blank line between them), or other ways"
     )
