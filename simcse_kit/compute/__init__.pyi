@@ -18,6 +18,7 @@ from .packing import token_batches as token_batches
 from .precision import Precision as Precision
 from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
+from .precision import whole_products as whole_products
 from .taught import Taught as Taught
 from .taught import original_class as original_class
 from .taught import teach as teach

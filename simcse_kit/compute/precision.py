@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -39,6 +41,22 @@ def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp
             getattr(torch.cpu, check, lambda: False)() for check in checks
         )
     return "bf16" if native else "fp32"
+
+
+@contextlib.contextmanager
+def whole_products() -> Iterator[None]:
+    """Products of fp32 in fp32 on a GPU, though the program lets it round them to TF32."""
+    products: Any = torch.backends.cuda.matmul
+    whole: tuple[str, str | bool] = ("fp32_precision", "ieee")
+    if not hasattr(products, whole[0]):  # before torch 2.9
+        whole = ("allow_tf32", False)
+    name = whole[0]
+    before = getattr(products, name)
+    setattr(products, *whole)
+    try:
+        yield
+    finally:
+        setattr(products, name, before)
 
 
 def model_precision(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simcse_kit.compute import resolve_precision
+from simcse_kit.compute import resolve_precision, whole_products
 from simcse_kit.corpus.exact import Rows
 
 #: Rows compared with as many at a time: 128 MiB of cosines in bf16, 256 in fp32.
@@ -66,7 +66,9 @@ class PairFinder:
         for right in range(left, len(self.among), self.block):
             theirs = self.among[right : right + self.block]
             others = asked if right == left else self._on_device(theirs)
-            rows, columns, sure = self._reach(asked @ others.T)
+            with whole_products():
+                products = asked @ others.T
+            rows, columns, sure = self._reach(products)
             if right == left:
                 behind = columns > rows
                 rows, columns, sure = rows[behind], columns[behind], sure[behind]

@@ -308,12 +308,16 @@ def _found_on(
     """`_found`, by torch on a device: products and the choice of the best stay there."""
     import torch
 
+    from simcse_kit.compute import whole_products
+
     asked = torch.from_numpy(np.array(queries)).to(device)
     out = _Out(barred)
     best = torch.empty((len(asked), 0), device=device)
     at = torch.empty((len(asked), 0), dtype=torch.int64, device=device)
     for places, rows in row_blocks(corpus, _ON_DEVICE * block, among):
-        cosines = asked @ torch.from_numpy(np.array(rows, np.float32)).to(device).T
+        theirs = torch.from_numpy(np.array(rows, np.float32)).to(device)
+        with whole_products():
+            cosines = asked @ theirs.T
         cosines[out.at(places)] = -torch.inf
         above, columns = cosines.topk(min(depth, cosines.shape[1]), dim=1)
         both = torch.cat([best, above], 1)

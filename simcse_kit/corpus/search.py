@@ -147,6 +147,8 @@ class CorpusSearch:
         width = self.corpus.dimension
         if are_vectors(queries):
             return unit(query_rows(queries, width, "the corpus"))
+        if isinstance(queries, list | tuple) and not queries:
+            return np.empty((0, width), np.float32)
         texts: Any = [queries] if isinstance(queries, str) else queries
         vectors = self.encoder.encode_query(texts, normalize=True, show_progress=show_progress)
         return unit(vectors[:, :width])

@@ -33,7 +33,7 @@ from simcse_kit.corpus.numbers import kept_as
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import TextStream
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 ROWS = 45
 TEXTS = [f"the {'red' if n % 2 else 'blue'} dog {n % 19}" for n in range(ROWS)]
@@ -526,3 +526,20 @@ def test_memory_is_that_of_a_shard(encoder, tmp_path, store, monkeypatch):
 
     peak(2000)  # what is imported and kept for good
     assert peak(40_000) < 1.2 * peak(20_000)  # each more than the blocks that are read ahead
+
+
+def test_a_text_at_fault_is_named_by_its_row(
+    tiny_encoder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+    plain = encoder.encode
+
+    def encode(texts: list[str], **how: Any) -> np.ndarray:
+        if "bad" in texts:  # each distinct text is embedded once
+            raise TextError(texts.index("bad"), "text {} is odd")
+        return plain(texts, **how)
+
+    monkeypatch.setattr(encoder, "encode", encode)
+    (tmp_path / "texts.txt").write_text("a\nb\na\nb\na\na\nbad\nbad\n")
+    with pytest.raises(InputError, match=r"^shard 1, row 6: text 6 is odd"):
+        embed_corpus(encoder, tmp_path / "texts.txt", tmp_path / "kept", shard_rows=4)

@@ -143,6 +143,11 @@ def test_a_threshold_of_one_finds_equal_vectors_and_no_score_is_above_it(file: P
     assert CorpusSearch(file).search(QUERIES, 1, threshold=1.0) == [[]] * 7
 
 
+def test_no_query_needs_no_model(file: Path) -> None:
+    for nothing in ([], (), QUERIES[:0]):
+        assert CorpusSearch(file).search(nothing, 3) == []
+
+
 def test_a_single_id_is_one(file: Path) -> None:
     search = CorpusSearch(file)
     assert [hit.row for hit in search.search(QUERIES[0], 3, ids="12")[0]] == [12]
