@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from simcse_kit.corpus.dedupe_pairs import BLOCK, PairFinder, cosines_of, read
 from simcse_kit.corpus.dedupe_union import Union
 from simcse_kit.corpus.exact import Rows
-from simcse_kit.corpus.given import check_rows, check_unit
+from simcse_kit.corpus.given import as_rows, check_rows, check_unit
 from simcse_kit.corpus.index import VectorIndex
 from simcse_kit.corpus.run_lock import alone
 from simcse_kit.data import disk_errors, replacing
@@ -107,6 +107,7 @@ def near_duplicates(
         InputError: no vectors or some that are not of length 1, a threshold that is none, "longest"
             without lengths.
     """
+    vectors = as_rows(vectors)
     check_rows(vectors)
     count = len(vectors)
     if not count:

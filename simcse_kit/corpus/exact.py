@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simcse_kit.corpus.given import as_rows, row_numbers
 from simcse_kit.errors import InputError
 
 #: Vectors compared at a time: with as many queries 64 MiB of cosines.
@@ -95,7 +96,7 @@ def unit(rows: np.ndarray, dtype: Any = np.float32, *, source: str = "") -> np.n
     Raises:
         InputError: a row whose length is not finite, for it would hide others in a search.
     """
-    exact = np.array(rows, dtype)
+    exact = np.array(as_rows(rows), dtype)
     length = np.linalg.norm(exact, axis=-1, keepdims=True)
     if not np.isfinite(length).all():
         where = f"{source}: " if source else ""
@@ -124,7 +125,7 @@ def nearest(
         queries: float32 (N, D), unit rows. corpus: float32 (M, D), unit rows, for instance a memory
             map, of which `block` rows are read at a time.
         barred: no candidates of their query.
-        among: the rows that are searched, int64, ascending; by default all.
+        among: the rows that are searched, numbers or a mask; by default all.
         device: of the products; by default CUDA where there is one, else the CPU.
 
     Returns:
@@ -132,6 +133,9 @@ def nearest(
         float64 (N, K), −inf there; K is `depth`, or M where that is less. Memory is
         O(N · (block + depth)).
     """
+    queries, corpus = as_rows(queries), as_rows(corpus)
+    if among is not None:
+        among = row_numbers(among, len(corpus), "the corpus")
     barred = barred or Barred.none()
     device = device or _best_device()
     deeper = min(len(corpus), depth + _SPARE)

@@ -74,10 +74,44 @@ def id_texts(ids: str | Iterable[Any]) -> list[str]:
 
 def check_asked(top_k: int, threshold: float | None) -> None:
     """Raise InputError for a number of hits, or a threshold, that is none."""
-    if top_k < 1:
-        raise InputError(f"top_k is {top_k}; ask for 1 or more")
-    if threshold is not None and np.isnan(threshold):
-        raise InputError("the threshold is no number; give a cosine")
+    if not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise InputError(f"top_k is {top_k!r}; ask for 1 or more")
+    number = threshold is None or isinstance(threshold, float | int | np.number)
+    if not number or (threshold is not None and np.isnan(threshold)):
+        raise InputError(f"the threshold is {threshold!r}, which is no number; give a cosine")
+
+
+def row_numbers(rows: Any, count: int, of: str) -> np.ndarray:
+    """Rows of `count` as their numbers, int64, ascending, each once; a mask of all is told apart.
+
+    Args:
+        of: what they are rows of, for the sentence.
+
+    Raises:
+        InputError: neither, or a row that is none.
+    """
+    given = np.asarray(rows)
+    if given.dtype == bool and given.shape == (count,):
+        return np.flatnonzero(given)
+    if not given.size:
+        return np.empty(0, np.int64)
+    if given.dtype.kind not in "iu" or given.ndim > 1:
+        raise InputError(
+            f"the rows are {given.dtype} of shape {given.shape}; give their numbers, or a mask of"
+            f" the {count:,} rows of {of}"
+        )
+    numbers = given.reshape(-1).astype(np.int64)
+    if (numbers[1:] <= numbers[:-1]).any():
+        numbers = np.unique(numbers)
+    if numbers[0] < 0 or numbers[-1] >= count:
+        wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
+        raise InputError(f"row {wrong} is not in {of}, which has {count:,}")
+    return numbers
+
+
+def as_rows(vectors: Any) -> Any:
+    """Tensors of any device as float32 arrays; anything else as it is, read as it is asked for."""
+    return as_array(vectors) if hasattr(vectors, "detach") else vectors
 
 
 def check_rows(vectors: Any, what: str = "vectors") -> None:

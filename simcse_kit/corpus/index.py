@@ -14,7 +14,15 @@ import numpy as np
 
 from simcse_kit.corpus import approximate
 from simcse_kit.corpus.exact import Rows, in_order, nearest
-from simcse_kit.corpus.given import as_array, check_asked, check_rows, check_unit, query_rows
+from simcse_kit.corpus.given import (
+    as_array,
+    as_rows,
+    check_asked,
+    check_rows,
+    check_unit,
+    query_rows,
+    row_numbers,
+)
 from simcse_kit.corpus.index_manifest import (
     MANIFEST,
     Manifest,
@@ -111,6 +119,7 @@ class VectorIndex:
         folder = Path(folder)
         if not 0 <= recall <= 1:
             raise InputError(f"recall is {recall}; give a share of the nearest, from 0 to 1")
+        vectors = as_rows(vectors)
         check_rows(vectors)
         count, width = vectors.shape
         if not count:
@@ -191,7 +200,7 @@ class VectorIndex:
 
         Args:
             queries: float32 (N, D), unit rows.
-            among: the rows that are searched, int64, ascending; by default all. Where they are few
+            among: the rows that are searched, numbers or a mask; by default all. Where they are few
                 they are compared one by one.
             effort: more finds more; by default what was measured (`Manifest.effort`).
             fill: where the index comes to fewer than `k` rows, though there are as many (cells
@@ -207,6 +216,7 @@ class VectorIndex:
         queries = query_rows(queries, self.manifest.dimension, "the index")
         check_unit(queries, "queries")
         depth = min(k, len(self.vectors))
+        among = None if among is None else row_numbers(among, len(self.vectors), "the index")
         allowed = self._allowed(among)
         if among is not None and len(among) <= _SEARCHED_EXACTLY:
             left = among if allowed is None else among[allowed[among]]
@@ -316,16 +326,16 @@ class VectorIndex:
 
         Nothing is written but their numbers; a new build forgets them.
 
+        Args:
+            rows: their numbers, or a mask of all.
+
         Raises:
             InputError: a row that is none, or that no row would be left.
         """
-        rows = np.unique(np.asarray(rows, np.int64))
         with disk_errors(self.folder), alone(self.folder):
             self._catch_up()
             total = len(self.vectors)
-            if len(rows) and (rows[0] < 0 or rows[-1] >= total):
-                wrong = rows[0] if rows[0] < 0 else rows[-1]
-                raise InputError(f"row {wrong} is not in the index, which has {total:,}")
+            rows = row_numbers(rows, total, "the index")
             gone = np.zeros(total, bool) if self.removed is None else self.removed.copy()
             before = int(gone.sum())
             gone[rows] = True

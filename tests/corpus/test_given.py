@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from simcse_kit.corpus import given, unit
+from simcse_kit.corpus import given, near_duplicates, nearest, unit
 from simcse_kit.errors import InputError
 
 ROWS = np.array([[0.5, -0.25, 2.0], [1.0, 0.0, -0.5]], np.float32)
@@ -58,6 +58,48 @@ def test_what_is_no_row_of_vectors_is_said() -> None:
     ):
         with pytest.raises(InputError, match=said):
             given.query_rows(wrong, 3, "it")
+
+
+def test_rows_are_numbers_in_any_order_or_a_mask() -> None:
+    for rows in ([4, 0, 4, 2], np.array([0, 2, 4], np.uint8), np.array([1, 0, 1, 0, 1], bool)):
+        found = given.row_numbers(rows, 5, "it")
+        assert found.tolist() == [0, 2, 4] and found.dtype == np.int64
+    assert given.row_numbers(3, 5, "it").tolist() == [3]
+    assert given.row_numbers([], 5, "it").tolist() == []
+    for wrong, said in (
+        ([0, 5], "row 5 is not in it, which has 5"),
+        ([2, -1], "row -1 is not in it"),
+        ([0.5], "give their numbers, or a mask of the 5 rows of it"),
+        (np.ones(4, bool), "mask of the 5 rows"),
+        ([[1, 2]], "mask of the 5 rows"),
+        (["1"], "mask of the 5 rows"),
+    ):
+        with pytest.raises(InputError, match=said):
+            given.row_numbers(wrong, 5, "it")
+
+
+def test_searches_take_tensors_and_rows_in_any_order() -> None:
+    rng = np.random.default_rng(1)
+    queries, rows = unit(rng.normal(size=(3, 8))), unit(rng.normal(size=(40, 8)))
+    some = np.array([31, 2, 17, 2, 5, 38])
+    mask = np.isin(np.arange(40), some)
+    exact = np.where(mask, queries.astype(float) @ rows.astype(float).T, -np.inf)
+    expected = np.argsort(-exact, axis=1)[:, :4].tolist()
+    for among in (some, some.tolist(), mask):
+        assert nearest(queries, rows, 4, among=among)[0].tolist() == expected  # type: ignore[arg-type]
+    tensors = (torch.from_numpy(each) for each in (queries, rows))
+    found, _ = nearest(*tensors, 4, among=mask)  # type: ignore[arg-type]
+    assert found.tolist() == expected
+    assert unit(torch.from_numpy(ROWS).bfloat16()).tolist() == unit(ROWS).tolist()  # type: ignore[arg-type]
+    twice = torch.from_numpy(np.concatenate([rows, rows[:4]]))
+    assert near_duplicates(twice, 0.99).goes.tolist() == [40, 41, 42, 43]  # type: ignore[arg-type]
+    for top_k, threshold, said in (
+        (2.5, None, "top_k is 2.5"),
+        ("3", None, "top_k is '3'"),
+        (3, "0.5", "the threshold is '0.5', which is no number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            given.check_asked(top_k, threshold)  # type: ignore[arg-type]
 
 
 def test_a_single_id_is_one_id() -> None:

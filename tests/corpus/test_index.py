@@ -237,8 +237,11 @@ def test_queries_and_rows_that_do_not_fit(built: Path) -> None:
     assert one.tolist() == [[7]] and len(index) == 1500
     with pytest.raises(InputError, match="row 1500 is not in"):
         index.remove(np.array([3, 1500]))
+    with pytest.raises(InputError, match="or a mask of the 1,500 rows"):
+        index.remove(np.array([2.5]))
+    assert index.remove(np.zeros(1500, bool)) == 0
     with pytest.raises(InputError, match="no row would be left"):
-        index.remove(np.arange(1500))
+        index.remove(np.ones(1500, bool))
     assert index.add(np.empty((0, 16), np.float32)) == range(1500, 1500)
 
 

@@ -266,7 +266,7 @@ def test_what_cannot_be(file: Path, tiny_encoder: Callable[[str], Path], tmp_pat
         (QUERIES[:, :5], 3, {}, "the corpus has 12 dimensions"),
         (np.full((1, 12), np.inf), 3, {}, "not finite"),
         (QUERIES, 0, {}, "ask for 1 or more"),
-        (QUERIES, 3, {"threshold": float("nan")}, "the threshold is no number"),
+        (QUERIES, 3, {"threshold": float("nan")}, "the threshold is nan, which is no number"),
         (np.array([["a"]]), 3, {}, "does not say which model"),
         (QUERIES, 3, {"ids": ["4", "300", "x"]}, "2 of 3 ids are not in .*: '300', 'x'"),
         ("a man", 3, {}, "does not say which model"),
