@@ -301,7 +301,8 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
         raise InputError(f"nothing to resume: {str(folder)!r} holds no {FILE}")
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        before = dict(told["asked"])
+        parts = told["asked"], told.get("pairs", {"by_way": {}})["by_way"], told.get("mined", {})
+        before, *_ = map(dict, parts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}); give a new folder") from None
     others = before.get("rules") != asked["rules"] and not can_go_on(folder / MODEL)
@@ -322,6 +323,8 @@ def _open(folder: Path, asked: dict[str, Any], *, resume: bool) -> dict[str, Any
                 f"{str(folder)!r} was begun with {told_as}; go on with the same, or give a new"
                 " folder"
             )
+    for left in leftovers(folder):  # of files that a kill left half-written
+        left.unlink(missing_ok=True)
     there = {"pairs": PAIRS, "mined": MINED}
     kept = {
         name: told[name]

@@ -53,6 +53,7 @@ DOCUMENTS = [numbered(d, 3 + d % 4) for d in range(20)]
         ("См. рис. 5 и табл. 3. В г. Москва живут. Да.", 3),
         ("قال د. خالد إن الأمر مهم. وهذا صحيح؟ نعم.", 3),
         ("In the U.S. The law holds. At 5 p.m. He left. Ph.D. Students go.", 3),
+        ("Justifies a str. The env. Goes on, see the sig. It ends.", 4),
         ("It is x. The rest follows. Learn C. Go on.", 3),
         ("no capitals here. none there, e.g. in chats. so it goes", 3),
         ("2.1. Methods are here. 2. Then that. Done 3. 4.", 3),

@@ -165,11 +165,12 @@ def test_a_finished_stage_is_not_made_again(
         context.setattr(adapting, "mine_hard_negatives", interrupted)
         adapt(model, documents(), config, out, rules=RULES)
     assert (out / "pairs.parquet").is_file() and not (out / "negatives.parquet").exists()
+    (out / ".negatives.parquet.1-ab.part").write_bytes(b"of a kill")
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         context.setattr(adapting, "make_pairs", interrupted)
         context.setattr(adapting, "train", interrupted)
         adapt(model, documents(), config, out, rules=RULES, resume=True)
-    assert (out / "negatives.parquet").is_file()
+    assert (out / "negatives.parquet").is_file() and not [*out.glob(".*.part")]
     monkeypatch.setattr(adapting, "make_pairs", interrupted)
     monkeypatch.setattr(adapting, "mine_hard_negatives", interrupted)
     adapted = adapt(model, documents(), config, out, rules=RULES, resume=True)
@@ -303,9 +304,11 @@ def test_what_it_cannot_go_on_with_is_said(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"seed \d+, not 7"):
         other = config.model_copy(update={"seed": 7})
         adapt(model, documents(), other, out, rules=None, resume=True)
-    (out / "adapt.json").write_text("{")
-    with pytest.raises(InputError, match=r"adapt\.json is damaged"):
-        adapt(model, documents(), config, out, rules=None, resume=True)
+    told = json.loads((out / "adapt.json").read_text())
+    for damaged in ("{", "[]", json.dumps(told | {"pairs": 3}), json.dumps(told | {"mined": 3})):
+        (out / "adapt.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"adapt\.json is damaged"):
+            adapt(model, documents(), config, out, rules=None, resume=True)
 
 
 def test_a_method_that_cannot_learn_is_refused_before_anything_is_written(

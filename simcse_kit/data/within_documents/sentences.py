@@ -41,11 +41,11 @@ _EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]"
 _SHORTENED = (
     *("e.g", "i.e", "cf", "vs", "etc", "al", "approx", "resp", "incl", "no", "nos", "vol", "fig"),
     *("figs", "eq", "eqs", "sec", "ch", "pp", "ed", "eds", "mr", "mrs", "ms", "dr", "prof", "st"),
-    *("jr", "sr", "inc", "ltd", "co", "corp", "dept", "est", "gen", "gov", "sen", "rev", "hon"),
+    *("jr", "sr", "inc", "ltd", "co", "corp", "dept", "est", "gov", "sen", "rev", "hon"),
     *("lt", "capt", "sgt", "ave", "blvd", "univ", "jan", "feb", "aug", "sept", "oct", "nov", "dec"),
-    *("bzw", "ca", "nr", "abb", "bd", "vgl", "evtl", "ggf", "inkl", "zzgl", "sog", "kap", "str"),
-    *("sra", "srta", "dra", "pág", "págs", "núm", "ud", "uds", "aprox", "sig", "dott", "pag"),
-    *("ecc", "chap", "éd", "env", "bijv", "blz", "dhr", "mevr"),
+    *("bzw", "ca", "nr", "abb", "bd", "vgl", "evtl", "ggf", "inkl", "zzgl", "sog", "kap"),
+    *("sra", "srta", "dra", "pág", "págs", "núm", "ud", "uds", "aprox", "dott", "pag"),
+    *("ecc", "chap", "éd", "bijv", "blz", "dhr", "mevr"),
     *("рис", "табл", "см", "стр", "гл", "им", "ул", "тыс", "млн", "млрд", "напр", "др", "пр"),
 )
 _BEFORE = r"(?:^|[\s(.])"
