@@ -337,7 +337,7 @@ def _begun(
         wanted.write(folder)
         return wanted
     try:
-        kept.check_same(wanted, folder)
+        kept.check_same(wanted, folder, in_parts=part is not None)
     except InputError:
         # a run that finished nothing, for instance for a bad row that was mended since, binds none
         nothing = part is None and kept.rows is None and not recorded(folder)

@@ -204,14 +204,20 @@ class Manifest:
         except (KeyError, TypeError) as error:
             raise InputError(_damaged(path)) from error
 
-    def check_same(self, wanted: Manifest, folder: Path) -> None:
-        """Raise InputError, by name, where the folder holds what is not wanted of it."""
+    def check_same(self, wanted: Manifest, folder: Path, *, in_parts: bool = False) -> None:
+        """Raise InputError, by name, where the folder holds what is not wanted of it.
+
+        Args:
+            in_parts: others may write there too, so that no run begins anew by itself.
+        """
         for what in (_other_model, _other_layout, _other_inputs):
             if found := what(self, wanted):
+                emptied = "remove the folder before all parts begin"
+                here = emptied if in_parts else "overwrite=True to begin anew"
+                typed = emptied if in_parts else "--overwrite to begin anew"
                 raise InputError(
-                    f"{folder} {found}; give another output, or overwrite=True to begin anew",
-                    command_line=f"{folder} {found}; give another --output, or --overwrite to "
-                    "begin anew",
+                    f"{folder} {found}; give another output, or {here}",
+                    command_line=f"{folder} {found}; give another --output, or {typed}",
                 )
 
 

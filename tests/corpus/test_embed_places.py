@@ -129,8 +129,9 @@ def test_parts_are_bound_by_what_the_first_began_with(encoder, tmp_path):
     path, out = parquet(tmp_path / "a.parquet", TEXTS), tmp_path / "out"
     with alone(out_made(out), (0, 2)):  # runs still, and has finished nothing
         embed_corpus(encoder, path, out, shard_rows=64, part=(1, 2))
-        with pytest.raises(InputError, match="was begun with type fp32, not fp16"):
+        with pytest.raises(InputError, match=r"type fp32, not fp16.* remove the folder") as one:
             embed_corpus(encoder, path, out, shard_rows=64, part=(1, 2), type="fp16")
+        assert "--overwrite" not in one.value.command_line  # which parts refuse
 
 
 def out_made(folder: Path) -> Path:
