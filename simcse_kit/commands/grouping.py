@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,7 +22,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     `ModelOptions` declare, where `loading` stands, and is called with one of these. Groups are
     keywords, so that they need no default after parameters that have one. A ``~`` at the start of a
     path is expanded, which a shell does not do behind ``=``; a file that is written and read as
-    well, by whatever link, is refused before the work, and so is one that is written twice.
+    well, by whatever link, is refused before the work, and so is one that is written twice, or that
+    a model's or a corpus's folder is made of.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {}
@@ -55,6 +57,20 @@ _FOLDERS = {"plots", "save_hashes", "output_dir"}
 _WRITTEN = {"output", "pairs", "html", "markdown", "latex", "json_file"} | _FOLDERS
 
 
+#: By what folders of models, corpora, indexes and datasets are known.
+_MARKS = (
+    *("config.json", "modules.json", "manifest.json", "index.json", "state.json"),
+    "dataset_dict.json",
+)
+
+#: Files that these are made of. Results may lie beside them, and be written again.
+_MADE_OF = (
+    *(*_MARKS, "export.json", "dataset_info.json", "shard-*.parquet", "*_config.json"),
+    *("config_*.json", "tokenizer.json", "vocab.*", "*_tokens*.json", "merges.txt"),
+    *("*.npy", "*.faiss", "*.arrow", "*.safetensors", "*.bin", "*.onnx*", "*.xml", "*.model"),
+)
+
+
 def _check_apart(given: Mapping[str, Any]) -> None:
     """InputError where a command would write over what it reads, or what it has written."""
     _check_written_once({name: given[name] for name in given if name in _WRITTEN})
@@ -71,6 +87,14 @@ def _check_apart(given: Mapping[str, Any]) -> None:
         if any(path.samefile(other) for other in read):
             raise InputError(
                 f"cannot write {path}: it is a file that is read too; give another name"
+            )
+    folders = [os.path.realpath(each) for value in given.values() for each in _folders(value)]
+    for path in written:
+        where = Path(os.path.realpath(path))
+        inside = any(where.is_relative_to(folder) for folder in folders)
+        if inside and any(fnmatch(where.name, pattern) for pattern in _MADE_OF):
+            raise InputError(
+                f"cannot write {path}: the folder that it is in is made of it; give another name"
             )
 
 
@@ -108,13 +132,23 @@ def _option(name: str) -> str:
 
 def _files(value: Any) -> list[Path]:
     """The files that are there among what a parameter holds."""
+    return [path for path in _places(value) if path.is_file()]
+
+
+def _folders(value: Any) -> list[Path]:
+    """The folders of models, corpora and the like that are among what a parameter holds."""
+    return [path for path in _places(value) if any((path / mark).is_file() for mark in _MARKS)]
+
+
+def _places(value: Any) -> list[Path]:
+    """What is there among the names that a parameter may hold."""
     if isinstance(value, list):
-        return [path for each in value for path in _files(each)]
-    if not isinstance(value, str | Path):
+        return [path for each in value for path in _places(each)]
+    if not isinstance(value, str | Path) or not str(value):
         return []
     try:
         path = at_home(value)
-        return [path] if path.is_file() else []
+        return [path] if path.exists() else []
     except (OSError, ValueError):  # a text, too long for a name or with what no name holds
         return []
 

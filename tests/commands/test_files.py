@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -124,6 +125,33 @@ def test_no_command_writes_over_what_it_reads(model: Path, tmp_path: Path) -> No
         before = pairs.read_bytes(), texts.read_bytes()
         assert refused(*command).endswith("it is a file that is read too; give another name")
         assert before == (pairs.read_bytes(), texts.read_bytes())
+
+
+def test_no_command_writes_over_what_a_folder_is_made_of(model: Path, tmp_path: Path) -> None:
+    pairs = write(tmp_path, "pairs.csv", "sentence1,sentence2,score\na man,a boy,3\na dog,a c,1\n")
+    texts = write(tmp_path, "texts.txt", "one\ntwo\nthree\n")
+    own, kept = tmp_path / "model", tmp_path / "kept"
+    shutil.copytree(model, own)
+    succeed("embed", own, texts, "--output", kept, "--texts")
+    (tmp_path / "link").symlink_to(own / "modules.json")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for command in (
+        ("search", kept, "one", "--json", kept / "manifest.json"),
+        ("dedupe", kept, "--output", kept / "shard-000000.parquet"),
+        ("embed", own, texts, "--output", kept, "--json", kept / "manifest.json"),
+        ("evaluate", own, "--tasks", pairs, "--json", own / "config.json"),
+        ("evaluate", own, "--tasks", pairs, "--json", own / "1_Pooling" / "config.json"),
+        ("evaluate", own, "--tasks", pairs, "--json", tmp_path / "link"),
+        ("evaluate", own, "--tasks", pairs, "--json", own / "tokenizer.json"),
+        ("report", own, "--tasks", pairs, "--markdown", own / "model.safetensors"),
+    ):
+        assert refused(*command).endswith("is made of it; give another name"), command
+        assert before == {path: path.read_bytes() for path in before}
+    for _ in range(2):  # a result may lie there, and be written again
+        succeed("search", kept, "one", "--json", kept / "found.json")
+        succeed("embed", own, tmp_path / "texts.txt", "--output", tmp_path / "e.npy")
+        figures = ("--json", tmp_path / "a_config.json")  # in a folder that is none of these
+        succeed("leakage", "--tasks", pairs, "--data-dir", tmp_path, *figures)
 
 
 def test_no_command_writes_one_file_twice(model: Path, tmp_path: Path) -> None:
