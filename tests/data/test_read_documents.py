@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,12 @@ def test_a_folder_is_a_document_a_file(tmp_path: Path, caplog: pytest.LogCapture
     for name, text in written.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
+    (tmp_path / "lost.md").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.txt")
     caplog.set_level("INFO")
     rows = read_documents(tmp_path)
     assert whole_documents(rows) == ["# Head\n\nText.", "One.\n\nTwo.", "<p>Hi.</p>"]
-    assert rows.blank == 1 and "1 files are passed over" in caplog.text
+    assert rows.blank == 1 and "3 files are passed over" in caplog.text
     assert whole_documents(read_documents(tmp_path / "a.md")) == ["# Head\n\nText."]
     assert whole_documents(read_documents(tmp_path / "b.txt")) == ["One.", "Two."]
     (tmp_path / "bad.txt").write_bytes(b"\xff\xff\xff")

@@ -148,6 +148,19 @@ def test_titles_go_with_what_follows_up_to_whole_sentences() -> None:
     }
 
 
+def test_a_title_of_one_word_gives_way_to_the_next_sentence() -> None:
+    texts = [
+        "Introduction\n\nOpen the valve now. Then water comes out.",
+        "Valve\n\nIt is open now.",
+    ]
+    assert make_pairs(texts, ["title"]).rows.columns == {
+        "anchor": ["Open the valve now."],
+        "positive": ["Then water comes out."],
+    }
+    made = make_pairs(texts, ["title"], least=1)
+    assert made.rows.columns["anchor"] == ["Introduction", "Valve"]
+
+
 def test_crops_share_no_sentence_and_come_in_either_order() -> None:
     made = make_pairs([numbered(d, 6) for d in range(60)], ["crop"], per_document=2, least=1)
     orders = set()

@@ -81,13 +81,13 @@ def _below(folder: Path) -> list[Path]:
     for inner, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(inner, name) for name in names if not name.startswith(".")):
-            if data_suffix(path) in (*WRITTEN, ".txt"):
+            if data_suffix(path) in (*WRITTEN, ".txt") and path.is_file():  # no pipe, no lost link
                 found.append(path)
             else:
                 others += 1
     if found and others:
         logger.info(
-            "%s: %d files are passed over, whose names end in none of %s",
+            "%s: %d files are passed over, which are none of %s",
             *(folder, others, ", ".join((".txt", *WRITTEN))),
         )
     return sorted(found, key=lambda path: path.relative_to(folder).parts)

@@ -14,6 +14,8 @@ def title_pair(
 ) -> tuple[str, str] | None:
     """The first sentence, a title where there is one, and the sentences after it.
 
+    Where it is a word alone ("Introduction"), it is the next that has more.
+
     Source: titles and bodies of web pages and questions, as in the weakly supervised pairs of E5
     (Wang et al. 2022, arXiv:2212.03533, section 3.1).
 
@@ -24,8 +26,11 @@ def title_pair(
     Returns:
         Anchor and positive; None where either side is too short.
     """
-    if len(document.sentences) < 2:
+    sentences = document.sentences
+    shortest = min(_SHORTEST, least)
+    start = next((n for n, each in enumerate(sentences) if words_of(each) >= shortest), 0)
+    if len(sentences) < start + 2:
         return None
-    first, rest = document.sentences[0], up_to(document.sentences[1:], words)
-    told = words_of(first) >= min(_SHORTEST, least) and words_of(rest) >= least
+    first, rest = sentences[start], up_to(sentences[start + 1 :], words)
+    told = words_of(first) >= shortest and words_of(rest) >= least
     return (first, rest) if told else None
