@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -97,7 +98,7 @@ def _begin(pickled: Path, threads: int, parent: int, counts: Any) -> None:
     """Make a process a worker: Ctrl-C is its parent's affair, and it does not outlive that."""
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent, pickled.parent), daemon=True).start()
     with counts.get_lock():
         number, counts[0] = counts[0], counts[0] + 1
     with pickled.open("rb") as file:
@@ -105,16 +106,17 @@ def _begin(pickled: Path, threads: int, parent: int, counts: Any) -> None:
     with counts.get_lock():
         counts[1] -= 1
         if not counts[1]:  # now, for a run that is killed leaves what it has not removed
-            pickled.unlink()
+            shutil.rmtree(pickled.parent, ignore_errors=True)
     if _encoder.device.type == "cuda":
         import torch
 
         _encoder.to(f"cuda:{number % torch.cuda.device_count()}")
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, aside: Path) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
+    shutil.rmtree(aside, ignore_errors=True)  # which the parent can do no more
     os._exit(1)
 
 

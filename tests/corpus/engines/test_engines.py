@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import multiprocessing
+import os
 import pickle
 import shutil
 import subprocess
@@ -213,17 +214,28 @@ def test_what_a_worker_is_sent_fits_into_a_pipe(encoder, texts, tmp_path, monkey
 def test_the_last_worker_to_have_the_model_removes_its_file(encoder, tmp_path, monkeypatch):
     """A run that is killed would leave it."""
     monkeypatch.setattr(processes.signal, "signal", lambda *_: None)  # Ctrl-C stays this process's
-    monkeypatch.setattr(processes, "_end_with", lambda _: None)
+    monkeypatch.setattr(processes, "_end_with", lambda *_: None)
     monkeypatch.setattr(processes, "_encoder", None)
     monkeypatch.setattr(logging.getLogger("simcse_kit"), "level", logging.NOTSET)
-    file, counts = tmp_path / "model", multiprocessing.get_context("spawn").Array("i", [0, 2])
+    (tmp_path / "aside").mkdir()
+    file = tmp_path / "aside/model"
+    counts = multiprocessing.get_context("spawn").Array("i", [0, 2])
     with file.open("wb") as opened:
         pack(encoder, opened)
     for there in (True, False):
         processes._begin(file, torch.get_num_threads(), 0, counts)
-        assert file.exists() == there
+        assert file.exists() == file.parent.exists() == there
     assert [*counts] == [2, 0]
     np.testing.assert_array_equal(processes._encoder.encode(["dog"]), encoder.encode(["dog"]))
+
+
+def test_a_worker_whose_run_was_killed_removes_what_that_left(tmp_path, monkeypatch):
+    ended: list[int] = []
+    monkeypatch.setattr(processes.os, "_exit", ended.append)
+    (tmp_path / "aside").mkdir()
+    (tmp_path / "aside/model").touch()
+    processes._end_with(os.getppid() + 1, tmp_path / "aside")  # no parent of ours any more
+    assert ended == [1] and not (tmp_path / "aside").exists()
 
 
 @pytest.mark.parametrize(
