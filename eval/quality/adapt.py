@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eval.ending import ending
 from eval.provenance import write
 from eval.quality.held_out_documents import Domain, domain_of, searches
 from eval.quality.kept_runs import (
@@ -220,17 +221,12 @@ def run(
     return figures
 
 
-def main() -> int:
-    """Run; a mistake is one sentence on stderr and 2."""
-    try:
-        figures = run(parse())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def show() -> None:
+    """Run, and print the figures of each."""
+    figures = run(parse())
     for name, told in figures["summary"].items():
         print(f"{name:18}", {label: round(each["mean"], 2) for label, each in told.items()})
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ending(show))

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.ending import ending
 from eval.provenance import write
 from simcse_kit.evaluation import alignment_uniformity_plane
 from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
@@ -96,7 +97,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def main() -> None:
+def show() -> None:
     """Run the trial and print its table."""
     result = run(parse())
     print(trial_markdown(result))
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ending(show))

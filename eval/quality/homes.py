@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.ending import ending
 from eval.provenance import write
 from eval.quality.held_out_documents import DEV_PACKAGES, searches, whole
 from eval.quality.kept_runs import QUIET, START, Scores, kept_run, same_runs, summary
@@ -247,16 +248,11 @@ def run(options: argparse.Namespace, homes: Mapping[str, Home] | None = None) ->
     return figures
 
 
-def main() -> int:
-    """Run; a mistake is one sentence on stderr and 2."""
-    try:
-        figures = run(parse())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def show() -> None:
+    """Run, and print the figures of each."""
+    figures = run(parse())
     print(claim(figures))
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ending(show))

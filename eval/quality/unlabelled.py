@@ -17,7 +17,6 @@ once, for what was chosen. What is finished stays in --output-dir, and the same 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eval.ending import ending
 from eval.provenance import write
 from eval.quality.held_out_documents import domain_of, searches
 from eval.quality.kept_runs import (
@@ -279,17 +279,12 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
     return figures
 
 
-def main() -> int:
-    """Run; a mistake is one sentence on stderr and 2."""
-    try:
-        figures = run(parse())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def show() -> None:
+    """Run, and print the figures of each."""
+    figures = run(parse())
     for name, told in figures["summary"].items():
         print(f"{name:24}", {label: round(each["mean"], 2) for label, each in told.items()})
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ending(show))
