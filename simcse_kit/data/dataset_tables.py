@@ -16,6 +16,20 @@ def is_saved_dataset(path: Path) -> bool:
     return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
+def saved_files(folder: Path) -> list[Path]:
+    """The files of such a folder that hold the data, sorted.
+
+    Caches of ``datasets``, and whatever else somebody writes there, are none of them.
+    """
+    return sorted(path for path in folder.rglob("*") if _holds_data(path) and path.is_file())
+
+
+def _holds_data(path: Path) -> bool:
+    if path.suffix == ".arrow":
+        return not path.name.startswith(("cache-", "tmp"))
+    return path.name in ("dataset_dict.json", "dataset_info.json", "state.json")
+
+
 def read_saved_dataset(path: Path, split: str) -> Table:
     """A folder saved by ``datasets``; ``split`` matters where it holds several."""
     import datasets

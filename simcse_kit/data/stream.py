@@ -23,6 +23,7 @@ import numpy as np
 from simcse_kit.data.bad_rows import BadRows
 from simcse_kit.data.cells import Blank, usable
 from simcse_kit.data.column_names import ID
+from simcse_kit.data.dataset_tables import saved_files
 from simcse_kit.data.home import at_home
 from simcse_kit.data.layout import Layout
 from simcse_kit.data.lines import File, at_rest, byte_pieces, forget_stream, is_stream, packing
@@ -204,9 +205,9 @@ class TextStream:
         return found
 
     def check_apart(self, output: Path) -> None:
-        """Raise InputError where a source is the file that is to be written, or lies in the folder.
+        """Raise InputError where the output is a source, or one of the two lies in the other.
 
-        A pattern may match what an earlier run wrote.
+        A pattern may match what an earlier run wrote, and a folder of `datasets` is one input.
         """
         place = output.resolve()
         for source in self.sources:
@@ -222,6 +223,11 @@ class TextStream:
                 raise InputError(
                     f"cannot write into {output}: {source}, which is read, lies there; give "
                     "another folder, or inputs without it"
+                )
+            if file.is_dir() and file.resolve() in place.parents:
+                raise InputError(
+                    f"cannot write {output}: it lies in {source}, a folder that is read; give "
+                    "another place"
                 )
 
     def count(self) -> int | None:
@@ -377,10 +383,8 @@ def _state(source: str) -> dict[str, Any]:
 
 
 def _state_of_folder(folder: Path) -> dict[str, Any]:
-    """The size of all files but caches of `datasets`, and a digest of names, sizes and dates."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = [path for path in files if not path.name.startswith(("cache-", "tmp"))]
-    found = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    """The size of what `datasets` reads of its folder, and a digest of names, sizes and dates."""
+    found = [(str(path.relative_to(folder)), path.stat()) for path in saved_files(folder)]
     told = [[name, each.st_size, each.st_mtime_ns] for name, each in found]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return {"size": sum(each.st_size for _, each in found), "changed": digest}

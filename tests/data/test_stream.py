@@ -235,6 +235,36 @@ def test_urls_are_read_where_they_lie(tmp_path):
     assert TextStream(url).states()[0]["size"] == (tmp_path / "a.parquet").stat().st_size
 
 
+def saved_dataset(folder: Path) -> Path:
+    """As `datasets` saves one, but for what the data are."""
+    (folder / "train").mkdir(parents=True)
+    (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    for name in ("state.json", "dataset_info.json", "data-00000-of-00001.arrow"):
+        (folder / "train" / name).write_text("{}")
+    return folder
+
+
+def test_no_output_lies_in_a_dataset_that_is_read(tmp_path):
+    source = TextStream(saved_dataset(tmp_path / "ds"))
+    for output in ("ds/vectors", "ds/e.npy", "ds/train/deep/e.npy", "ds/../ds/e.npy"):
+        with pytest.raises(InputError, match=r"it lies in .*ds, a folder that is read; give ano"):
+            source.check_apart(tmp_path / output)
+    for output in ("ds.npy", "vectors", "dss/e.npy"):
+        source.check_apart(tmp_path / output)
+
+
+def test_what_lies_beside_the_data_of_a_dataset_is_no_part_of_them(tmp_path):
+    folder = saved_dataset(tmp_path / "ds")
+    source = TextStream(folder)
+    states = source.states()
+    for name in ("train/cache-1.arrow", "train/tmp1.arrow", "vectors-0.npy", "tokens/a.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("of others")
+    assert source.states() == states and not source.changed(states)
+    (folder / "train/data-00000-of-00001.arrow").write_text("other rows")
+    assert source.changed(states) == [str(folder)]
+
+
 def test_a_pipe_is_read_again(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
