@@ -16,7 +16,7 @@ import numpy as np
 
 from simcse_kit.data.advice import is_number
 from simcse_kit.data.bad_rows import BadRows
-from simcse_kit.data.column_names import DOCUMENT, ID
+from simcse_kit.data.column_names import DOCUMENT, ID, TITLE
 from simcse_kit.data.columns import Kind
 from simcse_kit.data.documents import document_id
 from simcse_kit.data.list_columns import ABSENT
@@ -117,6 +117,10 @@ def _text(cell: object) -> str | None:
     return cell.strip() if isinstance(cell, str) else None
 
 
+def _title(cell: object) -> str | None:
+    return "" if cell is MISSING else _text(cell)
+
+
 def _label(cell: object) -> str | None:
     if isinstance(cell, bool):
         return str(cell).lower()  # as JSON writes it
@@ -140,6 +144,7 @@ _VALUES: dict[str, tuple[Callable[[object], Any], str]] = {
     "score": (_score, "a finite number; correct it or remove the row"),
     DOCUMENT: (_document, "an id"),
     ID: (_document, "an id"),
+    TITLE: (_title, "text"),
 }
 
 

@@ -28,6 +28,8 @@ MEANINGS = {
 DOCUMENT = "document"
 #: Names a text, where an input is embedded. A file may have several: the first is it.
 ID = "id"
+#: Stands before a text, where a document is read. None is by its name: the user says which it is.
+TITLE = "title"
 # what others call these, and read by none of them alone: what is unsure is asked about
 _JUDGED = {
     "similarity": "score",

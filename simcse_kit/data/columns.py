@@ -32,6 +32,7 @@ from simcse_kit.data.column_names import (
     ID,
     KNOWN,
     MEANINGS,
+    TITLE,
     beside_text,
     close,
     guess,
@@ -70,7 +71,8 @@ def meaning(
     Args:
         wanted: our names of the columns that there must be; by default what makes rows of any
             kind.
-        beside: our names of columns that are taken too where there are such.
+        beside: our names of columns that are taken too where there are such; with ``title`` among
+            them, `columns` may say which that is.
 
     Raises:
         InputError: the columns make no kind of row, or not the wanted; or what they are is in
@@ -87,7 +89,7 @@ def meaning(
                 *(table.source, *found, ", ".join(ignored)),
             )
     else:
-        found = _by_name(table) if columns is None else _by_mapping(table, columns, wanted)
+        found = _found(table, columns, wanted, titled=TITLE in beside)
     if ID not in beside:
         found.pop(ID, None)
     if not wanted:
@@ -101,6 +103,19 @@ def meaning(
     if "label" in wanted:
         return "labelled", places  # asked for as such, it is no score
     return _told(table, *_kind(table, places))
+
+
+def _found(
+    table: Table, columns: Mapping[str, str] | None, wanted: Sequence[str], *, titled: bool
+) -> dict[str, int]:
+    if columns is None:
+        return _by_name(table)
+    if not titled or TITLE not in columns:
+        return _by_mapping(table, columns, wanted)
+    # a title goes before a text, which is found as without it
+    others = {ours: theirs for ours, theirs in columns.items() if ours != TITLE}
+    found = _by_mapping(table, others, wanted) if others else _by_name(table)
+    return found | {TITLE: _place(table, TITLE, columns[TITLE], columns)}
 
 
 def _by_name(table: Table) -> dict[str, int]:
@@ -206,7 +221,7 @@ def _kind(table: Table, found: dict[str, int]) -> tuple[Kind, dict[str, int]]:
             places = {name: found[name] for name in ("sentence1", "sentence2", "score")}
     elif "text" in found:
         kind = "labelled" if "label" in found else "text"
-        beside = ("label",) if kind == "labelled" else (DOCUMENT, ID)
+        beside = ("label",) if kind == "labelled" else (DOCUMENT, ID, TITLE)
         places = {name: found[name] for name in ("text", *beside) if name in found}
     else:
         raise _no_kind(table, found)

@@ -25,7 +25,7 @@ import numpy as np
 
 from simcse_kit.data.bad_rows import BadRows
 from simcse_kit.data.cells import Blank, usable
-from simcse_kit.data.column_names import DOCUMENT, ID
+from simcse_kit.data.column_names import DOCUMENT, ID, TITLE
 from simcse_kit.data.columns import Kind, meaning
 from simcse_kit.data.dataset_tables import (
     is_saved_dataset,
@@ -181,11 +181,32 @@ def read_rows(
     """
     check_reading(reading)
     bad = BadRows(reading.get("skip_bad_rows", 0))
-    table = _table(source, split, revision, bad, reading.get("file_format"))
+    table = table_of(source, bad, reading.get("file_format"), split=split, revision=revision)
+    header = reading.get("header")
+    return rows_of(
+        table, bad, columns=columns, wanted=wanted, beside=beside, blank=blank, header=header
+    )
+
+
+def rows_of(
+    table: Table,
+    bad: BadRows,
+    *,
+    columns: Mapping[str, str] | None = None,
+    wanted: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    blank: Blank | None = "skip",
+    header: bool | None = None,
+) -> Rows:
+    """`read_rows` of a table that is read already, which may be asked for other rows then.
+
+    Args:
+        table: of `table_of`; it may lose its header. bad: what was let pass when it was read.
+    """
     theirs = table.names
     if not wanted:
         table.names = known_names(table, columns)
-    kind, places = meaning(table, columns, reading.get("header"), wanted, beside)
+    kind, places = meaning(table, columns, header, wanted, beside)
     table.names = theirs or table.names
     if kind == "pairs":
         table, places = unrolled(table, places)
@@ -204,9 +225,15 @@ def read_rows(
 # ---- where the rows come from -------------------------------------------------------------------
 
 
-def _table(
-    source: Source, split: str, revision: str | None, bad: BadRows, file_format: str | None
+def table_of(
+    source: Source,
+    bad: BadRows,
+    file_format: str | None,
+    *,
+    split: str = "train",
+    revision: str | None = None,
 ) -> Table:
+    """Read a source whole, once, whatever its columns mean; arguments and errors of `read_rows`."""
     if not isinstance(source, str | os.PathLike):
         table = given_table(source, split, bad)
         if not table.width:
@@ -270,7 +297,7 @@ def _rows(
     cells = usable(table, kind, places, policy, bad)
     found = cells.columns
     ids = found.pop(DOCUMENT, None)
-    parts = [column for name, column in found.items() if name != ID]
+    parts = [column for name, column in found.items() if name not in (ID, TITLE)]
     # hashes of rows, not rows: a million tuples would cost more memory than the answer is worth
     distinct = (
         len(set(map(hash, zip(*parts, strict=True)))) if len(parts) > 1 else len(set(parts[0]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from simcse_kit.data import read_documents, whole_documents
+from simcse_kit.data import Rows, read_documents, whole_documents
 from simcse_kit.errors import InputError
 
 
@@ -64,6 +66,42 @@ def test_titles_stand_before_the_text_of_their_own_row(tmp_path: Path) -> None:
         "T\n\nOne.\n\nThree.",
         "U\n\nTwo.",
     ]
+
+
+def read_from_pipe(folder: Path, text: str, columns: dict[str, str] | None = None) -> Rows:
+    """Read a table from a pipe that gives it once; whoever opens that again waits for ever."""
+    pipe = folder / f"pipe-{len([*folder.iterdir()])}"
+    os.mkfifo(pipe)
+    found: list[Rows] = []
+
+    def read() -> None:
+        found.append(read_documents(pipe, columns=columns, file_format="csv"))
+
+    for work in (partial(pipe.write_text, text), read):
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+    thread.join(20)
+    [rows] = found
+    return rows
+
+
+def test_a_source_that_can_be_read_once_has_titles_too(tmp_path: Path) -> None:
+    records = [{"head": "A", "text": "One."}, {"text": "Two."}, {"head": None, "text": "Three."}]
+    titled = read_documents((each for each in records), columns={"title": "head"})
+    assert whole_documents(titled) == ["A\n\nOne.", "Two.", "Three."]
+    text = "head,text,document\nA,One.,x\nB,Two.,y\nA,Three.,x\n"
+    titled = read_from_pipe(tmp_path, text, {"title": "head"})
+    assert whole_documents(titled) == ["A\n\nOne.\n\nThree.", "B\n\nTwo."]
+    assert list(titled.columns) == ["text"] and "title" not in titled.names
+
+
+def test_pairs_from_what_can_be_read_once_are_said_to_be_pairs(tmp_path: Path) -> None:
+    records = ({"anchor": each, "positive": "B"} for each in "ab")
+    for pairs in (read_from_pipe(tmp_path, "anchor,positive\nA,B\n"), read_documents(records)):
+        with pytest.raises(InputError, match="are pairs already"):
+            whole_documents(pairs)
+    with pytest.raises(InputError, match="no column for text"):
+        read_documents(({"title": each} for each in "ab"), columns={"title": "title"})
 
 
 def test_labels_beside_documents_are_passed_over(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Unpack
 
 from simcse_kit.data.bad_rows import BadRows
+from simcse_kit.data.column_names import DOCUMENT, TITLE
 from simcse_kit.data.dataset_tables import is_saved_dataset
 from simcse_kit.data.home import at_home
 from simcse_kit.data.lines import text_blocks
 from simcse_kit.data.readers import data_suffix
-from simcse_kit.data.rows import Reading, Rows, Source, read_rows
+from simcse_kit.data.rows import Reading, Rows, Source, check_reading, rows_of, table_of
 from simcse_kit.errors import InputError
 
 #: Files that hold one document each, wherever they lie; of a folder ``.txt`` too.
@@ -40,6 +41,7 @@ def read_documents(
     Raises:
         InputError: as of `read_rows`; a folder without such files.
     """
+    check_reading(reading)
     files = _files(source, reading)
     if files is not None:
         if columns:
@@ -49,18 +51,18 @@ def read_documents(
                 " --column out",
             )
         return _rows_of_files(str(source), files, reading.get("skip_bad_rows", 0))
-    columns = dict(columns or {})
-    title = columns.pop("title", None)
+    # a pipe and a generator give what they hold once, and a hub's dataset is large
+    bad, header = BadRows(reading.get("skip_bad_rows", 0)), reading.get("header")
+    table = table_of(source, bad, reading.get("file_format"))
+    columns, beside = columns or None, (DOCUMENT, TITLE)
     try:
-        rows = read_rows(
-            source, columns=columns or None, wanted=("text",), beside=("document",), **reading
-        )
+        rows = rows_of(table, bad, columns=columns, wanted=("text",), beside=beside, header=header)
     except InputError:
-        if not columns:
+        if columns is None:
             with contextlib.suppress(InputError):
-                return read_rows(source, **reading)  # other rows, as `whole_documents` says
+                return rows_of(table, bad, header=header)  # others, as `whole_documents` says
         raise
-    return rows if title is None else _titled(rows, source, title, reading)
+    return _titled(rows)
 
 
 def _files(source: Source, reading: Reading) -> list[Path] | None:
@@ -113,27 +115,17 @@ def _rows_of_files(source: str, files: list[Path], allowed: int) -> Rows:
     return Rows("text", {"text": texts}, None, None, source, duplicates=0, blank=blank)
 
 
-def _titled(rows: Rows, source: Source, title: str, reading: Reading) -> Rows:
-    """With what a column of titles has, before the first row of each document."""
-    try:
-        given = read_rows(
-            source, columns={"text": title}, wanted=("text",), blank="keep", **reading
-        )
-    except InputError as error:
-        raise InputError(
-            str(error).replace("{'text':", "{'title':"),
-            command_line=error.command_line.replace("--column text=", "--column title="),
-        ) from error
-    titles = dict(zip(_numbers(given), given.columns["text"], strict=True))
+def _titled(rows: Rows) -> Rows:
+    """With what a column of titles has, if there is one, before the first row of each document."""
+    columns = dict(rows.columns)
+    titles = columns.pop(TITLE, None)
+    if titles is None:
+        return rows
     told, begun = [], set()
     documents = range(len(rows)) if rows.documents is None else rows.documents.tolist()
-    for number, document, text in zip(_numbers(rows), documents, rows.columns["text"], strict=True):
-        above = "" if document in begun else titles.get(number, "")
+    for title, document, text in zip(titles, documents, columns["text"], strict=True):
+        above = "" if document in begun else title
         begun.add(document)
         told.append(f"{above}\n\n{text}" if above else text)
-    return replace(rows, columns={**rows.columns, "text": told})
-
-
-def _numbers(rows: Rows) -> list[int]:
-    """Which rows of the source they are."""
-    return [*range(len(rows))] if rows.numbers is None else rows.numbers.tolist()
+    names = {ours: theirs for ours, theirs in rows.names.items() if ours != TITLE}
+    return replace(rows, columns=columns | {"text": told}, names=names)
