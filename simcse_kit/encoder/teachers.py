@@ -21,7 +21,7 @@ from simcse_kit.encoder.identity import embeddings_of, weights_of
 from simcse_kit.encoder.pooling import Pooling
 from simcse_kit.encoder.prompts import prompt_text
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
-from simcse_kit.errors import InputError, explain_settings, key_error
+from simcse_kit.errors import InputError, TextError, explain_settings, key_error
 from simcse_kit.parts import Int, PartSettings
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ class Teacher(PartSettings):
     pooling: Pooling | None = Field(None, description="As of the model that is trained.")
     prompt: str | None = Field(None, description="Put before every text that it reads.")
     prompt_name: str | None = Field(None, description="The same, by its name in the folder.")
+    document_prompt: str | None = Field(
+        None,
+        description="Put before positives and negatives instead. None: as before anchors.",
+    )
     normalize: bool | None = Field(
         None, description="Vectors of unit length. None: as its folder says."
     )
@@ -112,7 +116,8 @@ class TeacherVectors:
 
     Attributes:
         numbers: int64 ``(N,)``, of each text that was given: equal for equal texts, -1 for none
-            (`simcse_kit.data.text_numbers`).
+            (`simcse_kit.data.text_numbers`); another one for an anchor and for an equal document
+            where a teacher reads these behind a prompt of their own.
         widths: T of each teacher.
         keys: of each teacher, equal for equal weights or, of files, equal vectors.
     """
@@ -122,6 +127,7 @@ class TeacherVectors:
         teachers: Sequence[Teacher],
         texts: Sequence[str],
         *,
+        anchors: int | None = None,
         cache_dir: Path | None = None,
         device: str | torch.device | None = None,
         show_progress: bool = False,
@@ -131,6 +137,8 @@ class TeacherVectors:
         Args:
             teachers: of whom each is held in memory only while it embeds.
             texts: N, without prompts; equal ones are embedded once.
+            anchors: of so many, the first, a teacher reads what its prompt makes, of the others
+                what its `document_prompt` does, if it has one; None: of all.
             cache_dir: where vectors are kept, by texts and model; None: in memory.
             device: default CUDA where there is one, else CPU.
             show_progress: a bar on stderr, when that is a terminal.
@@ -140,14 +148,21 @@ class TeacherVectors:
                 finite, the folder cannot be written.
         """
         self.numbers = text_numbers(texts)
+        if anchors is not None and any(each.document_prompt is not None for each in teachers):
+            self.numbers = _by_side(self.numbers, anchors)
         firsts = _firsts(self.numbers)
+        queries = int((firsts < (len(texts) if anchors is None else anchors)).sum())
         self._said = []
         for teacher in teachers:
             if teacher.is_file:
                 self._said.append(_from_file(teacher, len(texts), firsts))
                 continue
             distinct = [texts[each] for each in firsts]
-            self._said.append(_embedded(teacher, distinct, cache_dir, device, show_progress))
+            try:
+                said = _embedded(teacher, distinct, queries, cache_dir, device, show_progress)
+            except TextError as error:
+                raise error.at(int(firsts[error.number])) from error
+            self._said.append(said)
             _free()
         self.widths = tuple(each.matrix.shape[1] for each in self._said)
         self.keys = tuple(each.key for each in self._said)
@@ -155,6 +170,15 @@ class TeacherVectors:
     def gather(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of each teacher float32 ``(…, T)`` for text numbers ``(…)``; zeros for those below 0."""
         return tuple(each.of(np.asarray(numbers)) for each in self._said)
+
+
+def _by_side(numbers: np.ndarray, anchors: int) -> np.ndarray:
+    """Numbers from 0 without a gap that differ for texts before and behind; -1 stays."""
+    apart = numbers.copy()
+    behind = apart[anchors:]
+    behind[behind >= 0] += numbers.max(initial=-1) + 1
+    kept, dense = np.unique(apart, return_inverse=True)
+    return dense - int((kept < 0).sum())
 
 
 def _firsts(numbers: np.ndarray) -> np.ndarray:
@@ -201,11 +225,12 @@ def _from_file(teacher: Teacher, texts: int, firsts: np.ndarray) -> _Said:
 def _embedded(
     teacher: Teacher,
     texts: list[str],
+    queries: int,
     cache_dir: Path | None,
     device: str | torch.device | None,
     show_progress: bool,
 ) -> _Said:
-    """Its vectors of distinct texts, read-only ``(M, T)``."""
+    """Its vectors of distinct texts, the first of them `queries`, read-only ``(M, T)``."""
     encoder = SentenceEncoder.from_pretrained(
         teacher.model,
         pooling=teacher.pooling,
@@ -218,6 +243,7 @@ def _embedded(
     prompt = prompt_text(
         encoder.prompts, encoder.default_prompt, teacher.prompt, teacher.prompt_name
     )
+    document = prompt if teacher.document_prompt is None else teacher.document_prompt
     normalize = encoder.normalize if teacher.normalize is None else teacher.normalize
     dtype = np.float16 if teacher.storage == "fp16" else np.float32
     with tqdm(
@@ -229,18 +255,31 @@ def _embedded(
 
         def rows(start: int, end: int) -> np.ndarray:
             bar.update(start - bar.n)
-            found = encoder.encode(texts[start:end], prompt=prompt, normalize=normalize)
+            middle = min(max(start, queries), end)
+            sides = [(start, middle, prompt)] if middle > start else []
+            sides += [(middle, end, document)] if end > middle or not sides else []
+            parts = [embedded(*side) for side in sides]
+            found = parts[0] if len(parts) == 1 else np.concatenate(parts)
             bar.update(end - start)
             return _narrowed(found, dtype, teacher)
 
+        def embedded(start: int, end: int, prompt: str) -> np.ndarray:
+            try:
+                return encoder.encode(texts[start:end], prompt=prompt, normalize=normalize)
+            except TextError as error:
+                raise error.at(start + error.number) from error
+
         key = weights_of(encoder)  # as they are stored, before a machine computes in them
-        return _Said(_kept(encoder, prompt, normalize, dtype, texts, cache_dir, rows), None, key)
+        means = embeddings_of(encoder, prompt, normalize)
+        if document != prompt and queries < len(texts):
+            means += f" {queries} {embeddings_of(encoder, document, normalize)}"
+        shape = len(texts), encoder.dimension
+        return _Said(_kept(means, shape, dtype, texts, cache_dir, rows), None, key)
 
 
 def _kept(
-    encoder: SentenceEncoder,
-    prompt: str,
-    normalize: bool,
+    means: str,
+    shape: tuple[int, int],
     dtype: Any,
     texts: list[str],
     cache_dir: Path | None,
@@ -249,10 +288,10 @@ def _kept(
     if cache_dir is None:
         return rows(0, len(texts))
     digest = hashlib.sha256(f"{_LAYOUT} {np.dtype(dtype)} ".encode())
-    digest.update(embeddings_of(encoder, prompt, normalize).encode())
+    digest.update(means.encode())
     add_texts(digest, texts)
     folder = at_home(cache_dir) / f"teacher-{digest.hexdigest()[:32]}"
-    return KeptMatrix(folder, (len(texts), encoder.dimension), dtype).get(rows)
+    return KeptMatrix(folder, shape, dtype).get(rows)
 
 
 def _narrowed(vectors: np.ndarray, dtype: Any, teacher: Teacher) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pydantic_core import PydanticCustomError
 
+from simcse_kit.data import KeptMatrix
 from simcse_kit.encoder import SentenceEncoder, TeacherVectors, teacher_of, weights_of
 from simcse_kit.encoder.identity import embeddings_of
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 TEXTS = ["a man", "a dog runs", "a man", "", "the old city", "a dog runs", "music"]
 
@@ -74,6 +75,49 @@ def test_they_are_kept_by_texts_and_model(bert, tiny_encoder, tmp_path, monkeypa
     assert asked(mean(bert), [*TEXTS, "one more"]) == 5
     assert asked(mean(bert), TEXTS[::-1]) == 4
     assert asked(mean(bert)) == 0
+
+
+def test_documents_have_a_prompt_of_their_own(bert, tmp_path, monkeypatch):
+    anchors, documents = ["a man", "music", "a man"], ["a man", "", "music", "the old city"]
+    own = mean(bert, prompt="red ", document_prompt="blue dog ", storage="fp32")
+    plain = mean(bert, prompt="red ", storage="fp32")
+    encoder = SentenceEncoder.from_pretrained(bert, pooling="mean", precision="fp32")
+    embedded = counting(monkeypatch)
+
+    def found(*teachers, texts=(*anchors, *documents), count=3):
+        vectors = TeacherVectors(teachers, list(texts), anchors=count, cache_dir=tmp_path)
+        assert vectors.numbers[4] == -1 or texts[4]
+        return vectors.gather(vectors.numbers)
+
+    mine, theirs = found(own, plain)
+    asked = encoder.encode(anchors, prompt="red ")
+    answers = encoder.encode(documents, prompt="blue dog ")
+    answers[1] = 0
+    np.testing.assert_allclose(mine, [*asked, *answers], atol=1e-5)
+    as_asked = encoder.encode(documents, prompt="red ")
+    as_asked[1] = 0
+    np.testing.assert_allclose(theirs, [*asked, *as_asked], atol=1e-5)
+    embedded.clear()
+    np.testing.assert_array_equal(found(own)[0], mine)
+    assert not embedded  # they are kept
+    moved = found(own, count=2)[0]  # and not taken for those of other sides
+    np.testing.assert_allclose(moved[2], answers[0], atol=1e-5)
+    alone = found(own, texts=anchors[:1] * 5, count=5)[0]
+    np.testing.assert_allclose(alone, [asked[0]] * 5, atol=1e-5)
+
+
+def test_a_text_that_cannot_be_embedded_is_named_by_its_number_of_all(bert, tmp_path, monkeypatch):
+    encode = SentenceEncoder.encode
+
+    def refusing(self, texts, **settings):
+        if "music" in texts:
+            raise TextError(list(texts).index("music"), "text {} is no text")
+        return encode(self, texts, **settings)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", refusing)
+    monkeypatch.setattr(KeptMatrix, "get", lambda self, rows: rows(2, 4))
+    with pytest.raises(InputError, match="text 6 is no text"):
+        TeacherVectors([mean(bert)], TEXTS, cache_dir=tmp_path)
 
 
 def test_a_teacher_is_let_go(bert, tmp_path, monkeypatch):

@@ -173,6 +173,7 @@ class Vectors:
                 return TeacherVectors(
                     teachers,
                     rows.texts(),
+                    anchors=len(rows),
                     cache_dir=tokens_folder(config),
                     device=device,
                     show_progress=is_main(),
