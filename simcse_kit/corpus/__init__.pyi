@@ -3,6 +3,7 @@ from . import dedupe as dedupe
 from . import exact as exact
 from . import given as given
 from . import qdrant as qdrant
+from . import run_lock as run_lock
 from .approximate import check_faiss as check_faiss
 from .dedupe import Duplicates as Duplicates
 from .dedupe import near_duplicates as near_duplicates

@@ -44,6 +44,11 @@ def was_held(folder: Path) -> bool:
     return (folder / _NAME).is_file()
 
 
+def lock_files(folder: Path) -> set[Path]:
+    """What runs that held a folder left there, though they are done."""
+    return {*folder.glob(f"{_NAME}*")}
+
+
 def _busy(folder: Path, why: str) -> InputError:
     return InputError(f"{folder}: {why}; wait until it is done, or give another output")
 

@@ -6,17 +6,20 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from simcse_kit.data import Rows, make_pairs, read_rows, write_pairs
+from simcse_kit.corpus import run_lock
+from simcse_kit.data import PairsMade, Rows, make_pairs, read_rows, write_pairs
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.mining import Rules, mine_hard_negatives
+from simcse_kit.evaluation.mining import NoNegatives, Rules, mine_hard_negatives
 from simcse_kit.training import General, Making, adapt, adapting, build_config, train
 from simcse_kit.training.settings.config import TrainConfig
 
@@ -139,7 +142,8 @@ def test_prompts_are_those_of_the_encoder_in_mining_training_and_of_the_teacher(
     assert read_rows(oracle).columns == columns[0]
     for config in (trained["own"], trained["named"]):
         assert (config.prompt, config.document_prompt) == ("red ", "blue dog ")
-        assert config.teachers[0].prompt == "red "
+        teacher = config.teachers[0]
+        assert (teacher.prompt, teacher.document_prompt) == ("red ", "blue dog ")
     assert trained["bare"].prompt is None and trained["without"].teachers[0].prompt == ""
     adapted = adapt(
         *(tmp_path / "start", documents(), settings(tmp_path), tmp_path / "own"),
@@ -284,6 +288,41 @@ def adapt_anew(
 
 def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_one_run_at_a_time_fills_a_folder(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, out = settings(tmp_path), tmp_path / "out"
+
+    def begun_beside(*given: Any, **how: Any) -> PairsMade:
+        out.mkdir()
+        other.enter_context(run_lock.alone(out))
+        return make_pairs(*given, **how)
+
+    with monkeypatch.context() as context, ExitStack() as other:
+        context.setattr(adapting, "make_pairs", begun_beside)
+        with pytest.raises(InputError, match="another run writes there; wait until it is done"):
+            adapt(model, documents(), config, out, rules=None)
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(adapting, "train", interrupted)
+        adapt(model, documents(), config, out, rules=None)  # a lock that is left is no content
+    (out / ".negatives.parquet.1-ab.part").write_bytes(b"of the run that has the folder")
+    with run_lock.alone(out), pytest.raises(InputError, match="another run writes there"):
+        adapt(model, documents(), config, out, rules=None, resume=True)
+    assert (out / ".negatives.parquet.1-ab.part").is_file()
+
+
+def test_too_few_candidates_are_said_with_what_helps_here() -> None:
+    found = NoNegatives("a.csv", "no negatives: there are only 3 candidates", None, "give a corpus")
+    told = adapting._none_mined(found)
+    alone = "a.csv: no negatives: there are only 3 candidates; train on the pairs alone"
+    assert str(told) == f"{alone} (rules=None)"
+    assert told.command_line == f"{alone} (--num-negatives 0)"
+    told = adapting._none_mined(NoNegatives("max_score.csv", "max_score took 1", "max_score", "x"))
+    assert "max_score took 1; loosen it, raise range_max, or train on" in str(told)
+    assert told.command_line.startswith("max_score.csv: --max-score took 1; loosen it, or train on")
 
 
 def test_what_it_cannot_go_on_with_is_said(model: Path, tmp_path: Path) -> None:

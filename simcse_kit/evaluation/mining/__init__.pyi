@@ -1,5 +1,6 @@
 from .mine import mine_hard_negatives as mine_hard_negatives
 from .outcome import Mined as Mined
+from .outcome import NoNegatives as NoNegatives
 from .outcome import outcome_cells as outcome_cells
 from .outcome import outcome_sentences as outcome_sentences
 from .pool import Pool as Pool
@@ -7,6 +8,7 @@ from .pool import pool_of as pool_of
 from .rules import Choice as Choice
 from .rules import Rules as Rules
 from .rules import Scored as Scored
+from .rules import as_options as as_options
 from .rules import choose as choose
 from .workplace import workplace_of as workplace_of
 from .written import check_apart as check_apart

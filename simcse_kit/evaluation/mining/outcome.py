@@ -27,6 +27,24 @@ _SAID = {
 }
 
 
+class NoNegatives(InputError):
+    """No row would be written, for no anchor has so many negatives as a row must have.
+
+    Attributes:
+        source: the rows. problem: what there is of them, by names of `Rules`.
+        rule: that which took most candidates out; None: there are too few.
+    """
+
+    def __init__(self, source: str, problem: str, rule: str | None, advice: str) -> None:
+        said = f"{problem}; {advice}"
+        super().__init__(f"{source}: {said}", command_line=f"{source}: {as_options(said)}")
+        self.source, self.problem, self.rule, self.advice = source, problem, rule, advice
+
+    def __reduce__(self) -> tuple[type[NoNegatives], tuple[str, str, str | None, str]]:
+        """For other processes: an exception is made anew of its message alone."""
+        return NoNegatives, (self.source, self.problem, self.rule, self.advice)
+
+
 @dataclass(frozen=True)
 class Mined:
     """What was mined.
@@ -89,21 +107,22 @@ class Tally:
         self._positives.append(arrays["positives"].astype(np.float32))
 
     def check(self, source: str, output_format: OutputFormat) -> None:
-        """Raise InputError where no pair would be written."""
+        """Raise `NoNegatives` where no pair would be written."""
         least = _least(output_format, self.plan.rules)
         most = max(int(np.isfinite(each).sum(axis=1).max()) for each in self._negatives)
         if most >= least:
             return
         said = f"no anchor has {least} negatives, the most is {most}" if most else "no negatives"
-        rule, out = max(self.taken_out.items(), key=lambda one: one[1])
-        if out:
-            rule = {"guide": "guide_margin"}.get(rule, rule)
-            said += f": {rule} took out {out:,} of {self.looked_at:,} candidates; loosen it, raise"
-            said += " range_max"
+        name, out = max(self.taken_out.items(), key=lambda one: one[1])
+        rule = {"guide": "guide_margin"}.get(name, name) if out else None
+        if rule is not None:
+            said += f": {rule} took out {out:,} of {self.looked_at:,} candidates"
+            advice = "loosen it, raise range_max"
         else:
-            said += f": there are only {len(self.plan.pool.candidates):,} candidates; give a corpus"
-        said += ", or write triplets" if most else ""
-        raise InputError(f"{source}: {said}", command_line=f"{source}: {as_options(said)}")
+            said += f": there are only {len(self.plan.pool.candidates):,} candidates"
+            advice = "give a corpus"
+        advice += ", or write triplets" if most else ""
+        raise NoNegatives(source, said, rule, advice)
 
     def mined(self, rows: int, output_format: OutputFormat, protocol: dict[str, Any]) -> Mined:
         """All of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import mining as pairs
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
-from simcse_kit.evaluation.mining import blocks, mine_hard_negatives, vectors
+from simcse_kit.evaluation.mining import NoNegatives, blocks, mine_hard_negatives, vectors
 from simcse_kit.evaluation.mining.outcome import outcome_cells, outcome_sentences
 from simcse_kit.evaluation.mining.rules import Rules
 from simcse_kit.evaluation.mining.workplace import workplace_of
@@ -196,8 +197,10 @@ def test_the_report_counts_every_candidate_once(encoder: SentenceEncoder, tmp_pa
 
 def test_no_negatives_at_all_are_no_file(encoder: SentenceEncoder, tmp_path: Path) -> None:
     output = tmp_path / "rows.csv"
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(NoNegatives) as raised:
         pairs.mine(encoder, output, Rules(3, max_score=-0.9))
+    assert raised.value.rule == "max_score" and raised.value.problem.startswith("no negatives: max")
+    assert repr(pickle.loads(pickle.dumps(raised.value))) == repr(raised.value)
     assert ": no negatives: --max-score took out 197 of 197 candid" in raised.value.command_line
     with pytest.raises(InputError) as raised:
         pairs.mine(encoder, output, Rules(18))
