@@ -34,6 +34,7 @@ from eval.quality.kept_runs import (
     START,
     Judged,
     Scores,
+    digest_of,
     judged,
     kept_run,
     same_runs,
@@ -190,8 +191,8 @@ def run(
         "settings": list(options.settings),
         "model": options.model,
         "general": str(options.general) if options.general else None,
-        "documents": len(domain.documents),
-        "held_out": len(domain.held_out),
+        "documents": digest_of(domain.documents),
+        "held_out": digest_of(domain.held_out),
     }
     same_runs(folder, asked)
 

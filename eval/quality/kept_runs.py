@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from simcse_kit.data import replacing, write_json
+from simcse_kit.data.digests import add_texts
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics import (
@@ -76,17 +78,32 @@ def shown(scores: Scores) -> dict[str, float]:
     }
 
 
-def same_runs(folder: Path, told: Mapping[str, Any]) -> None:
+def same_runs(folder: Path, told: Mapping[str, Any], name: str = "asked") -> None:
     """Refuse to mix runs of other settings or texts into one folder.
+
+    Args:
+        told: everything that figures rest on, texts as their `digest_of`.
+        name: of the runs it is told of, where not of all in the folder.
 
     Raises:
         InputError: the folder holds runs of which something else was told.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "asked.json"
+    file = folder / f"{name}.json"
+    told = json.loads(json.dumps(told))  # tuples as lists, as the file has them
     if file.is_file() and json.loads(file.read_text()) != told:
-        raise InputError(f"{folder} holds runs of other settings or documents; give another folder")
+        raise InputError(
+            f"{file} was written by runs of other settings or texts; give another folder"
+        )
     write_json(file, dict(told))
+
+
+def digest_of(*texts: Sequence[str]) -> str:
+    """Equal for equal lists of texts: 16 hex digits."""
+    digest = hashlib.sha256()
+    for some in texts:
+        add_texts(digest, some)
+    return digest.hexdigest()[:16]
 
 
 # ---- figures ------------------------------------------------------------------------------------

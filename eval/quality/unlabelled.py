@@ -35,6 +35,7 @@ from eval.quality.kept_runs import (
     START,
     Judged,
     Scores,
+    digest_of,
     judged,
     kept_run,
     same_runs,
@@ -100,6 +101,23 @@ class Work:
     def tasks(self) -> Judged:
         """The figures that are Spearman correlations."""
         return {DEV: [self.dev], AVERAGE: self.suite}
+
+    def told(self) -> dict[str, Any]:
+        """What every figure rests on."""
+        searches = [search for each in self.searched.values() for search in each]
+        return {
+            "model": self.model,
+            "settings": self.settings,
+            "texts": digest_of(self.texts),
+            "dev": digest_of(self.dev.sentence1, self.dev.sentence2),
+            "searched": digest_of(*(texts for search in searches for texts in search[:2])),
+        }
+
+    def told_of(self, name: str) -> dict[str, Any]:
+        """What the figures of a variant rest on: itself, and its teachers."""
+        variant = self.variants[name]
+        teachers = variant.teachers.of if variant.teachers else []
+        return variant.model_dump() | {"taught by": {of: self.told_of(of) for of in teachers}}
 
 
 # ---- what is read -------------------------------------------------------------------------------
@@ -176,6 +194,7 @@ def trained(name: str, seed: int, folder: Path, work: Work) -> SentenceEncoder:
 def teacher(name: str, seed: int, folder: Path, work: Work) -> Path:
     """The folder of a teacher, kept for every student of it."""
     made = folder / "teachers" / f"{name}-{seed}"
+    same_runs(made.parent, work.told_of(name), name)
     if not (made / "done").is_file():
         trained(name, seed, made, work)
         (made / "done").touch()
@@ -253,9 +272,10 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
     """
     work = work or work_of(options)
     folder = options.output_dir / ("suite" if work.suite else "choice")
-    asked = {"model": work.model, "texts": len(work.texts), "settings": list(work.settings)}
-    same_runs(folder, asked)
+    same_runs(folder, work.told())
     names = options.only or list(work.variants)
+    for name in names:
+        same_runs(folder, work.told_of(name), name)
 
     def start(_: Path) -> Scores:
         return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)

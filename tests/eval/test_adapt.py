@@ -70,7 +70,7 @@ def test_runs_are_made_once_and_their_figures_written(
     monkeypatch.setattr(adapt, "trained", never)
     again = run(parse(words), domain=domain(), suite=[dev_task()])
     assert again["summary"] == figures["summary"]
-    with pytest.raises(InputError, match="runs of other settings or documents"):
+    with pytest.raises(InputError, match="runs of other settings or texts"):
         run(parse([*words, "learning_rate=1"]), domain=domain(), suite=[dev_task()])
 
 

@@ -84,5 +84,5 @@ def test_a_run_is_made_once_and_its_models_go(tmp_path: Path) -> None:
 def test_runs_of_something_else_are_not_mixed(tmp_path: Path) -> None:
     same_runs(tmp_path / "runs", {"rate": 1})
     same_runs(tmp_path / "runs", {"rate": 1})
-    with pytest.raises(InputError, match="runs of other settings or documents"):
+    with pytest.raises(InputError, match="runs of other settings or texts"):
         same_runs(tmp_path / "runs", {"rate": 2})

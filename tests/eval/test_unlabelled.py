@@ -17,6 +17,7 @@ from eval.quality.unlabelled import (
     DEV,
     PARAPHRASES,
     TITLES,
+    Variant,
     Work,
     claim,
     paraphrases,
@@ -72,7 +73,7 @@ def test_students_learn_from_teachers_of_their_own_seeds(
         student[CHOICE]["mean"] - figures["summary"]["plain"][CHOICE]["mean"]
     )
     assert json.loads((tmp_path / "json").read_text())["claim"] == claim(figures)
-    teachers = sorted(each.name for each in (tmp_path / "output-dir/choice/teachers").iterdir())
+    teachers = sorted(each.name for each in (tmp_path / "output-dir/choice/teachers").glob("*-*"))
     assert teachers == [f"{of}-{seed}" for of in ("dropout", "plain") for seed in
                         (1000, 1001, 2000, 2001)]  # fmt: skip
 
@@ -83,6 +84,11 @@ def test_students_learn_from_teachers_of_their_own_seeds(
     assert run(asked, work=shared)["summary"] == figures["summary"]
     with pytest.raises(InputError, match="other settings"):
         run(asked, work=replace(shared, settings=[*shared.settings, "dropout=0.3"]))
+    with pytest.raises(InputError, match=r"asked\.json was written by runs of other"):
+        run(asked, work=replace(shared, texts=shared.texts[::-1]))
+    other = shared.variants | {"dropout": Variant(settings={"dropout": 0.25})}
+    with pytest.raises(InputError, match=r"student\.json was written by"):  # of its teacher
+        run(parse(words(tmp_path, "--only", "student")), work=replace(shared, variants=other))
 
 
 def test_the_suite_is_kept_apart_from_the_choice(
