@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from simcse_kit.compute.packing import runs_packed
+from simcse_kit.compute.shared_setting import SharedSetting
 from simcse_kit.compute.unpacked import bf16_fails
 from simcse_kit.errors import InputError
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16"]
+
+_PRODUCTS: Any = torch.backends.cuda.matmul
+_NAME, _WHOLE = (
+    ("fp32_precision", "ieee")
+    if hasattr(_PRODUCTS, "fp32_precision")
+    else ("allow_tf32", False)  # before torch 2.9
+)
+_products: SharedSetting[Any] = SharedSetting(
+    lambda: getattr(_PRODUCTS, _NAME), lambda value: setattr(_PRODUCTS, _NAME, value)
+)
 
 
 def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp32", "bf16"]:
@@ -43,20 +53,12 @@ def resolve_precision(precision: str, device: torch.device | str) -> Literal["fp
     return "bf16" if native else "fp32"
 
 
-@contextlib.contextmanager
-def whole_products() -> Iterator[None]:
-    """Products of fp32 in fp32 on a GPU, though the program lets it round them to TF32."""
-    products: Any = torch.backends.cuda.matmul
-    whole: tuple[str, str | bool] = ("fp32_precision", "ieee")
-    if not hasattr(products, whole[0]):  # before torch 2.9
-        whole = ("allow_tf32", False)
-    name = whole[0]
-    before = getattr(products, name)
-    setattr(products, *whole)
-    try:
-        yield
-    finally:
-        setattr(products, name, before)
+def whole_products() -> AbstractContextManager[None]:
+    """Products of fp32 in fp32 on a GPU, though the program lets it round them to TF32.
+
+    In any number of threads; what the program chose stands again when the last one is done.
+    """
+    return _products.held(_WHOLE)
 
 
 def model_precision(

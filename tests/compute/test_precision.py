@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,6 +44,28 @@ def test_what_the_program_chose_stands_afterwards(way: str) -> None:
         assert told() == ("ieee" if NEW else False)
         raise KeyError
     assert told() == before
+
+
+def test_threads_that_overlap_leave_what_the_program_chose() -> None:
+    """One comes in while another is within, and stays longer."""
+    torch.set_float32_matmul_precision("high")
+    before, whole = told(), "ieee" if NEW else False
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        with whole_products():
+            entered.set()
+            leave.wait(10)
+            seen.append(told())
+
+    thread = threading.Thread(target=other)
+    with whole_products():
+        thread.start()
+        assert entered.wait(10)
+    assert told() == whole  # of the other, who is within still
+    leave.set()
+    thread.join()
+    assert seen == [whole] and told() == before
 
 
 def test_searches_that_are_exact_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
