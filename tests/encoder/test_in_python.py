@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import multiprocessing
 import pickle
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -20,6 +22,8 @@ from transformers.utils import logging as hf_logging
 from families import build
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.encoder.persistence import quietly
+from simcse_kit.encoder.runtimes.graph import unheard
+from simcse_kit.encoder.verify import unnoticed
 from simcse_kit.errors import InputError
 
 TEXTS = ["a man plays the guitar", "dog", "one two three four five", "", "the cat sleeps"]
@@ -203,6 +207,28 @@ def test_threads_that_load_leave_the_loggers_as_they_were():
     over.set()
     thread.join()
     assert entered.is_set() and hf_logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize("quiet", [unnoticed, unheard])
+def test_threads_that_save_or_export_leave_what_is_heard_as_it_was(quiet):
+    def heard():
+        ours = logging.getLogger("simcse_kit").level
+        return ours, logging.root.manager.disable, sys.stdout, sys.stderr
+
+    before, entered, over = heard(), threading.Event(), threading.Event()
+
+    def other():
+        with quiet():
+            entered.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=other)
+    with quiet():
+        thread.start()
+        entered.wait(0.2)
+    over.set()
+    thread.join()
+    assert entered.is_set() and heard() == before
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from simcse_kit.encoder.runtimes.formats import (
     check_format,
     check_packages,
 )
-from simcse_kit.encoder.runtimes.graph import inputs_of, refused, write_onnx
+from simcse_kit.encoder.runtimes.graph import cannot, inputs_of, is_no_fault_of_it, write_onnx
 from simcse_kit.encoder.runtimes.int8 import onnx_in_int8, openvino_of
 from simcse_kit.encoder.runtimes.note import Int8, Measured, Note, Source, as_json, digest_of
 from simcse_kit.encoder.runtimes.sample import sample_texts
@@ -119,38 +119,41 @@ def export(
     target = at_home(encoder.name if folder is None else folder)
     _check_place(encoder, target, format, own=folder is None)
     limit = TOLERANCES[int8] if tolerance is None else tolerance
-    made_now = not target.exists()
-    try:
-        with disk_errors(target):
-            target.mkdir(parents=True, exist_ok=True)
-            with _aside(target / format) as aside:
-                is_new = _check_place(encoder, target, format, own=folder is None)
-                model = aside / "model"
-                encoder.save_pretrained(model, merge_adapters=True)
-                note = _written(encoder, model, format, int8, calibration)
-                if not is_new:
-                    _check_same(encoder, target, note.source)
-                sample = sample_texts() if texts is None else list(texts)
-                where = "built-in texts" if texts is None else texts_from
-                note.measured = _measured(encoder, model, note, sample, where, judge)
-                _refuse_lost(encoder.name, note, limit)
-                write_json(model / format / NOTE, as_json(note))
-                _put_in_place(model, target, format, note, is_new)
-    except BaseException:
-        if made_now:
-            shutil.rmtree(target, ignore_errors=True)
-        raise
+    with disk_errors(target), _aside(target, format) as aside:
+        is_new = _check_place(encoder, target, format, own=folder is None)
+        model = aside / "model"
+        encoder.save_pretrained(model, merge_adapters=True)
+        note = _written(encoder, model, format, int8, calibration)
+        if not is_new:
+            _check_same(encoder, target, note.source)
+        sample = sample_texts() if texts is None else list(texts)
+        where = "built-in texts" if texts is None else texts_from
+        note.measured = _measured(encoder, model, note, sample, where, judge)
+        _refuse_lost(encoder.name, note, limit)
+        write_json(model / format / NOTE, as_json(note))
+        _put_in_place(model, target, format, note, is_new)
     return Exported(target, note)
 
 
 @contextlib.contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """Where an export is made: one at a time, without what a killed one left, gone at the end."""
-    with alone(folder) as building:
+def _aside(target: Path, format: str) -> Iterator[Path]:
+    """Where an export is made: one at a time, without what a killed one left, gone at the end.
+
+    A model's folder that was made for it goes too where it fails, unless another export that was
+    waited for has put the model there.
+    """
+    made_now = not target.exists()
+    target.mkdir(parents=True, exist_ok=True)
+    with alone(target / format) as building:
+        ours = made_now and not (target / "modules.json").exists()
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
             yield building
+        except BaseException:
+            if ours:
+                shutil.rmtree(target, ignore_errors=True)
+            raise
         finally:
             shutil.rmtree(building, ignore_errors=True)
 
@@ -247,8 +250,10 @@ def _written(
             given = _inputs(again, calibration) if int8 == "calibrated" else None
             openvino_of(graph, final, int8=int8 is not None, calibration=given)
     except Exception as error:  # of libraries that change a graph
+        if is_no_fault_of_it(error):
+            raise
         what = f"{_NAMES[format]} cannot write {encoder.name!r} {_INT8[int8]}"
-        raise refused(error, what, "export it in fp32, or for another format") from error
+        raise cannot(what, error, "export it in fp32, or for another format") from error
     note = Note(
         format=format,
         int8=int8,

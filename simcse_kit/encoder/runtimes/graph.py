@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ OUTPUTS = (STATES, RAW, FINAL)
 
 #: Bytes of weights from which on they lie in a file beside the graph, which itself can be 2 GB.
 LARGE = 1_800_000_000
+
+_alone = threading.RLock()  # what is heard is the whole process's
 
 
 def inputs_of(ids: Tensor, mask: Tensor, skip: int | None) -> dict[str, np.ndarray]:
@@ -111,7 +114,7 @@ def write_onnx(parts: Parts, path: Path) -> None:
     shapes: dict[str, Any] = {name: {} if name == SKIP else free for name in names}
     size = sum(each.numel() * each.element_size() for each in graph.state_dict().values())
     try:
-        with _unheard(), torch.no_grad():
+        with unheard(), torch.no_grad():
             torch.onnx.export(
                 graph,
                 _sample(parts)[: len(names)],
@@ -124,9 +127,11 @@ def write_onnx(parts: Parts, path: Path) -> None:
                 verbose=False,
             )
     except Exception as error:  # whatever its steps make of a family's code
+        if is_no_fault_of_it(error):
+            raise
         kind = parts.backbone.config.model_type
-        raise refused(
-            error, f"torch cannot export a {kind} encoder as a graph", "take the backend torch"
+        raise cannot(
+            f"torch cannot export a {kind} encoder as a graph", error, "take the backend torch"
         ) from error
 
 
@@ -139,37 +144,46 @@ def _sample(parts: Parts) -> tuple[Tensor, ...]:
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Without the exporter's remarks on itself, and the graphs that it prints where it fails."""
+def unheard(level: int = logging.ERROR) -> Iterator[None]:
+    """Without the exporters' bars and remarks, and the graphs that they print where they fail.
+
+    For one thread at a time: others would put back what this one has set.
+
+    Args:
+        level: what is logged up to it is not heard.
+    """
     nowhere = io.StringIO()
-    disabled = logging.root.manager.disable
     with (
+        _alone,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
+        disabled = logging.root.manager.disable
+        logging.disable(level)
         try:
             yield
         finally:
             logging.disable(disabled)
 
 
-def refused(error: Exception, what: str, instead: str) -> Exception:
-    """What is said where another library fails at a step: that and the cause in one sentence.
+def is_no_fault_of_it(error: Exception) -> bool:
+    """Whether a step failed by a full disk, or by too little memory, and not by the model."""
+    return isinstance(error, OSError | MemoryError | InputError) or no_room(error)
 
-    A full disk and too little memory are no fault of the model's, and stay what they are.
-    """
-    if isinstance(error, OSError | MemoryError | InputError) or no_room(error):
-        return error
+
+def cannot(what: str, error: Exception, instead: str) -> InputError:
+    """What is said where another library fails at a step: that and the cause in one sentence."""
     return InputError(f"{what} ({_reason(error)}); {instead}")
 
 
 def _reason(error: Exception) -> str:
     """What stopped the exporter, in a few words: the first cause of what it raises."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
+    causes = [error]
+    while isinstance(cause := causes[-1].__cause__, Exception) and cause not in causes:
+        causes.append(cause)
+    error = causes[-1]
     lines = [line for line in str(error).splitlines() if line.strip()]
     said = lines[0] if lines else ""
     return f"{type(error).__name__}: {' '.join(said.split())}"[:160]

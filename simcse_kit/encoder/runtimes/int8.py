@@ -11,18 +11,16 @@ from texts of the user's and outliers moved into the weights (SmoothQuant, Xiao 
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simcse_kit.encoder.runtimes.graph import LARGE
+from simcse_kit.encoder.runtimes.graph import LARGE, unheard
 
 Inputs = dict[str, np.ndarray]
 
@@ -31,7 +29,7 @@ def onnx_in_int8(graph: Path, target: Path) -> None:
     """Write the ONNX graph with int8 products; of a large one weights lie in a file beside."""
     quantization = importlib.import_module("onnxruntime.quantization")
     size = sum(path.stat().st_size for path in graph.parent.glob(f"{graph.name}*"))
-    with _unheard():
+    with unheard(logging.WARNING):
         quantization.quantize_dynamic(
             graph,
             target,
@@ -56,7 +54,7 @@ def openvino_of(
     if int8:
         os.environ.setdefault("NNCF_CI", "1")  # it reports its use to its makers otherwise
         nncf: Any = importlib.import_module("nncf")
-        with _unheard():
+        with unheard(logging.WARNING):
             if calibration is None:
                 model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
             else:
@@ -69,15 +67,3 @@ def openvino_of(
                     subset_size=len(inputs),
                 )
     openvino.save_model(model, target, compress_to_fp16=False)
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Without the bars and remarks of either library, which go to stdout."""
-    nowhere, disabled = io.StringIO(), logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            yield
-    finally:
-        logging.disable(disabled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from simcse_kit.encoder import SentenceEncoder, export
 from simcse_kit.encoder.runtimes import exporting, sessions
+from simcse_kit.encoder.runtimes.graph import cannot
 from simcse_kit.encoder.runtimes.note import digest_of
 from simcse_kit.errors import InputError
 
@@ -153,7 +155,7 @@ def test_a_full_disk_is_no_fault_of_the_family(error, made, tmp_path, monkeypatc
     monkeypatch.setattr(torch.onnx, "export", full)
     with pytest.raises((InputError, MemoryError)) as caught:
         export(made.encoder, tmp_path / "new")
-    assert "torch cannot export" not in str(caught.value)
+    assert "torch cannot export" not in str(caught.value) and error.__cause__ is None
     assert not (tmp_path / "new").exists()
 
 
@@ -209,6 +211,22 @@ def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypa
     assert not [path.name for path in (tmp_path / "new").iterdir() if path.name[0] == "."]
 
 
+def test_what_another_export_made_meanwhile_stays(made, tmp_path, quick, monkeypatch):
+    """Two begun together into a new folder: the second waits, and then fails."""
+    alone = exporting.alone
+
+    @contextlib.contextmanager
+    def after_another(folder):
+        shutil.copytree(made.folder, folder.parent, dirs_exist_ok=True)
+        with alone(folder) as building:
+            yield building
+
+    monkeypatch.setattr(exporting, "alone", after_another)
+    with pytest.raises(InputError, match="more than the tolerance of 1e-09; it is not written"):
+        export(made.encoder, tmp_path / "new", int8="dynamic", tolerance=1e-9)
+    assert contents(tmp_path / "new") == contents(made.folder)
+
+
 def test_an_export_of_another_program_is_not_replaced(folder, made, tmp_path, quick):
     """As in many a folder of the hub."""
     (folder / "onnx/export.json").unlink()
@@ -245,7 +263,13 @@ def test_int8_that_fails_is_said(error, said, made, tmp_path, quick, monkeypatch
     monkeypatch.setattr(exporting, "onnx_in_int8", failing)
     with pytest.raises(InputError, match=said):
         export(made.encoder, tmp_path / "new", int8="dynamic")
-    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "new").exists() and error.__cause__ is None
+
+
+def test_the_first_cause_is_told_where_causes_go_round():
+    first, second = ValueError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert str(cannot("no", second, "stop")) == "no (ValueError: first); stop"
 
 
 @pytest.mark.parametrize("int8", [None, "dynamic"])
