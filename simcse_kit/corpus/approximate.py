@@ -73,19 +73,23 @@ def factory_for(count: int, dimension: int) -> str:
 def build(vectors: Rows, factory: str, *, show_progress: bool = False) -> Any:
     """An index of faiss's over unit vectors (M, D), as `learnt` and `add` make it."""
     index = learnt(vectors, factory)
-    add(index, vectors, show_progress=show_progress)
+    add(index, vectors, factory=factory, show_progress=show_progress)
     return index
 
 
 @contextlib.contextmanager
-def told_of(factory: str) -> Iterator[None]:
-    """Raise InputError where faiss does not do with this kind of index what is asked of it."""
+def _told_of(factory: str) -> Iterator[None]:
+    """Raise InputError where faiss does not do with this kind of index what is asked of it.
+
+    Around its own calls alone: what else fails is no fault of the kind's, a GPU without memory for
+    one.
+    """
     try:
         yield
     except RuntimeError as error:
         raise InputError(
-            f"faiss cannot use an index {factory!r} here ({_last(error)}); take another kind, such"
-            " as Flat, HNSW32_SQ8 or IVF1024,SQ8"
+            f"faiss cannot use {f'an index {factory!r}' if factory else 'this index'} here"
+            f" ({_last(error)}); take another kind, such as Flat, HNSW32_SQ8 or IVF1024,SQ8"
         ) from error
 
 
@@ -114,8 +118,9 @@ def learnt(vectors: Rows, factory: str) -> Any:
     if not layered:  # it would end the process, by an assertion of faiss's
         raise InputError(f"an index {factory!r} links no vectors; give HNSW2 or more")
     if not index.is_trained:
+        sample = _sample(vectors, _cells(index))
         try:
-            index.train(_sample(vectors, _cells(index)))
+            index.train(sample)
         except RuntimeError as error:
             raise InputError(
                 f"an index {factory!r} cannot be learnt from {count:,} vectors ({_last(error)});"
@@ -125,12 +130,21 @@ def learnt(vectors: Rows, factory: str) -> Any:
 
 
 def add(
-    index: Any, vectors: Rows, *, without: np.ndarray | None = None, show_progress: bool = False
+    index: Any,
+    vectors: Rows,
+    *,
+    without: np.ndarray | None = None,
+    factory: str = "",
+    show_progress: bool = False,
 ) -> None:
     """Put vectors (M, D) behind those that the index has, 65,536 at a time.
 
     Args:
         without: the numbers of some that are left out, ascending.
+        factory: the index's, for messages.
+
+    Raises:
+        InputError: vectors that are not of length 1, or an index that takes no more.
     """
     bar = tqdm(
         total=len(vectors), unit="vector", desc="index", disable=None if show_progress else True
@@ -143,7 +157,8 @@ def add(
             if without is not None:
                 here = slice(*np.searchsorted(without, [start, start + len(block)]))
                 block = np.delete(block, without[here] - start, axis=0)
-            index.add(block)
+            with _told_of(factory):
+                index.add(block)
 
 
 def write(index: Any, path: Path) -> None:
@@ -174,34 +189,50 @@ def read(path: Path, *, mapped: bool = True) -> Any:
         ) from error
 
 
+class Allowed:
+    """The rows of an index that may be found, in its order; made once for however many searches.
+
+    Attributes:
+        mask: bool (M,).
+        bits: the same as faiss wants them, eight rows a byte.
+    """
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.mask, self.bits = mask, np.packbits(mask, bitorder="little")
+
+
 def search(
     index: Any,
     queries: np.ndarray,
     k: int,
     *,
     effort: int | None = None,
-    allowed: np.ndarray | None = None,
+    allowed: Allowed | None = None,
+    factory: str = "",
 ) -> np.ndarray:
     """The rows that the index takes for the `k` nearest: int64 (N, k), −1 where it finds fewer.
 
     Args:
         queries: float32 (N, D), unit rows.
         effort: one of `EFFORTS`; what was set in the index by default.
-        allowed: bool (M,), the rows that may be found; by default all.
+        allowed: the rows that may be found; by default all.
+        factory: the index's, for messages.
+
+    Raises:
+        InputError: an index that cannot be searched.
     """
     faiss = _faiss()
     queries = np.ascontiguousarray(queries, np.float32)
     k = min(k, index.ntotal)
-    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-    selector = None if bits is None else faiss.IDSelectorBitmap(bits)
-    parameters = _parameters(index, effort, selector)
-    try:
-        _, found = index.search(queries, k, params=parameters)
-        return found
-    except RuntimeError:  # of a kind that does not choose among its rows
-        if allowed is None:
-            raise
-    return _sifted(index, queries, k, allowed, _parameters(index, effort, None))
+    with _told_of(factory):
+        selector = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
+        try:
+            _, found = index.search(queries, k, params=_parameters(index, effort, selector))
+            return found
+        except RuntimeError:  # of a kind that does not choose among its rows
+            if allowed is None:
+                raise
+        return _sifted(index, queries, k, allowed.mask, _parameters(index, effort, None))
 
 
 def has_effort(index: Any) -> bool:

@@ -198,7 +198,7 @@ def _by_index(
     pairs = 0
     step = 4096
     # else the copies of a row would be all of its neighbours
-    among = None if len(distinct) == len(vectors) else distinct
+    among = None if len(distinct) == len(vectors) else index.among(distinct)
     bar = tqdm(
         total=len(distinct), unit="row", desc="compare", disable=None if show_progress else True
     )

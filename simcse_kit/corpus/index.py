@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from simcse_kit.corpus import approximate
+from simcse_kit.corpus.among import Among
 from simcse_kit.corpus.exact import Rows, in_order, nearest
 from simcse_kit.corpus.given import (
     as_array,
@@ -29,6 +30,7 @@ from simcse_kit.corpus.index_manifest import (
     again,
     keep,
     labels,
+    labels_of,
     mapped,
     next_name,
     read_manifest,
@@ -75,6 +77,7 @@ class VectorIndex:
         if self._index.ntotal != len(self.vectors) or self._index.d != manifest.dimension:
             raise InputError(f"{folder / manifest.file} is of other vectors; {again(folder)}")
         self.manifest = manifest
+        self._left = None if self.removed is None else Among.of(~self.removed, manifest)
         self._labels: dict[str, list[str | None]] = {}  # what was asked of `added`
 
     def __len__(self) -> int:
@@ -125,30 +128,25 @@ class VectorIndex:
         if not count:
             raise InputError("there are no vectors to index; embed some texts first")
         check_can_make(folder)
-        old = None
-        if (folder / MANIFEST).is_file():
-            if not overwrite:
-                raise InputError(f"{folder} holds an index; build it anew with overwrite")
-            old = folder / MANIFEST
+        _replaces(folder, overwrite)
         factory = approximate.factory_for(count, width) if factory == "auto" else factory
         logger.info("%s: an index %s of %d vectors", folder, factory, count)
         check_unit(np.asarray(vectors[:_LOOKED_AT]))  # the others are looked at as they are added
         index, order = approximate.learnt(vectors, factory), Order.of(count)
-        with disk_errors(folder), _gone_if_failed(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with alone(folder), approximate.told_of(factory):
-                approximate.add(index, vectors, without=order.asked, show_progress=show_progress)
-                fetched = 1 if factory == "Flat" else 16 if "PQ" in factory else 4
-                effort, found, asked = measured(index, vectors, order, fetched, recall)
-                approximate.add(index, vectors[order.asked])
-                name = next_name(folder, "vectors", ".faiss")
-                approximate.write(index, folder / name)
-                manifest = Manifest(
-                    *(name, *sealed(folder / name), factory, width, count, model, state),
-                    *(effort, fetched, found, asked),
-                )
-                keep(folder, manifest)
-        if old is not None:
+        with disk_errors(folder), _for_building(folder, overwrite) as replaced:
+            how: Any = {"factory": factory, "show_progress": show_progress}
+            approximate.add(index, vectors, without=order.asked, **how)
+            fetched = 1 if factory == "Flat" else 16 if "PQ" in factory else 4
+            effort, found, asked = measured(index, vectors, order, factory, fetched, recall)
+            approximate.add(index, vectors[order.asked], factory=factory)
+            name = next_name(folder, "vectors", ".faiss")
+            approximate.write(index, folder / name)
+            manifest = Manifest(
+                *(name, *sealed(folder / name), factory, width, count, model, state),
+                *(effort, fetched, found, asked),
+            )
+            keep(folder, manifest)
+        if replaced:
             logger.info("%s: the index that was there is replaced", folder)
         return cls(folder, vectors, manifest)
 
@@ -165,7 +163,8 @@ class VectorIndex:
             InputError: no index, a damaged one, one of other vectors or another model, no faiss.
         """
         approximate.check_faiss()
-        folder = Path(folder)
+        folder, vectors = Path(folder), as_rows(vectors)
+        check_rows(vectors)
         manifest = read_manifest(folder)
         if manifest.dimension != vectors.shape[1]:
             raise InputError(
@@ -192,7 +191,7 @@ class VectorIndex:
         queries: np.ndarray,
         k: int,
         *,
-        among: np.ndarray | None = None,
+        among: np.ndarray | Among | None = None,
         effort: int | None = None,
         fill: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -200,15 +199,16 @@ class VectorIndex:
 
         Args:
             queries: float32 (N, D), unit rows.
-            among: the rows that are searched, numbers or a mask; by default all. Where they are few
-                they are compared one by one.
+            among: the rows that are searched, numbers or a mask, or made ready by `among`; by
+                default all. Where they are few they are compared one by one.
             effort: more finds more; by default what was measured (`Manifest.effort`).
             fill: where the index comes to fewer than `k` rows, though there are as many (cells
                 hold few, a graph does not hold together, what is searched lies far off), more
                 effort is spent on these queries, and at last all rows are compared.
 
         Raises:
-            InputError: queries of another dimension or length, `k` or `effort` below 1.
+            InputError: queries of another dimension or length, `k` or `effort` below 1, rows that
+                were made ready before the index was changed.
         """
         check_asked(k, None)
         if effort is not None and effort < 1:
@@ -216,46 +216,46 @@ class VectorIndex:
         queries = query_rows(queries, self.manifest.dimension, "the index")
         check_unit(queries, "queries")
         depth = min(k, len(self.vectors))
-        among = None if among is None else row_numbers(among, len(self.vectors), "the index")
-        allowed = self._allowed(among)
-        if among is not None and len(among) <= _SEARCHED_EXACTLY:
-            left = among if allowed is None else among[allowed[among]]
-            return nearest(queries, self.vectors, depth, among=left)
+        some = among if among is None or isinstance(among, Among) else self.among(among)
+        if some is not None and some.manifest is not self.manifest:
+            raise InputError("the index has changed since its rows were made ready; do it again")
+        if some is not None and some.count <= _SEARCHED_EXACTLY:
+            return nearest(queries, self.vectors, depth, among=some.rows)
+        some = self._left if some is None else some
         effort = self.manifest.effort if effort is None else effort
-        found = self._found(queries, depth, effort, allowed)
-        there = min(depth, len(self.vectors) if allowed is None else int(allowed.sum()))
+        found = self._found(queries, depth, effort, some)
+        there = min(depth, len(self.vectors) if some is None else some.count)
         lacking = np.flatnonzero((found >= 0).sum(1) < there) if fill else np.arange(0)
         for more in approximate.EFFORTS if approximate.has_effort(self._index) else ():
             if len(lacking) and more > (effort or 0):
-                found[lacking] = self._found(queries[lacking], depth, more, allowed)
+                found[lacking] = self._found(queries[lacking], depth, more, some)
                 lacking = lacking[(found[lacking] >= 0).sum(1) < there]
         rows, cosines = in_order(queries, self.vectors, found, depth)
         if len(lacking):
-            left = None if allowed is None else np.flatnonzero(allowed)
+            left = None if some is None else some.rows
             whole = nearest(queries[lacking], self.vectors, depth, among=left)
             rows[lacking], cosines[lacking] = whole
         return rows, cosines
 
+    def among(self, rows: np.ndarray) -> Among:
+        """Rows, numbers or a mask, made ready for many searches of the index as it is now."""
+        mask = np.zeros(len(self.vectors), bool)
+        mask[row_numbers(rows, len(self.vectors), "the index")] = True
+        return Among.of(mask if self.removed is None else mask & ~self.removed, self.manifest)
+
     def _found(
-        self, queries: np.ndarray, depth: int, effort: int | None, allowed: np.ndarray | None
+        self, queries: np.ndarray, depth: int, effort: int | None, some: Among | None
     ) -> np.ndarray:
         """What the index comes to, in no order: int64 (N, F), −1 where it is less."""
-        order = Order.of(self.manifest.rows)
         found = approximate.search(
             self._index,
             queries,
             depth * self.manifest.fetched,
             effort=effort,
-            allowed=None if allowed is None else order.numbers(allowed),
+            allowed=None if some is None else some.allowed,
+            factory=self.manifest.factory,
         )
-        return order.rows(found)
-
-    def _allowed(self, among: np.ndarray | None) -> np.ndarray | None:
-        if among is None:
-            return None if self.removed is None else ~self.removed
-        allowed = np.zeros(len(self.vectors), bool)
-        allowed[among] = True
-        return allowed if self.removed is None else allowed & ~self.removed
+        return Order.of(self.manifest.rows).rows(found)
 
     # ---- to change -------------------------------------------------------------------------------
 
@@ -287,8 +287,8 @@ class VectorIndex:
         if not np.isfinite(vectors).all():
             raise InputError("a vector to add is not finite; the model is broken")
         told = {
-            "ids": _labels_of(vectors, ids, "ids"),
-            "texts": _labels_of(vectors, texts, "texts"),
+            "ids": labels_of(vectors, ids, "ids"),
+            "texts": labels_of(vectors, texts, "texts"),
         }
         with disk_errors(self.folder), alone(self.folder):
             self._catch_up()
@@ -296,8 +296,8 @@ class VectorIndex:
             if not len(vectors):
                 return range(start, start)
             index = approximate.read(self.folder / self.manifest.file, mapped=False)
-            with approximate.told_of(self.manifest.factory):
-                approximate.add(index, vectors, show_progress=show_progress)
+            how: Any = {"factory": self.manifest.factory, "show_progress": show_progress}
+            approximate.add(index, vectors, **how)
             added = next_name(self.folder, "added", ".npy")
             with replacing(self.folder / added) as aside, aside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
@@ -360,25 +360,27 @@ class VectorIndex:
 
 
 @contextlib.contextmanager
-def _gone_if_failed(folder: Path) -> Iterator[None]:
-    """Take away a folder that was not there before, where what is made in it fails."""
+def _for_building(folder: Path, overwrite: bool) -> Iterator[bool]:
+    """Have the folder for one build alone; whether an index is there, which is replaced.
+
+    A folder that is made for it goes again where it fails: by who has it alone, for else another
+    may be building there.
+    """
     was_there = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not was_there:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        replaces = _replaces(folder, overwrite)  # another may have built one meanwhile
+        try:
+            yield replaces
+        except BaseException:
+            if not (was_there or replaces):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
-def _labels_of(
-    vectors: np.ndarray, given: Sequence[str] | None, what: str
-) -> list[str | None] | None:
-    """One for each vector to add, as they are written; None where none are given."""
-    if given is None:
-        return None
-    if len(given) != len(vectors):
-        raise InputError(
-            f"there are {len(given):,} {what} for {len(vectors):,} vectors to add; give one each"
-        )
-    return [None if each is None else str(each) for each in given]
+def _replaces(folder: Path, overwrite: bool) -> bool:
+    """Whether an index is there already; InputError unless it may be replaced."""
+    there = (folder / MANIFEST).is_file()
+    if there and not overwrite:
+        raise InputError(f"{folder} holds an index; build it anew with overwrite")
+    return there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -125,6 +126,19 @@ def labels(path: Path, what: str, rows: int) -> list[str | None]:
     if len(told) != rows:
         raise InputError(f"{path} is damaged; {again(path.parent)}")
     return told
+
+
+def labels_of(
+    vectors: np.ndarray, given: Sequence[str] | None, what: str
+) -> list[str | None] | None:
+    """One for each vector to add, as they are written; None where none are given."""
+    if given is None:
+        return None
+    if len(given) != len(vectors):
+        raise InputError(
+            f"there are {len(given):,} {what} for {len(vectors):,} vectors to add; give one each"
+        )
+    return [None if each is None else str(each) for each in given]
 
 
 def removed_rows(folder: Path, manifest: Manifest, count: int) -> np.ndarray | None:

@@ -55,7 +55,7 @@ class Order:
 
 
 def measured(
-    index: Any, vectors: Rows, order: Order, fetched: int, wanted: float
+    index: Any, vectors: Rows, order: Order, factory: str, fetched: int, wanted: float
 ) -> tuple[int | None, float | None, int]:
     """The least effort that reaches the recall, the recall, and how many rows were asked."""
     asked = order.asked
@@ -69,7 +69,9 @@ def measured(
     share, effort = 0.0, None
     choices = approximate.EFFORTS if approximate.has_effort(index) else (None,)
     for effort in choices:
-        found = order.rows(approximate.search(index, queries, at * fetched, effort=effort))
+        found = order.rows(
+            approximate.search(index, queries, at * fetched, effort=effort, factory=factory)
+        )
         cosines = -np.sort(-cosines_at(queries, vectors, found), axis=1)[:, :at]
         share = float((cosines >= exact[:, -1:]).sum() / exact.size)
         if share >= wanted or (effort or 0) >= approximate.most_effort(index):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
 
 How = Literal["auto", "exact", "index"]
-Vectors = Any  # an array or a tensor, or a list of such
+HeldVectors = Any  # an array or a tensor, or a list of such
 _AT_A_TIME = 4096  # queries
 _FOUND = 1 << 22  # hits of queries at a time
 
@@ -106,7 +106,7 @@ class CorpusSearch:
 
     def search(
         self,
-        queries: str | Iterable[str] | Vectors,
+        queries: str | Iterable[str] | HeldVectors,
         top_k: int = 10,
         *,
         threshold: float | None = None,
@@ -141,7 +141,7 @@ class CorpusSearch:
         return found
 
     def embedded(
-        self, queries: str | Iterable[str] | Vectors, *, show_progress: bool = False
+        self, queries: str | Iterable[str] | HeldVectors, *, show_progress: bool = False
     ) -> np.ndarray:
         """Queries as unit vectors, float32 (N, D), cut as the corpus's are."""
         width = self.corpus.dimension

@@ -99,5 +99,5 @@ def pair_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def as_array(embeddings: Any) -> np.ndarray:
-    """What a model's `encode` returned, as float32 (N, D) (`corpus.as_array`)."""
+    """What a model's `encode` returned, as float32 (N, D) (`corpus.given.as_array`)."""
     return given.as_array(embeddings, what="encode() returned")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simcse_kit.corpus import PairFinder, VectorIndex, dedupe, near_duplicates, nearest
+from simcse_kit.corpus.recall import Order
 from simcse_kit.errors import InputError
 
 
@@ -169,6 +170,25 @@ def test_copies_do_not_crowd_out_the_neighbours_that_an_index_finds(
     found, exact = near_duplicates(vectors, 0.9, index=index), near_duplicates(vectors, 0.9)
     assert found.kept.tolist() == exact.kept.tolist() and found.pairs == exact.pairs
     assert found.kept[79] == 0
+
+
+def test_of_many_rows_with_copies_the_index_is_told_once_which_it_may_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr("simcse_kit.corpus.index._SEARCHED_EXACTLY", 0)
+    rows = unit(np.random.default_rng(5).normal(size=(9000, 8)))
+    vectors = np.concatenate([rows, rows[:9]])
+    index = VectorIndex.build(vectors, tmp_path / "index", factory="Flat")
+    numbers, asked = Order.numbers, []
+
+    def watched(self: Order, allowed: np.ndarray) -> np.ndarray:
+        asked.append(int(allowed.sum()))
+        return numbers(self, allowed)
+
+    monkeypatch.setattr(Order, "numbers", watched)
+    found = near_duplicates(vectors, 0.99999, index=index)
+    assert found.goes.tolist()[-9:] == [*range(9000, 9009)] and asked == [9000]
 
 
 def test_rows_of_one_hash_that_differ_are_not_equal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from simcse_kit.corpus import VectorIndex, approximate, nearest
 from simcse_kit.corpus.recall import Order
@@ -80,7 +84,9 @@ def test_what_is_refined_has_an_effort_too(tmp_path: Path) -> None:
         assert recall(index.search(QUERIES, 10, effort=effort)[0], expected) >= least
         order = Order.of(1500)
         found = approximate.search(
-            index._index, QUERIES, 40, effort=effort, allowed=order.numbers(allowed)
+            *(index._index, QUERIES, 40),
+            effort=effort,
+            allowed=approximate.Allowed(order.numbers(allowed)),
         )
         assert recall(order.rows(found), among) == 1
     assert recall(index.search(QUERIES, 10, effort=1)[0], expected) < 0.95
@@ -192,6 +198,83 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
             with pytest.raises(InputError, match="another run writes there"):
                 change()
     assert index.add(VECTORS[:1]) == range(1500, 1501)
+
+
+def test_who_is_refused_leaves_the_folder_to_whom_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two begun together: the folder was not there yet as either looked."""
+
+    @contextlib.contextmanager
+    def taken(folder: Path) -> Iterator[None]:
+        (folder / "vectors-0001.faiss").write_bytes(b"half of the other's")
+        raise InputError("another run writes there")
+        yield
+
+    monkeypatch.setattr("simcse_kit.corpus.index.alone", taken)
+    with pytest.raises(InputError, match="another run writes there"):
+        VectorIndex.build(VECTORS, tmp_path / "index")
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["vectors-0001.faiss"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_index_that_was_built_meanwhile_stays(
+    overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simcse_kit.corpus.run_lock import alone
+
+    def after_another(folder: Path) -> Any:
+        monkeypatch.setattr("simcse_kit.corpus.index.alone", alone)
+        VectorIndex.build(VECTORS[:900], folder)
+        monkeypatch.setattr("simcse_kit.corpus.index.measured", lambda *_: 1 / 0)
+        return alone(folder)
+
+    monkeypatch.setattr("simcse_kit.corpus.index.alone", after_another)
+    with pytest.raises((InputError, ZeroDivisionError)):
+        VectorIndex.build(VECTORS, tmp_path / "index", overwrite=overwrite)
+    assert len(VectorIndex.open(tmp_path / "index", VECTORS[:900])) == 900
+
+
+def test_what_fails_beside_faiss_is_no_fault_of_the_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("simcse_kit.corpus.recall.nearest", full)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        VectorIndex.build(VECTORS, tmp_path / "index", factory="Flat")
+    assert not (tmp_path / "index").exists()
+
+
+def test_rows_are_made_ready_once_for_many_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simcse_kit.corpus.index._SEARCHED_EXACTLY", 0)
+    index = VectorIndex.build(VECTORS, tmp_path, factory="Flat")
+    index.remove(np.array([4, 6]))
+    left = np.setdiff1d(np.arange(1500), [4, 6])
+    some = np.arange(0, 1500, 2)
+    ready = index.among(some)
+    assert ready.rows.tolist() == np.setdiff1d(some, [4, 6]).tolist()
+    monkeypatch.setattr(Order, "numbers", lambda *_: pytest.fail("all rows are looked at"))
+    for among, rows in ((ready, ready.rows), (None, left)):
+        found, _ = index.search(QUERIES, 5, among=among)
+        assert found.tolist() == nearest(QUERIES, VECTORS, 5, among=rows)[0].tolist()
+    monkeypatch.undo()
+    index.remove(np.array([8]))
+    with pytest.raises(InputError, match="has changed since its rows were made ready"):
+        index.search(QUERIES, 5, among=ready)
+
+
+def test_the_vectors_of_an_index_may_be_a_tensor(tmp_path: Path) -> None:
+    built = VectorIndex.build(torch.from_numpy(VECTORS), tmp_path)  # type: ignore[arg-type]
+    opened = VectorIndex.open(tmp_path, torch.from_numpy(VECTORS))  # type: ignore[arg-type]
+    expected, _ = nearest(QUERIES, VECTORS, 5)
+    for index in (built, opened):
+        assert index.search(QUERIES, 5)[0].tolist() == expected.tolist()
+    with pytest.raises(InputError, match="the vectors are a list; give an array"):
+        VectorIndex.open(tmp_path, VECTORS.tolist())
 
 
 # ---- refused -------------------------------------------------------------------------------------
