@@ -67,7 +67,8 @@ _MARKS = (
 _MADE_OF = (
     *(*_MARKS, "export.json", "dataset_info.json", "shard-*.parquet", "*_config.json"),
     *("config_*.json", "tokenizer.json", "vocab.*", "*_tokens*.json", "merges.txt"),
-    *("*.npy", "*.faiss", "*.arrow", "*.safetensors", "*.bin", "*.onnx*", "*.xml", "*.model"),
+    *("vectors.npy", "added-*.npy", "removed-*.npy", "*.faiss", "*.arrow"),
+    *("*.safetensors", "*.bin", "*.onnx*", "*.xml", "*.model"),
 )
 
 

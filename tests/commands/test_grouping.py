@@ -110,6 +110,26 @@ def test_folders_may_be_one_and_files_may_not(tmp_path: Path) -> None:
     assert f"--output-dir and --json are both {one}" in str(result.exception)
 
 
+def test_results_in_a_folder_that_is_read_may_be_written_again(tmp_path: Path) -> None:
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+    @app.command()
+    @grouped
+    def embed(model: str, output: Annotated[Path, typer.Option()]) -> None:
+        output.write_text("vectors")
+
+    (tmp_path / "modules.json").write_text("[]")
+    for name in ("texts.npy", "vectors-of-mine.npy", "e.rows.npy", "found.json"):
+        for _ in range(2):
+            result = CliRunner().invoke(app, [str(tmp_path), "--output", str(tmp_path / name)])
+            assert result.exit_code == 0, (name, result.exception)
+    for name in ("vectors.npy", "added-0001.npy", "removed-0002.npy", "vectors-0001.faiss"):
+        (tmp_path / name).write_text("a part")
+        result = CliRunner().invoke(app, [str(tmp_path), "--output", str(tmp_path / name)])
+        assert isinstance(result.exception, InputError), name
+        assert (tmp_path / name).read_text() == "a part"
+
+
 def test_what_is_decorated_keeps_its_name() -> None:
     @grouped
     def plain(name: str) -> None:
