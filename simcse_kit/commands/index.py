@@ -12,7 +12,7 @@ from simcse_kit.commands.console import chatter_on_stderr, note
 from simcse_kit.commands.corpus_options import Corpus, CorpusModel, corpus_encoder, ids_of
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import ModelOptions, Output
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,10 @@ def _embedded(
     ids: list[str] = []
     vectors = []
     for block in stream.blocks():
-        found = encoder.encode(block.texts, prompt=prompt, normalize=True)
+        try:
+            found = encoder.encode(block.texts, prompt=prompt, normalize=True)
+        except TextError as error:  # by its row among all
+            raise error.at(block.before + int(block.numbers[error.number])) from error
         vectors.append(unit(found[:, : corpus.dimension]))
         ids += block.ids or [""] * len(block)
         texts += block.texts

@@ -17,6 +17,7 @@ import invoking
 from simcse_kit.corpus import EmbeddedCorpus, PairFinder, embed_corpus, unit
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.errors import TextError
 
 TEXTS = [
     "a man plays the guitar",
@@ -131,6 +132,26 @@ def test_an_index_is_built_added_to_and_taken_from(
         assert result.exit_code == 2 and "nowhere" in result.stderr
         assert len(json.loads(search(corpus, "a", "-k", 20, "--json", "-"))[0]["hits"]) == 8
     assert "8 x 32" in index(corpus, "--overwrite", "--factory", "Flat")
+
+
+def test_a_text_that_cannot_be_added_is_named_by_its_row_among_all(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    index(corpus)
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "three"}\n{"text": 7}\n{"text": "four"}\n')
+    plain = SentenceEncoder.encode
+
+    def wrong(self: SentenceEncoder, texts: list[str], **how: Any) -> Any:
+        if "four" in texts:
+            raise TextError(texts.index("four"), "the embedding of text {} is not finite")
+        return plain(self, texts, **how)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", wrong)
+    added = ("--add", tmp_path / "a.txt", "--add", tmp_path / "b.jsonl")
+    result = invoking.run("index", corpus, *added, "--skip-bad-rows", 1)
+    assert result.exit_code == 2 and "the embedding of text 4 is not finite" in result.stderr
 
 
 def test_dedupe_writes_what_stays_and_what_goes(corpus: Path, tmp_path: Path) -> None:

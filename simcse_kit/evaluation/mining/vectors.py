@@ -18,6 +18,7 @@ from simcse_kit.encoder import (
     prompt_text,
     query_prompt,
 )
+from simcse_kit.errors import TextError
 from simcse_kit.evaluation.mining.pool import Pool
 
 #: Texts embedded at a time, at most: what is lost when a run is interrupted.
@@ -68,7 +69,10 @@ class Side:
         def rows(start: int, end: int) -> np.ndarray:
             bar.update(start - bar.n)
             some = self.texts[start:end]
-            found = self.encoder.encode(some, prompt=self.prompt, normalize=True)
+            try:
+                found = self.encoder.encode(some, prompt=self.prompt, normalize=True)
+            except TextError as error:  # by its number among all
+                raise error.at(start + error.number) from error
             bar.update(end - start)
             return found
 

@@ -17,7 +17,7 @@ import pytest
 import mining as pairs
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
-from simcse_kit.errors import InputError
+from simcse_kit.errors import InputError, TextError
 from simcse_kit.evaluation.mining import NoNegatives, blocks, mine_hard_negatives, vectors
 from simcse_kit.evaluation.mining.outcome import outcome_cells, outcome_sentences
 from simcse_kit.evaluation.mining.rules import Rules
@@ -325,6 +325,23 @@ def test_vectors_go_on_after_the_last_part(
     pairs.mine(encoder, output)
     assert encoder.encode.calls == 2 + 4 - 1 - 2 - 1
     assert output.read_bytes() == alone.read_bytes()
+
+
+def test_a_text_that_cannot_be_embedded_is_named_by_its_number_among_all(
+    encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "_AT_A_TIME", 6)
+    plain, calls = encoder.encode, []
+
+    def wrong(texts: list[str], **how: Any) -> Any:
+        calls.append(texts)
+        if len(calls) == 2:
+            raise TextError(1, "the embedding of text {} is not finite")
+        return plain(texts, **how)
+
+    monkeypatch.setattr(encoder, "encode", wrong)
+    with pytest.raises(InputError, match="the embedding of text 7 is not finite"):
+        pairs.mine(encoder, tmp_path / "rows.csv")
 
 
 def test_other_settings_keep_the_vectors_and_another_model_does_not(
