@@ -28,9 +28,7 @@ class Elsewhere(AroundTexts):
     precision: Literal["fp32", "bf16"]
     packed: bool
 
-    def _run_by(
-        self, backend: Backend, hub: dict[str, Any], device: object, precision: str
-    ) -> None:
+    def _run_by(self, backend: Backend, hub: dict[str, Any], precision: str) -> None:
         """Have an export of the folder compute from now on; weights are let go.
 
         Args:
@@ -40,10 +38,6 @@ class Elsewhere(AroundTexts):
         """
         from simcse_kit.encoder.runtimes import load_runtime
 
-        if device is not None and str(device).partition(":")[0] != "cpu":
-            raise InputError(
-                f"backend {backend} runs on the CPU, not on {device}; leave device out"
-            )
         runtime = load_runtime(cast("SentenceEncoder", self), backend, hub)
         self.precision = runtime.precision(precision)
         runtime.session(self.precision)  # a file that does not run is said now

@@ -33,11 +33,11 @@ from simcse_kit.compute import (
 )
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.data import tokenised
-from simcse_kit.encoder.devices import usable_device
 from simcse_kit.encoder.elsewhere import Elsewhere
 from simcse_kit.encoder.evaluating import evaluating
 from simcse_kit.encoder.given_texts import Asked, as_texts, no_others
 from simcse_kit.encoder.limits import Vocabulary, position_limit
+from simcse_kit.encoder.loading_settings import check_dropout, place_to_compute
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts, place_of
 from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
@@ -178,13 +178,10 @@ class SentenceEncoder(Elsewhere):
         name = str(name_or_path)
         if head not in (None, "none", "keep"):
             raise InputError(f"unknown head {head!r}; choose none or keep")
-        if backend != "torch":
-            from simcse_kit.encoder.runtimes import check_backend
-
-            check_backend(backend, dropout=dropout)
         for given in (pooling, default_pooling):
             if given is not None:
                 check_pooling(given)
+        where = place_to_compute(backend, device, precision, dropout)
         parts = load_parts(
             name, head=head, revision=revision, trust_remote_code=trust_remote_code, token=token
         )
@@ -211,9 +208,9 @@ class SentenceEncoder(Elsewhere):
             encoder.set_dropout(dropout)
         if backend != "torch":
             found, hub = place_of(name, revision, trust_remote_code, token)
-            encoder._run_by(backend, {**hub, "name": found}, device, precision)
+            encoder._run_by(backend, {**hub, "name": found}, precision)
         else:
-            encoder.to(usable_device(device))
+            encoder.to(where)
             encoder.precision = model_precision(precision, encoder.backbone, name)
         return encoder.eval()
 
@@ -254,8 +251,7 @@ class SentenceEncoder(Elsewhere):
 
     def set_dropout(self, rate: float) -> None:
         """Give every dropout in the backbone, its attention's included, the same rate."""
-        if not 0 <= rate < 1:
-            raise InputError(f"dropout {rate} is no rate; use 0 or more and less than 1")
+        check_dropout(rate)
         set_dropout(self.backbone, rate)
 
     def forward(self, batch: PackedBatch, skip: int = 0) -> Tensor:

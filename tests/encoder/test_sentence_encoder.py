@@ -239,6 +239,23 @@ def test_bad_folders_and_settings(tiny_encoder, tmp_path, broken, kwargs, says):
         load(folder, **kwargs)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"device": "cuda:99"}, "device 'cuda:99' is not to be had"),
+        ({"device": "what"}, "device 'what' is not to be had"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"dropout": 1.5}, "dropout 1.5"),
+        ({"backend": "onnx", "device": "cuda"}, "backend onnx runs on the CPU, not on cuda"),
+    ],
+)
+def test_settings_are_looked_at_before_the_weights(tiny_encoder, monkeypatch, kwargs, says):
+    reads = "simcse_kit.encoder.sentence_encoder.load_parts"
+    monkeypatch.setattr(reads, lambda *_, **__: pytest.fail("the weights are read"))
+    with pytest.raises(InputError, match=says):
+        load(tiny_encoder("bert"), **kwargs)
+
+
 def test_bad_names_and_texts(tiny_encoder, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load(tmp_path / "nowhere")

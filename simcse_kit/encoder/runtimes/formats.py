@@ -48,12 +48,18 @@ def check_format(format: str) -> None:
         raise InputError(f"unknown format {format!r}; choose {' or '.join(FORMATS)}")
 
 
-def check_backend(backend: str, *, dropout: float | None = None) -> None:
-    """Raise InputError for a backend that is none, or is not installed, or is to train."""
+def check_backend(backend: str, *, dropout: float | None = None, device: object = None) -> None:
+    """Raise InputError for a backend that is none, or is not installed.
+
+    Args:
+        dropout, device: None where they are left to it; it trains nothing, and runs on the CPU.
+    """
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose {' or '.join(BACKENDS)}")
     if backend == "torch":
         return
     if dropout is not None:
         raise InputError(f"dropout is for training, which {backend} cannot; take backend torch")
+    if device is not None and str(device).partition(":")[0] != "cpu":
+        raise InputError(f"backend {backend} runs on the CPU, not on {device}; leave device out")
     check_packages(backend)
