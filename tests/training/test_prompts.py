@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from invoking import run as invoke
 from invoking import settings, succeed
 from simcse_kit.data import Rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
+from simcse_kit.training.rows.batches import Vectors
 from simcse_kit.training.run import train
 from training_rows import assert_same, config, dev_task, pair_rows, sentences, text_rows, weights
 
@@ -93,6 +95,17 @@ def test_queries_and_documents_begin_with_their_own(tiny_encoder, tmp_path):
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-9)
     assert given.encoder.prompts == {"query": ASK, "document": BOOK}
+
+
+def test_a_teacher_reads_each_column_behind_its_own_prompt(tiny_encoder, tmp_path):
+    rows, model = pair_rows(6), tiny_encoder("bert")
+    teacher = {"model": str(model), "pooling": "mean", "precision": "fp32", "storage": "fp32"}
+    teacher |= {"prompt": ASK, "document_prompt": BOOK}
+    asked = config(tmp_path, teachers=[teacher], auxiliaries=[{"name": "similarity_kl"}])
+    teachers = Vectors.of(rows, asked, torch.device("cpu")).teachers
+    (found,) = teachers.gather(teachers.numbers)
+    expected = load(model).encode(before(rows, ASK, BOOK).texts())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_cannot_be_trained_with_a_prompt(tiny_encoder, tmp_path, caplog):
