@@ -15,7 +15,7 @@ import numpy as np
 
 from simcse_kit.corpus import approximate
 from simcse_kit.corpus.exact import in_order, nearest
-from simcse_kit.encoder import SentenceEncoder, usable_device
+from simcse_kit.encoder import NoPooling, SentenceEncoder, usable_device
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,13 +66,11 @@ class SimCSE:
                 head="keep" if pooler == "cls" else None,
                 device=device,
             )
-        except InputError as error:
-            if pooler is None and "choose a pooling" in str(error):
-                raise InputError(
-                    f"{model_name_or_path} does not say its pooling; give pooler='cls' for a"
-                    " supervised SimCSE model, 'cls_before_pooler' for an unsupervised one"
-                ) from error
-            raise
+        except NoPooling as error:
+            raise InputError(
+                f"{model_name_or_path} does not say its pooling; give pooler='cls' for a"
+                " supervised SimCSE model, 'cls_before_pooler' for an unsupervised one"
+            ) from error
         self.num_cells, self.num_cells_in_search = num_cells, num_cells_in_search
         self._sentences: list[str] = []
         self._vectors: np.ndarray | None = None

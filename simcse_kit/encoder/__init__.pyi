@@ -12,6 +12,7 @@ from .modules import Chain as Chain
 from .modules import Head as Head
 from .naming import find_model as find_model
 from .persistence import quietly as quietly
+from .pooling import NoPooling as NoPooling
 from .pooling import Pooling as Pooling
 from .prompts import document_prompt as document_prompt
 from .prompts import prompt_text as prompt_text

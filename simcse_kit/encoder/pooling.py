@@ -34,6 +34,10 @@ LAYER_PAIRS = {"first_last_mean": (1, -1), "top2_mean": (-2, -1)}
 _FIRST_TOKEN = ("cls", "cls_before_pooler")
 
 
+class NoPooling(InputError):
+    """A checkpoint does not say how it is pooled, and nobody chose."""
+
+
 # each takes states (count, width, hidden) and which of them are pooled (count, width), None where
 # all are, and gives (count, hidden)
 

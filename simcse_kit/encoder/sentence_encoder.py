@@ -40,7 +40,7 @@ from simcse_kit.encoder.limits import Vocabulary, position_limit
 from simcse_kit.encoder.loading_settings import check_dropout, place_to_compute
 from simcse_kit.encoder.modules import Parts
 from simcse_kit.encoder.persistence import load_parts, place_of
-from simcse_kit.encoder.pooling import POOLINGS, check_pooling, pool
+from simcse_kit.encoder.pooling import POOLINGS, NoPooling, check_pooling, pool
 from simcse_kit.encoder.progress import Bar, Progress, bar_of
 from simcse_kit.encoder.prompts import (
     document_prompt,
@@ -189,7 +189,7 @@ class SentenceEncoder(Elsewhere):
             pooling = pooling or default_pooling
         if pooling is None and parts.pooling is None:
             others = [other for other in POOLINGS if other != "mean"]
-            raise InputError(
+            raise NoPooling(
                 f"model {name!r} is a plain checkpoint with no pooling file; choose a pooling: "
                 f"--pooling mean, in Python pooling='mean' (or {', '.join(others)})"
             )

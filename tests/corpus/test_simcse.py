@@ -102,6 +102,9 @@ def test_what_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match="pooler='cls' for a supervised"):
         SimCSE(tiny_encoder("bert"))
+    with pytest.raises(InputError) as lost:  # whatever its name is
+        SimCSE(tmp_path / "choose a pooling")
+    assert "does not say its pooling" not in str(lost.value)
     with pytest.raises(
         InputError, match=r"device 'gpu' is not to be had .*; leave it out, or take"
     ):
