@@ -36,8 +36,9 @@ from eval.quality.kept_runs import (
     Scores,
     digest_of,
     judged,
-    kept_run,
+    kept_runs,
     same_runs,
+    show,
     summary,
 )
 from simcse_kit.data import USUAL, read_rows
@@ -196,19 +197,14 @@ def run(
     }
     same_runs(folder, asked)
 
-    def start(_: Path) -> Scores:
+    def start() -> Scores:
         encoder = SentenceEncoder.from_pretrained(options.model or bundled_model())
         return judge(encoder, domain, tasks)
 
-    runs: dict[str, list[Scores]] = {START: [kept_run("start", 0, start, folder)]}
-    for seed in options.seeds:
-        for name in options.variants:
-            variant = VARIANTS[name]
+    def make(name: str, seed: int, place: Path) -> Scores:
+        return judge(trained(VARIANTS[name], domain, seed, place, options), domain, tasks)
 
-            def make(place: Path, variant: Variant = variant, seed: int = seed) -> Scores:
-                return judge(trained(variant, domain, seed, place, options), domain, tasks)
-
-            runs.setdefault(name, []).append(kept_run(name, seed, make, folder))
+    runs = kept_runs(options.variants, options.seeds, start, make, folder)
     figures = {
         "model": Path(options.model).name if options.model else "all-MiniLM-L6-v2",
         "domain": options.domain,
@@ -222,12 +218,5 @@ def run(
     return figures
 
 
-def show() -> None:
-    """Run, and print the figures of each."""
-    figures = run(parse())
-    for name, told in figures["summary"].items():
-        print(f"{name:18}", {label: round(each["mean"], 2) for label, each in told.items()})
-
-
 if __name__ == "__main__":
-    raise SystemExit(ending(show))
+    raise SystemExit(ending(lambda: show(run(parse())["summary"])))

@@ -30,7 +30,7 @@ import numpy as np
 from eval.ending import ending
 from eval.provenance import write
 from eval.quality.held_out_documents import DEV_PACKAGES, searches, whole
-from eval.quality.kept_runs import QUIET, START, Scores, kept_run, same_runs, summary
+from eval.quality.kept_runs import QUIET, START, Scores, kept_runs, same_runs, summary
 from simcse_kit.data import Rows, read_rows
 from simcse_kit.data.within_documents import document_of
 from simcse_kit.encoder import SentenceEncoder
@@ -175,19 +175,16 @@ HOMES: dict[str, Callable[[argparse.Namespace], Home]] = {
 def figures_of_home(home: Home, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train and judge what is left of a home, and sum up."""
 
-    def start(_: Path) -> Scores:
+    def start() -> Scores:
         return home.judge(SentenceEncoder.from_pretrained(options.model, pooling="mean"))
 
-    runs: dict[str, list[Scores]] = {START: [kept_run("start", 0, start, folder)]}
-    for seed in options.seeds:
-        for name, rows in ((PLAIN, home.plain), (home.recipe, home.rows)):
+    def make(name: str, seed: int, place: Path) -> Scores:
+        config = build_config(name, [*QUIET, *options.settings, f"seed={seed}"])
+        rows = home.plain if name == PLAIN else home.rows
+        made = train(options.model, rows, config, place, overwrite=place.is_dir())
+        return home.judge(made.encoder)
 
-            def make(place: Path, name: str = name, rows: Rows = rows, seed: int = seed) -> Scores:
-                config = build_config(name, [*QUIET, *options.settings, f"seed={seed}"])
-                made = train(options.model, rows, config, place, overwrite=place.is_dir())
-                return home.judge(made.encoder)
-
-            runs.setdefault(name, []).append(kept_run(name, seed, make, folder))
+    runs = kept_runs([PLAIN, home.recipe], options.seeds, start, make, folder)
     told = summary(runs, {}, options.draws, against=[PLAIN])
     return {"rows": len(home.rows), "figure": home.figure, "summary": told}
 
@@ -248,11 +245,5 @@ def run(options: argparse.Namespace, homes: Mapping[str, Home] | None = None) ->
     return figures
 
 
-def show() -> None:
-    """Run, and print the figures of each."""
-    figures = run(parse())
-    print(claim(figures))
-
-
 if __name__ == "__main__":
-    raise SystemExit(ending(show))
+    raise SystemExit(ending(lambda: print(claim(run(parse())))))

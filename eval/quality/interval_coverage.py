@@ -38,9 +38,9 @@ from simcse_kit.evaluation.statistics import (
 
 # The suite's tasks, each at a quarter of its pairs: smaller sets are the harder ones.
 QUARTER = (777, 375, 937, 750, 296, 345, 1232)
-# A covariance needs fewer draws than a percentile. (299 + 1) × 5 % is a whole number, as for 999.
 # The rates that must be near 95 %.
 COVERED = ("covered", "clustered", "mean covered")
+# A covariance needs fewer draws than a percentile. (299 + 1) × 5 % is a whole number, as for 999.
 RECIPE_DRAWS = 299
 Rates = dict[str, float]
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,30 @@ def kept_run(name: str, seed: int, make: Callable[[Path], Scores], folder: Path)
     shutil.rmtree(folder / f"{name}-{seed}", ignore_errors=True)
     print(name, f"seed {seed}", shown(scores), file=sys.stderr, flush=True)
     return scores
+
+
+def kept_runs(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    start: Callable[[], Scores],
+    make: Callable[[str, int, Path], Scores],
+    folder: Path,
+) -> dict[str, list[Scores]]:
+    """By variant the scores of a run a seed, and of the encoder as it was (`START`).
+
+    Seed by seed, all variants with the first and then with the second, so that an early end leaves
+    something to compare.
+
+    Args:
+        start: judges the encoder as it was.
+        make: trains a variant with a seed in the folder it is given, and judges.
+    """
+    runs = {START: [kept_run("start", 0, lambda _: start(), folder)]}
+    for seed in seeds:
+        for name in names:
+            made = kept_run(name, seed, partial(make, name, seed), folder)
+            runs.setdefault(name, []).append(made)
+    return runs
 
 
 def judged(encoder: SentenceEncoder, tasks: Judged) -> Scores:
@@ -221,3 +246,9 @@ def _told(figure: Figure, rows: range, difference: Figure | None) -> dict[str, A
         sure = summarise_seeds(difference, own)
         told["interval"] = [sure.interval.low, sure.interval.high]
     return told
+
+
+def show(told: Mapping[str, Any]) -> None:
+    """Print the means of a `summary`, a line a variant."""
+    for name, figures in told.items():
+        print(f"{name:24}", {label: round(each["mean"], 2) for label, each in figures.items()})

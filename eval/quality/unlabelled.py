@@ -32,13 +32,13 @@ from eval.quality.held_out_documents import domain_of, searches
 from eval.quality.kept_runs import (
     AVERAGE,
     QUIET,
-    START,
     Judged,
     Scores,
     digest_of,
     judged,
-    kept_run,
+    kept_runs,
     same_runs,
+    show,
     summary,
 )
 from simcse_kit.data import read_rows
@@ -277,17 +277,13 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
     for name in names:
         same_runs(folder, work.told_of(name), name)
 
-    def start(_: Path) -> Scores:
+    def start() -> Scores:
         return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)
 
-    runs: dict[str, list[Scores]] = {START: [kept_run("start", 0, start, folder)]}
-    for seed in options.seeds:
-        for name in names:
+    def make(name: str, seed: int, place: Path) -> Scores:
+        return judge(trained(name, seed, place, work), work)
 
-            def make(place: Path, name: str = name, seed: int = seed) -> Scores:
-                return judge(trained(name, seed, place, work), work)
-
-            runs.setdefault(name, []).append(kept_run(name, seed, make, folder))
+    runs = kept_runs(names, options.seeds, start, make, folder)
     figures = {
         "model": Path(work.model).name,
         "texts": len(work.texts),
@@ -299,12 +295,5 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
     return figures
 
 
-def show() -> None:
-    """Run, and print the figures of each."""
-    figures = run(parse())
-    for name, told in figures["summary"].items():
-        print(f"{name:24}", {label: round(each["mean"], 2) for label, each in told.items()})
-
-
 if __name__ == "__main__":
-    raise SystemExit(ending(show))
+    raise SystemExit(ending(lambda: show(run(parse())["summary"])))

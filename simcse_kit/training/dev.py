@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simcse_kit.compute import SharedSetting
 from simcse_kit.data import Rows, for_markdown
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import distinct, embed, plots
@@ -40,6 +41,9 @@ from simcse_kit.training.settings.config import TrainConfig
 _DRAWS = 2_000  # for the interval on a card, which is written with every new best step
 _FOR_UNIFORMITY = 5_000  # texts, of which every pair is looked at
 _HELD_OUT_METRICS = ("recall@1", "mrr")
+
+_notes = logging.getLogger("simcse_kit.evaluation")
+_level = SharedSetting(lambda: _notes.level, _notes.setLevel)
 
 
 class DevSet(Protocol):
@@ -245,16 +249,9 @@ def resampled(
     return bootstrap(samples, draws=draws).figure([*samples])
 
 
-@contextlib.contextmanager
-def _quiet(*, warnings: bool = False) -> Iterator[None]:
+def _quiet(*, warnings: bool = False) -> AbstractContextManager[None]:
     """Without what evaluation says of every call: training has a line an evaluation."""
-    notes = logging.getLogger("simcse_kit.evaluation")
-    level = notes.level
-    notes.setLevel(logging.WARNING if warnings else logging.ERROR)
-    try:
-        yield
-    finally:
-        notes.setLevel(level)
+    return _level.held(logging.WARNING if warnings else logging.ERROR)
 
 
 def _digest(*parts: object) -> str:

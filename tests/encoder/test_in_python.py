@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as hf_logging
 
 from families import build
@@ -25,6 +26,7 @@ from simcse_kit.encoder.persistence import quietly
 from simcse_kit.encoder.runtimes.graph import unheard
 from simcse_kit.encoder.verify import unnoticed
 from simcse_kit.errors import InputError
+from simcse_kit.training.dev import _quiet
 
 TEXTS = ["a man plays the guitar", "dog", "one two three four five", "", "the cat sleeps"]
 
@@ -191,29 +193,14 @@ def test_threads_that_cut_at_different_lengths_do_not_disturb_each_other(folder)
             np.testing.assert_allclose(job.result()[::100], [expected[id(each)]] * 4, atol=1e-5)
 
 
-def test_threads_that_load_leave_the_loggers_as_they_were():
-    """Their levels are settings of the whole process, which loading lowers for a moment."""
-    before, entered, over = hf_logging.get_verbosity(), threading.Event(), threading.Event()
+@pytest.mark.parametrize("quiet", [quietly, unnoticed, unheard, _quiet])
+def test_threads_that_load_save_export_or_score_leave_what_is_heard_as_it_was(quiet):
+    """These are settings of the whole process, which each changes for a moment."""
 
-    def other():
-        with quietly():
-            entered.set()
-            over.wait(10)
-
-    thread = threading.Thread(target=other)
-    with quietly():
-        thread.start()
-        entered.wait(0.2)
-    over.set()
-    thread.join()
-    assert entered.is_set() and hf_logging.get_verbosity() == before
-
-
-@pytest.mark.parametrize("quiet", [unnoticed, unheard])
-def test_threads_that_save_or_export_leave_what_is_heard_as_it_was(quiet):
     def heard():
-        ours = logging.getLogger("simcse_kit").level
-        return ours, logging.root.manager.disable, sys.stdout, sys.stderr
+        ours = [logging.getLogger(name).level for name in ("simcse_kit", "simcse_kit.evaluation")]
+        hub = hf_logging.get_verbosity(), hub_logging.get_verbosity()
+        return *ours, *hub, logging.root.manager.disable, sys.stdout, sys.stderr
 
     before, entered, over = heard(), threading.Event(), threading.Event()
 
