@@ -19,7 +19,7 @@ from .precision import Precision as Precision
 from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
 from .precision import whole_products as whole_products
-from .shared_setting import SharedSetting as SharedSetting
+from .shared_setting import logger_level as logger_level
 from .taught import Taught as Taught
 from .taught import original_class as original_class
 from .taught import teach as teach

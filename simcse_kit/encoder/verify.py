@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from simcse_kit.compute import SharedSetting
+from simcse_kit.compute import logger_level
 from simcse_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ _TEXT = "A man is playing a guitar."
 #: By how much of its length the embedding may differ: other kernels, and weights stored in half.
 _MAY_DIFFER = {torch.float32: 1e-3}
 _MAY_DIFFER_IN_HALF = 3e-2
-
-_ours = logging.getLogger("simcse_kit")
-_level = SharedSetting(lambda: _ours.level, _ours.setLevel)
 
 
 def check_written(encoder: SentenceEncoder, again: Parts) -> None:
@@ -55,5 +52,5 @@ def written_nowhere(folder: Path, aside: Path, error: InputError) -> InputError:
 @contextlib.contextmanager
 def unnoticed() -> Iterator[None]:
     """Without what loading says, for it was said of the model that is saved; drawing no numbers."""
-    with _level.held(logging.ERROR), torch.random.fork_rng(devices=[]):
+    with logger_level("simcse_kit").held(logging.ERROR), torch.random.fork_rng(devices=[]):
         yield

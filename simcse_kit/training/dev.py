@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from simcse_kit.compute import SharedSetting
+from simcse_kit.compute import logger_level
 from simcse_kit.data import Rows, for_markdown
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation import distinct, embed, plots
@@ -41,9 +41,6 @@ from simcse_kit.training.settings.config import TrainConfig
 _DRAWS = 2_000  # for the interval on a card, which is written with every new best step
 _FOR_UNIFORMITY = 5_000  # texts, of which every pair is looked at
 _HELD_OUT_METRICS = ("recall@1", "mrr")
-
-_notes = logging.getLogger("simcse_kit.evaluation")
-_level = SharedSetting(lambda: _notes.level, _notes.setLevel)
 
 
 class DevSet(Protocol):
@@ -251,7 +248,8 @@ def resampled(
 
 def _quiet(*, warnings: bool = False) -> AbstractContextManager[None]:
     """Without what evaluation says of every call: training has a line an evaluation."""
-    return _level.held(logging.WARNING if warnings else logging.ERROR)
+    level = logging.WARNING if warnings else logging.ERROR
+    return logger_level("simcse_kit.evaluation").held(level)
 
 
 def _digest(*parts: object) -> str:

@@ -26,7 +26,8 @@ from simcse_kit.encoder.persistence import quietly
 from simcse_kit.encoder.runtimes.graph import unheard
 from simcse_kit.encoder.verify import unnoticed
 from simcse_kit.errors import InputError
-from simcse_kit.training.dev import _quiet
+from simcse_kit.training import dev
+from simcse_kit.training.trials import run
 
 TEXTS = ["a man plays the guitar", "dog", "one two three four five", "", "the cat sleeps"]
 
@@ -193,12 +194,17 @@ def test_threads_that_cut_at_different_lengths_do_not_disturb_each_other(folder)
             np.testing.assert_allclose(job.result()[::100], [expected[id(each)]] * 4, atol=1e-5)
 
 
-@pytest.mark.parametrize("quiet", [quietly, unnoticed, unheard, _quiet])
+def running():
+    return run._quiet(but=run._COURSE)
+
+
+@pytest.mark.parametrize("quiet", [quietly, unnoticed, unheard, dev._quiet, run._quiet, running])
 def test_threads_that_load_save_export_or_score_leave_what_is_heard_as_it_was(quiet):
     """These are settings of the whole process, which each changes for a moment."""
 
     def heard():
-        ours = [logging.getLogger(name).level for name in ("simcse_kit", "simcse_kit.evaluation")]
+        names = ("simcse_kit", "simcse_kit.evaluation", *run._COURSE)
+        ours = [logging.getLogger(name).level for name in names]
         hub = hf_logging.get_verbosity(), hub_logging.get_verbosity()
         return *ours, *hub, logging.root.manager.disable, sys.stdout, sys.stderr
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simcse_kit.compute import peak_memory
+from simcse_kit.compute import logger_level, peak_memory
 from simcse_kit.data import Rows
 from simcse_kit.encoder import CachedEncoder, SentenceEncoder, VectorCache
 from simcse_kit.errors import FULL, explain
@@ -200,16 +200,13 @@ def _quiet(*, but: Sequence[str] = ()) -> Iterator[None]:
     Args:
         but: loggers whose notes, with all warnings, are kept; without any, errors alone are.
     """
-    shown = logging.getLogger("simcse_kit").getEffectiveLevel()
-    levels = dict.fromkeys(but, shown) | {"simcse_kit": logging.WARNING if but else logging.ERROR}
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    try:
+    ours = logger_level("simcse_kit")
+    shown = ours.chosen or logging.getLogger().getEffectiveLevel()
+    with contextlib.ExitStack() as held:
+        held.enter_context(ours.held(logging.WARNING if but else logging.ERROR))
+        for name in but:
+            held.enter_context(logger_level(name).held(shown))
         yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def with_seed(job: Job, seed: int, folder: Path, *, resume: bool) -> Job:
