@@ -16,6 +16,9 @@ from .column_names import negative as negative
 from .dataset_tables import column_cells as column_cells
 from .dataset_tables import is_column as is_column
 from .digests import add_texts as add_texts
+from .filling import filling as filling
+from .filling import is_unfilled as is_unfilled
+from .filling import move_into as move_into
 from .home import at_home as at_home
 from .hub import ask_hub as ask_hub
 from .hub import load_dataset as load_dataset

@@ -11,6 +11,8 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+_TRIES = 1_000  # to make the lock's file where others take its folder away
+
 
 @contextmanager
 def alone(folder: Path) -> Iterator[Path]:
@@ -21,7 +23,6 @@ def alone(folder: Path) -> Iterator[Path]:
     locks each builds apart. Raises OSError where the file cannot be made.
     """
     place = folder.with_name(f".{folder.name}.lock")
-    place.parent.mkdir(parents=True, exist_ok=True)
     file, held = _taken(place)
     own = "" if held else f".{os.getpid()}-{secrets.token_hex(4)}"  # pids repeat on other machines
     try:
@@ -34,8 +35,15 @@ def alone(folder: Path) -> Iterator[Path]:
 
 def _taken(place: Path) -> tuple[int, bool]:
     """The lock's file, open, and whether it is ours alone; waits until it is."""
+    tries = 0
     while True:
-        file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # who held it took the folder away in between
+            if (tries := tries + 1) == _TRIES:
+                raise
+            continue
         try:
             import fcntl
 

@@ -10,8 +10,6 @@ import contextlib
 import logging
 import os
 import shlex
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
+from simcse_kit.data import filling, move_into
 from simcse_kit.encoder.limits import position_limit
 from simcse_kit.encoder.metadata import check_has_tokenizer, model_file
 from simcse_kit.encoder.modules import Head, Parts
@@ -248,7 +247,8 @@ def save_parts(
     """Write a folder that `SentenceTransformer`, `AutoModel` and this kit load.
 
     Files are written aside, loaded again and moved into place one by one, so a folder that was
-    complete stays loadable when the writing fails, and none is made.
+    complete stays loadable when the writing fails, and none is made. Whoever else writes a model
+    there waits.
 
     Args:
         layout: ``current``, or ``legacy`` for readers before sentence-transformers 5.4.
@@ -258,34 +258,22 @@ def save_parts(
     Raises:
         InputError: what was written does not load, or loads as another model.
     """
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with quietly(), tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
-            plain, full = Path(aside, "plain"), Path(aside, "full")
-            try:
-                sentence_transformer(parts, plain).save_pretrained(
-                    str(full), create_model_card=False
-                )
-                if layout == "legacy":
-                    rewrite_as_legacy(full, parts.max_length)
-                with unnoticed():
-                    check(read_parts(str(full), own_code=parts.own_code))
-            except InputError as error:
-                raise written_nowhere(folder, full, error) from error
-            (full / "README.md").write_text(card, encoding="utf-8")
-            mode = (full / "README.md").stat().st_mode  # as the umask has it; safetensors' is 0600
-            for path in sorted(full.rglob("*")):
-                target = folder / path.relative_to(full)
-                if path.is_dir():
-                    target.mkdir(exist_ok=True)
-                else:
-                    path.chmod(mode)
-                    os.replace(path, target)
-    except BaseException:
-        if is_new:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with filling(folder) as aside, quietly():
+        plain, full = aside / "plain", aside / "full"
+        try:
+            sentence_transformer(parts, plain).save_pretrained(str(full), create_model_card=False)
+            if layout == "legacy":
+                rewrite_as_legacy(full, parts.max_length)
+            with unnoticed():
+                check(read_parts(str(full), own_code=parts.own_code))
+        except InputError as error:
+            raise written_nowhere(folder, full, error) from error
+        (full / "README.md").write_text(card, encoding="utf-8")
+        mode = (full / "README.md").stat().st_mode  # as the umask has it; safetensors' is 0600
+        for path in full.rglob("*"):
+            if path.is_file():
+                path.chmod(mode)
+        move_into(folder, full)
 
 
 def read_parts(folder: str, *, own_code: bool) -> Parts:

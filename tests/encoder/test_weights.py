@@ -9,7 +9,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from simcse_kit.encoder import persistence
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 
@@ -133,9 +136,38 @@ def test_what_would_load_as_another_model_is_not_saved(tiny_encoder, tmp_path, s
     for folder in ("before", "new"):
         with pytest.raises(InputError, match=r"is not saved in .*: (it would load|model)") as error:
             encoder.save_pretrained(tmp_path / folder, layout=layout)
-        assert ".saving-" not in str(error.value)
+        assert ".building" not in str(error.value)
     assert not (tmp_path / "new").exists()
     assert files == {path: path.read_bytes() for path in (tmp_path / "before").rglob("*.*")}
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_save_that_fails_takes_nothing_of_another_s(tiny_encoder, tmp_path, monkeypatch, existed):
+    """Two begun together into one folder: one waits, and saves when the other has failed."""
+    folder, begun, go_on = tmp_path / "new", Event(), Event()
+    if existed:
+        folder.mkdir()
+    spoilt, whole = load(tiny_encoder("bert")), load(tiny_encoder("mpnet"))
+    inject(spoilt)
+    build = persistence.sentence_transformer
+
+    def slow(parts, place):
+        begun.set()
+        assert go_on.wait(30)
+        return build(parts, place)
+
+    monkeypatch.setattr(persistence, "sentence_transformer", slow)
+    with ThreadPoolExecutor(2) as pool:
+        fails = pool.submit(spoilt.save_pretrained, folder)
+        assert begun.wait(30)
+        saves = pool.submit(whole.save_pretrained, folder)
+        assert saves in wait([saves], 0.2).not_done
+        go_on.set()
+        with pytest.raises(InputError, match="is not saved in"):
+            fails.result(60)
+        saves.result(60)
+    np.testing.assert_array_equal(load(folder).encode("a man"), whole.encode("a man"))
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_a_save_draws_no_random_numbers_and_says_nothing(tiny_encoder, tmp_path, caplog):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,10 +13,12 @@ import numpy as np
 
 from simcse_kit.compute import PackedBatch
 from simcse_kit.data import (
-    alone,
     at_home,
     check_can_make,
     disk_errors,
+    filling,
+    is_unfilled,
+    move_into,
     replacing,
     tokenised,
     write_json,
@@ -26,7 +26,6 @@ from simcse_kit.data import (
 from simcse_kit.encoder.card import with_section
 from simcse_kit.encoder.persistence import read_parts
 from simcse_kit.encoder.runtimes.formats import (
-    FORMATS,
     MODEL_FILE,
     NOTE,
     check_format,
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 
 #: Cosine that texts may lose on average, unless the caller says otherwise.
 TOLERANCES = {None: 1e-5, "dynamic": 0.02, "calibrated": 0.02}
-#: How the names begin of what stands there while an export is made, or after it was killed.
-_ASIDE = tuple(f".{format}." for format in FORMATS)
 #: Texts that scales are fixed from at most: more changed nothing, and each is run one by one.
 _CALIBRATED_ON = 300
 
@@ -119,7 +116,7 @@ def export(
     target = at_home(encoder.name if folder is None else folder)
     _check_place(encoder, target, format, own=folder is None)
     limit = TOLERANCES[int8] if tolerance is None else tolerance
-    with disk_errors(target), _aside(target, format) as aside:
+    with disk_errors(target), filling(target) as aside:
         is_new = _check_place(encoder, target, format, own=folder is None)
         model = aside / "model"
         encoder.save_pretrained(model, merge_adapters=True)
@@ -133,29 +130,6 @@ def export(
         write_json(model / format / NOTE, as_json(note))
         _put_in_place(model, target, format, note, is_new)
     return Exported(target, note)
-
-
-@contextlib.contextmanager
-def _aside(target: Path, format: str) -> Iterator[Path]:
-    """Where an export is made: one at a time, without what a killed one left, gone at the end.
-
-    A model's folder that was made for it goes too where it fails, unless another export that was
-    waited for has put the model there.
-    """
-    made_now = not target.exists()
-    target.mkdir(parents=True, exist_ok=True)
-    with alone(target / format) as building:
-        ours = made_now and not (target / "modules.json").exists()
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        try:
-            yield building
-        except BaseException:
-            if ours:
-                shutil.rmtree(target, ignore_errors=True)
-            raise
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
 
 
 def _check(
@@ -195,7 +169,7 @@ def _check_place(encoder: SentenceEncoder, target: Path, format: Format, *, own:
     if (target / "modules.json").is_file():
         _check_card(target / "README.md")
         return False
-    if target.is_dir() and any(not each.name.startswith(_ASIDE) for each in target.iterdir()):
+    if target.is_dir() and not is_unfilled(target):
         raise InputError(f"{target} holds no sentence encoder, but other files; give a new folder")
     return True
 
@@ -336,16 +310,16 @@ def _refuse_lost(name: str, note: Note, limit: float) -> None:
 
 
 def _put_in_place(model: Path, target: Path, format: str, note: Note, is_new: bool) -> None:
-    """Move what was made into the folder; the note last, so that no half is taken for a whole."""
+    """Move what was made into the folder; into one that has the model, the note last."""
     card = target / "README.md"
     text = (model if is_new or not card.is_file() else target) / "README.md"
     said = with_section(
         text.read_text(encoding="utf-8"), f"Export for {_NAMES[format]}", _said(note)
     )
     if is_new:
-        for path in sorted(model.iterdir()):
-            if path.name != format:
-                os.replace(path, target / path.name)
+        text.write_text(said, encoding="utf-8")
+        move_into(target, model)
+        return
     inside = target / format
     inside.mkdir(exist_ok=True)
     (inside / NOTE).unlink(missing_ok=True)

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -206,25 +208,50 @@ def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypa
             export(made.encoder, place)
     assert contents(folder) == before and not (tmp_path / "new").exists()
     monkeypatch.setattr(exporting, "_measured", measured)
-    (tmp_path / "new/.onnx.building/model").mkdir(parents=True)  # of one that was killed
+    (tmp_path / "new/.model.building/model").mkdir(parents=True)  # of one that was killed
     assert export(made.encoder, tmp_path / "new").folder == tmp_path / "new"
     assert not [path.name for path in (tmp_path / "new").iterdir() if path.name[0] == "."]
 
 
 def test_what_another_export_made_meanwhile_stays(made, tmp_path, quick, monkeypatch):
     """Two begun together into a new folder: the second waits, and then fails."""
-    alone = exporting.alone
+    filling = exporting.filling
 
     @contextlib.contextmanager
     def after_another(folder):
-        shutil.copytree(made.folder, folder.parent, dirs_exist_ok=True)
-        with alone(folder) as building:
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+        with filling(folder) as building:
             yield building
 
-    monkeypatch.setattr(exporting, "alone", after_another)
+    monkeypatch.setattr(exporting, "filling", after_another)
     with pytest.raises(InputError, match="more than the tolerance of 1e-09; it is not written"):
         export(made.encoder, tmp_path / "new", int8="dynamic", tolerance=1e-9)
     assert contents(tmp_path / "new") == contents(made.folder)
+
+
+def test_exports_of_two_formats_fill_a_new_folder_in_turn(made, tmp_path, quick, monkeypatch):
+    """The one fails while the other waits for it, which then finds the folder as it should be."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def failing(*_, **__):
+        begun.set()
+        assert go_on.wait(30)
+        raise ValueError("no such layer")
+
+    monkeypatch.setattr(exporting, "openvino_of", failing)
+    monkeypatch.setattr(exporting, "check_packages", lambda *_, **__: None)
+    with ThreadPoolExecutor(2) as pool:
+        fails = pool.submit(export, made.encoder, tmp_path / "new", format="openvino")
+        assert begun.wait(30)
+        writes = pool.submit(export, made.encoder, tmp_path / "new")
+        assert writes in wait([writes], 0.2).not_done
+        go_on.set()
+        with pytest.raises(InputError, match="OpenVINO cannot write 'tiny'"):
+            fails.result(60)
+        assert writes.result(60).folder == tmp_path / "new"
+    assert {*contents(tmp_path / "new")} == {*contents(made.folder)}
+    loaded = SentenceEncoder.from_pretrained(tmp_path / "new", backend="onnx")
+    np.testing.assert_allclose(loaded.encode(TEXTS), made.encoder.encode(TEXTS), atol=1e-6)
 
 
 def test_an_export_of_another_program_is_not_replaced(folder, made, tmp_path, quick):
