@@ -107,6 +107,8 @@ def _own_settings(model: str) -> dict[str, str]:
         if key in own:
             setting = "max_length=64" if key == "max_length" else "bf16=false"
             raise InputError(f"{model}: of a training, {key} is a setting, as in --set {setting}")
+    if "backend" in own:
+        raise InputError(f"{model}: training computes with torch; leave backend out")
     if "head" in own:  # `head` is another thing in training
         own["model_head"] = own.pop("head")
     return own

@@ -39,6 +39,14 @@ class Teacher(PartSettings):
         "data (of several columns one column under the other).",
     )
     pooling: Pooling | None = Field(None, description="As of the model that is trained.")
+    head: Literal["none", "keep"] | None = Field(
+        None,
+        description="keep takes the pooler of a SimCSE checkpoint as its head, none drops its "
+        "folder's dense layers. None: what the folder has.",
+    )
+    template: str | None = Field(
+        None, description="Put around every text that it reads. None: as its folder says."
+    )
     prompt: str | None = Field(None, description="Put before every text that it reads.")
     prompt_name: str | None = Field(None, description="The same, by its name in the folder.")
     document_prompt: str | None = Field(
@@ -80,12 +88,24 @@ def teacher_of(value: Any, key: str = "teachers") -> Teacher:
         raise key_error(
             key, f"{key} must be names, or {{model: NAME, SETTING: VALUE}}, not {value!r}"
         )
+    for name in value:
+        if name not in Teacher.model_fields:
+            known = ", ".join(Teacher.model_fields)
+            raise key_error(key, f"{key} has no setting {name!r}; settings of a model: {known}")
     try:
         teacher = Teacher(**value)
     except ValidationError as error:
         raise key_error(key, f"{key}: {explain_settings(error)}") from None
     if not teacher.model:
         raise key_error(key, f"{key}: a name is empty; give a folder, a hub id or FILE.npy")
+    bare, _, behind = teacher.model.partition("@")
+    if "=" in behind and not at_home(teacher.model).exists():
+        settings = behind.replace("=", ": ").replace(",", ", ")
+        raise key_error(
+            key,
+            f"{key}: {teacher.model} has settings behind @, which only a command's own model has; "
+            f"write {{model: {bare}, {settings}}}",
+        )
     if teacher.is_file and (others := sorted(teacher.model_fields_set - {"model"})):
         raise key_error(
             key, f"{key}: {teacher.model} holds vectors, of which {others[0]} can say nothing"
@@ -234,12 +254,15 @@ def _embedded(
     encoder = SentenceEncoder.from_pretrained(
         teacher.model,
         pooling=teacher.pooling,
+        head=teacher.head,
         max_length=teacher.max_length,
         device=device,
         precision=teacher.precision,
         revision=teacher.revision,
         trust_remote_code=teacher.trust_remote_code,
     )
+    if teacher.template is not None:
+        encoder.use_template(teacher.template)
     prompt = prompt_text(
         encoder.prompts, encoder.default_prompt, teacher.prompt, teacher.prompt_name
     )

@@ -148,6 +148,8 @@ def adapt(
             head=config.model_head,
             trust_remote_code=config.trust_remote_code,
         )
+        if config.template is not None:
+            start.use_template(config.template)
         config = _prompted(config, start)
         held = _held(config, str(model), general)
         further = further_rows(held)  # read before the work, which is in vain without them
@@ -312,6 +314,8 @@ def _held(
         teacher = {
             "model": model,
             "pooling": config.pooling,
+            "head": config.model_head,
+            "template": config.template,
             "prompt": config.prompt,
             "prompt_name": config.prompt_name,
             "document_prompt": config.document_prompt,

@@ -12,6 +12,7 @@ import torch
 from invoking import run, succeed
 from simcse_kit.commands.models import by_label, split_model
 from simcse_kit.commands.options import ModelOptions
+from simcse_kit.commands.training_options import TrainingOptions
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 
@@ -43,6 +44,23 @@ def test_a_models_own_settings_go_before_the_options() -> None:
         options.with_own("m", {"pooling": "clss"})
     with pytest.raises(InputError, match=r"^m: max_length must be a whole number, not 'x'"):
         options.with_own("m", {"max_length": "x"})
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        ("precision=bf16", r"^m@precision=bf16: of a training, precision is .* --set bf16=false"),
+        ("max_length=64", "of a training, max_length is a setting, as in --set max_length=64"),
+        ("backend=onnx", "^m@backend=onnx: training computes with torch; leave backend out"),
+    ],
+)
+def test_a_training_takes_no_settings_behind_the_name_that_are_not_its_own(
+    behind: str, said: str
+) -> None:
+    config = TrainingOptions().config("plain", "m@pooling=mean,head=keep")
+    assert (config.pooling, config.model_head) == ("mean", "keep")
+    with pytest.raises(InputError, match=said):
+        TrainingOptions().config("plain", f"m@{behind}")
 
 
 def test_labels_are_one_a_model() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
 
 import numpy as np
@@ -75,6 +76,31 @@ def test_they_are_kept_by_texts_and_model(bert, tiny_encoder, tmp_path, monkeypa
     assert asked(mean(bert), [*TEXTS, "one more"]) == 5
     assert asked(mean(bert), TEXTS[::-1]) == 4
     assert asked(mean(bert)) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "template"),
+    [({"pooling": "cls", "head": "keep"}, None), ({"pooling": "mask"}, 'The "{}" is [MASK] .')],
+)
+def test_a_head_and_a_template_are_the_teacher_s_own(bert, tmp_path, settings, template):
+    encoder = SentenceEncoder.from_pretrained(bert, precision="fp32", **settings)
+    if template is not None:
+        encoder.use_template(template)
+    own = {} if template is None else {"template": template}
+    teacher = mean(bert, storage="fp32", **settings, **own)
+    plain = mean(bert, storage="fp32", pooling="cls")
+    found, other = (
+        TeacherVectors([each], TEXTS[:3], cache_dir=tmp_path).gather(np.arange(2))[0]
+        for each in (teacher, plain)
+    )
+    np.testing.assert_allclose(found, encoder.encode(TEXTS[:2]), atol=1e-5)
+    assert np.abs(found - other).max() > 0.01
+
+
+def test_a_folder_with_such_a_name_is_one(bert, tmp_path):
+    place = tmp_path / "run@head=keep"
+    shutil.copytree(bert, place)
+    assert teacher_of(str(place)).model == str(place)
 
 
 def test_documents_have_a_prompt_of_their_own(bert, tmp_path, monkeypatch):
@@ -215,7 +241,10 @@ def test_vectors_too_long_for_fp16_are_said(bert, tmp_path, monkeypatch):
         (3, "teachers must be names"),
         ({"pooling": "mean"}, "teachers must be names"),
         ("", "a name is empty"),
-        ({"model": "a", "pool": "mean"}, "pool"),
+        ({"model": "a", "pool": "mean"}, "no setting 'pool'; settings of a model: model, pooling"),
+        ({"model": "a", "head": "tanh"}, "head must be one of none, keep"),
+        ("a@head=keep", r"settings behind @, .* own model has; write \{model: a, head: keep\}$"),
+        ({"model": "a@pooling=cls,head=keep"}, r"\{model: a, pooling: cls, head: keep\}"),
         ({"model": "a", "max_length": 1}, "max_length"),
         ({"model": "a.npy", "pooling": "mean"}, "holds vectors, of which pooling can say nothing"),
     ],

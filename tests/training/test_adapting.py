@@ -155,6 +155,44 @@ def test_prompts_are_those_of_the_encoder_in_mining_training_and_of_the_teacher(
     assert left.prompts["query"] == "red " and left.prompts["document"] == "blue dog "
 
 
+@pytest.mark.parametrize(
+    "settled",
+    [
+        {"pooling": "cls", "model_head": "keep"},
+        {"pooling": "mask", "template": "The {} is [MASK]."},
+    ],
+)
+def test_mining_training_and_teacher_have_the_start_s_head_and_template(
+    tiny_encoder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settled: dict[str, str],
+) -> None:
+    model, trained = tiny_encoder("bert"), []
+    more = [f"{key}={value}" for key, value in settled.items()]
+
+    def note_settings(_: Path, rows: Rows, config: TrainConfig, *__: object, **___: object) -> None:
+        trained.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapting, "train", note_settings)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(model, documents(), settings(tmp_path, *more), tmp_path / "out", rules=RULES)
+    [teacher] = trained[0].teachers
+    own = (teacher.pooling, teacher.head, teacher.template)
+    assert own == tuple(settled.get(key) for key in ("pooling", "model_head", "template"))
+
+    start = SentenceEncoder.from_pretrained(
+        model, pooling=settled["pooling"], head=settled.get("model_head")
+    )
+    if "template" in settled:
+        start.use_template(settled["template"])
+    pairs = read_rows(tmp_path / "out" / "pairs.parquet")
+    mine_hard_negatives(start, pairs, tmp_path / "m.parquet", RULES, output_format="list")
+    found = read_rows(tmp_path / "out" / "negatives.parquet")
+    assert found.columns == read_rows(tmp_path / "m.parquet").columns
+
+
 def test_no_teacher_where_nothing_follows_one(model: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, "auxiliaries=[]")
     adapted = adapt(model, documents(), config, tmp_path / "out", rules=None)
