@@ -87,6 +87,8 @@ def test_what_is_markup_goes_and_what_is_text_stays(text: str, left: str | None)
         "a. " * 20_000,
         "! 🎉" * 20_000,
         "-" * 50_000 + "x",
+        "a|b\n" + "-" * 20_000 + " " * 20_000 + "x|",
+        "a|b\n-|-\n" + "|" * 50_000 + "\na|b\n" + "-|" * 20_000 + "x",
     ],
     ids=lambda text: repr(text[:6]),
 )

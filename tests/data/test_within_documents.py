@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from simcse_kit.data import (
@@ -102,6 +104,13 @@ def test_where_sentences_end(text: str, sentences: list[str] | int) -> None:
             "Head\n====\n\nInstallation\n~~~~~~~~~~~~\n\nText is here.\n\nUsage\n~~~~~\n\nMore is.",
             [["Head"], ["Installation"], ["Text is here."], ["Usage"], ["More is."]],
         ),
+        ("Name | Value\n---|---\na | b\nText.\n\nNo | table.", [["Text."], ["No | table."]]),
+        ("In it:\nName | Value\n:--- | ---:\na \\| c | b\n# Head | tail\n- one | two",
+         [["In it:"], ["Head | tail"], ["one | two"]]),
+        ("a | b\nTitle\n---\n\nText | and\n--- | --- | ---\n",
+         [["a | b", "Title"], ["Text | and"]]),
+        ("Text | here\n- | ---\n", [["Text | here"]]),
+        ("> Name | Value\n> --- | ---\n> a | b\n\nText.", [["Text."]]),
         ("===  ===\nA    B\n===  ===\na    b\n===  ===\n\nText.", [["Text."]]),
         ("Text.\n\n~~~ py\ncode\n~~~\nMore.\n\n```sh\nnever closed", [["Text."], ["More."],
                                                                    ["never closed"]]),
@@ -114,6 +123,44 @@ def test_paragraphs_of_prose_docstrings_and_markdown(
     text: str, paragraphs: list[list[str]]
 ) -> None:
     assert [list(each) for each in document_of(text).paragraphs] == paragraphs
+
+
+def test_tables_with_and_without_bars_at_their_sides_are_those_of_markdown_it() -> None:
+    """On documents of paragraphs and tables, these with bars on both sides, on one, or on none."""
+    parser = MarkdownIt().enable("table")
+    draws = np.random.default_rng(11)
+
+    def words(count: int) -> str:
+        return " ".join(draws.choice(["red", "Dog", "one", "of\\|two", "`a`", "it's"], count))
+
+    def line(cells: list[str], begin: bool, end: bool) -> str:
+        gap = " " if draws.random() < 0.7 else ""
+        return f"{'|' * begin}{gap}{f'{gap}|{gap}'.join(cells)}{gap}{'|' * end}"
+
+    def table() -> str:
+        columns, begin, end = int(draws.integers(2, 5)), *(draws.random(2) < 0.4)
+        rows = [[words(int(draws.integers(1, 4))) for _ in range(columns)] for _ in range(4)]
+        rule = [str(draws.choice(["---", ":--", "-:", "--", ":-:"])) for _ in range(columns)]
+        rule += ["---"] * int(draws.random() < 0.2)  # then it is none
+        return "\n".join(line(each, bool(begin), bool(end)) for each in [rows[0], rule, *rows[1:]])
+
+    tables = 0
+    for _ in range(300):
+        blocks = [table() if draws.random() < 0.5 else f"The {words(5)}." for _ in range(5)]
+        text = "\n\n".join(blocks)
+        if draws.random() < 0.3:  # a table that a line of prose goes straight before
+            text = text.replace(".\n\n", ".\n", 1)
+        tokens = parser.parse(text)
+        tables += sum(token.type == "table_open" for token in tokens)
+        paragraphs = [
+            inline.content
+            for opening, inline in pairwise(tokens)
+            if opening.type == "paragraph_open"
+        ]
+        found = " ".join(" ".join(each) for each in document_of(text).paragraphs)
+        wanted = document_of("\n\n".join(paragraphs))
+        assert found == " ".join(" ".join(each) for each in wanted.paragraphs), text
+    assert tables > 300
 
 
 def test_words_are_counted_in_scripts_with_and_without_blanks() -> None:

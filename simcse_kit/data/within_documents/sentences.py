@@ -28,6 +28,10 @@ _FENCE = regex.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)$")  # code in a line may b
 _NO_PROSE = regex.compile(
     r"\s*([-=~^*_+#:.|][-=~^*_+#:.|\s]{2,}$|[|+].*[|+]\s*$|>>>|\.\.\. |\.\. )"
 )
+#: The rule below a Markdown table's head: cells of dashes, with a bar at their sides or between.
+_CELL = r"\s*+:?-++:?\s*+"
+_HEAD_RULE = regex.compile(rf"\s*+(?!-\s)(?=[^|]*\|)\|?{_CELL}(?:\|{_CELL})*\|?\s*+$")
+_BAR = regex.compile(r"(?<!\\)\|")
 _COLUMNS = regex.compile(r"\s*=+(?:\s+=+)+\s*$")  # the rule of a table in reStructuredText
 _HEADING = regex.compile(r"\s{0,3}#{1,6}\s+(?=\S)")
 _ITEM = regex.compile(r"\s*(?:[-*+•‣]|\d{1,3}[.)])\s+(?=\S)")
@@ -116,7 +120,7 @@ def document_of(text: str) -> Document:
     capital, sentences begin with any.
     """
     text = unmarked(text.replace("\r\n", "\n").replace("\r", "\n"))
-    lines = _without_code(text.split("\n"))
+    lines = _without_tables(_without_code(text.split("\n")))
     longest = max((len(line.rstrip()) for line in lines), default=0)
     cased = _CAPITAL.search(text) is not None
     paragraphs = []
@@ -223,6 +227,31 @@ def _closing(lines: list[str], start: int, sign: str, count: int) -> int | None:
         if len(line) >= count and line == sign * len(line):
             return number
     return None
+
+
+def _without_tables(lines: list[str]) -> list[str]:
+    """The lines, those of Markdown's tables empty, which need no bar at their sides.
+
+    A table is told by the rule below its head, and goes on while there are bars in its lines,
+    none of which is a heading or an item.
+    """
+    kept = [*lines]
+    within = False
+    for number, (before, line) in enumerate(pairwise(lines), start=1):
+        within = within and _cells(line) > 0 and not (_HEADING.match(line) or _ITEM.match(line))
+        if _HEAD_RULE.match(line) and kept[number - 1] and _cells(before) == _cells(line):
+            kept[number - 1], within = "", True
+        if within:
+            kept[number] = ""
+    return kept
+
+
+def _cells(line: str) -> int:
+    """How many cells of a table a line has; 0 where it has no bar."""
+    inner = line.strip()
+    bars = len(_BAR.findall(inner))
+    closed = len(inner) > 1 and inner.endswith("|") and not inner.endswith("\\|")
+    return bars + 1 - inner.startswith("|") - closed if bars else 0
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:
