@@ -13,9 +13,13 @@ from simcse_kit.views.view import Draws
 class FeatureCutoff(Cutoff):
     """Of E dimensions, ``⌊rate · E⌋`` drawn for a text become zero in all its tokens.
 
-    What is left is not scaled up. Shen et al. 2020 (arXiv:2009.13818); ConSERT, Yan et
-    al., ACL 2021, section 3.2, and its code, whose best pair of views is this at 0.2 against tokens
-    in another order.
+    They are columns of the whole embedding matrix, as in ConSERT: special tokens lose them, and so
+    do those of a prompt and of a template, which other views leave whole. A dimension that some
+    tokens still had would not be gone, for attention carries it to all. What is left is not scaled
+    up.
+
+    Shen et al. 2020 (arXiv:2009.13818); ConSERT, Yan et al., ACL 2021, section 3.2, and its code,
+    whose best pair of views is this at 0.2 against tokens in another order.
     """
 
     class Settings(PartSettings):

@@ -84,6 +84,8 @@ def _leading(where: np.ndarray) -> int:
 class Within(View):
     """A view of what stands within a frame, whose tokens stay and are not cut off.
 
+    What is cut off of features is so in all tokens, in these too (`FeatureCutoff`).
+
     Args:
         view: built with `Frame.known_to` of the vocabulary.
     """

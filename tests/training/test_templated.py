@@ -147,6 +147,28 @@ def test_cut_offs_are_of_the_text_and_leave_the_template_whole(tiny_encoder, tmp
     assert templates.anchor.added != templates.others.added
 
 
+def test_features_are_cut_off_in_every_token_of_prompt_template_and_text(tiny_encoder, tmp_path):
+    """They are columns of the whole matrix, as ConSERT's: what the encoder is given has them 0."""
+    cut = {"name": "feature_cutoff", "rate": 0.25}
+    own = {"pooling": "mask", "template": ONE, "prompt": "one happy story : ", "head": "none"}
+    settings = config(tmp_path, anchor_view=cut, **own)
+    encoder = load_to_train(str(tiny_encoder("bert")), settings)
+    model = build_model(encoder, settings)
+    made = build_collator(model, text_rows(6), settings, Context(rows=6), Vectors())
+    batch, given = made(list(range(6)))["batch"], []
+    encoder.backbone.embeddings.register_forward_hook(lambda _, __, out: given.append(out[0]))
+    with torch.no_grad():
+        encoder.eval()(batch)
+    lengths = np.repeat(*np.array(batch.groups, dtype=np.int64).T[::-1])
+    assert lengths.min() > 10  # [CLS], prompt, template, text, [SEP]
+    parts = torch.split(given[0][: lengths.sum()], lengths.tolist())
+    zeros = [(part == 0).numpy() for part in (parts[n] for n in batch.order.tolist())]
+    for anchor, positive in zip(zeros[::2], zeros[1::2], strict=True):
+        assert anchor[0].sum() == 32 // 4 and (anchor == anchor[0]).all()
+        assert not positive.any()
+    assert len({tuple(anchor[0]) for anchor in zeros[::2]}) > 1
+
+
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
 def test_chunks_give_the_gradient_of_the_whole_batch(tiny_encoder, tmp_path, family):
     encoder = str(tiny_encoder(family))

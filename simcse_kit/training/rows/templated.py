@@ -77,7 +77,10 @@ class Templates:
         return self.anchor is not None or self.others is not None
 
     def around(self, column: int, side: Side) -> Side:
-        """A column's texts in their template, of which no token is cut off."""
+        """A column's texts in their template, of which no token is cut off.
+
+        Features that are cut off of a text are so in its template's tokens too (`FeatureCutoff`).
+        """
         template = self.others if column else self.anchor
         if template is None:
             return side
