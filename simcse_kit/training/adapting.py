@@ -39,7 +39,7 @@ from simcse_kit.training.checks import check_batch
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.rows.prompts import use_prompts
 from simcse_kit.training.rows.suited import check_kind
-from simcse_kit.training.rows.training_set import TrainingSet, further_rows
+from simcse_kit.training.rows.training_set import TrainingSet, further_rows, reading_once
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import can_go_on
 from simcse_kit.training.runs.result import TrainResult
@@ -141,7 +141,7 @@ def adapt(
     folder = AdaptingFolder(
         at_home(output_dir), asked_of(model, texts, config, asdict(making), rules)
     )
-    with folder.opened(resume=resume):
+    with folder.opened(resume=resume), reading_once():
         start = SentenceEncoder.from_pretrained(
             model,
             pooling=config.pooling,

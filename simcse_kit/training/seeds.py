@@ -15,7 +15,7 @@ from simcse_kit.training.checks import check_apart
 from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.loading import load_trained
-from simcse_kit.training.rows.training_set import further_rows, rows_of
+from simcse_kit.training.rows.training_set import further_rows, reading_once, rows_of
 from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
@@ -81,16 +81,17 @@ def train_seeds(
     _check_request(seeds, config)
     check_apart(at_home(output_dir), model, data, eval_data, config, overwrite=overwrite)
     rows = rows_of(data, config)
-    settings = common_settings(model, rows, config, eval_data)
-    state = _open(at_home(output_dir), settings, resume, overwrite)
-    numbers = range(config.seed, config.seed + seeds)
-    for count, seed in enumerate(numbers, start=1):
-        if seed in state.runs:
-            logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
-            continue
-        logger.info("seed %d (%d of %d)", seed, count, seeds)
-        state.runs[seed] = _train_one(state, seed, model, rows, config, eval_data, resume)
-        state.write()
+    with reading_once():
+        settings = common_settings(start_of(model, rows, eval_data), config)
+        state = _open(at_home(output_dir), settings, resume, overwrite)
+        numbers = range(config.seed, config.seed + seeds)
+        for count, seed in enumerate(numbers, start=1):
+            if seed in state.runs:
+                logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
+                continue
+            logger.info("seed %d (%d of %d)", seed, count, seeds)
+            state.runs[seed] = _train_one(state, seed, model, rows, config, eval_data, resume)
+            state.write()
     runs = dict(sorted(state.runs.items()))
     if eval_data is None:
         state.summary = _held_out_summary(runs)
@@ -122,12 +123,16 @@ def _check_request(seeds: int, config: TrainConfig) -> None:
         )
 
 
-def common_settings(
-    model: str | Path, rows: Rows, config: TrainConfig, dev: PairTask | None
-) -> dict[str, Any]:
-    """What all seeds have in common: recipe, model, rows, and the set their steps are chosen on."""
+def start_of(model: str | Path, rows: Rows, dev: PairTask | None) -> dict[str, Any]:
+    """What all recipes have in common: model, rows, and the set their steps are chosen on."""
+    judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
+    return {"model": str(model), "data": rows.source, "rows": rows.content(), "dev": judge}
+
+
+def common_settings(start: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """What all seeds have in common: the start (`start_of`) and the recipe."""
     common = config.model_dump(mode="json", exclude={"seed", "cache_dir"})
-    told = {"model": str(model), "data": rows.source, "rows": rows.content()}
+    told = dict(start)
     if config.datasets:
         told["rows of datasets"] = ", ".join(each.content() for each in further_rows(config))
     files = [
@@ -135,8 +140,7 @@ def common_settings(
     ]
     if files:
         told[_FILES] = ", ".join(files)
-    judge = None if dev is None else f"{dev.source} ({ScoredPairs(dev).key})"
-    return told | {"dev": judge} | common
+    return told | common
 
 
 def check_alike(found: SeedFolder, settings: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from simcse_kit.training.dev import ScoredPairs
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.runs.seed_folder import SeedFolder
-from simcse_kit.training.seeds import check_alike, common_settings, train_seeds
+from simcse_kit.training.seeds import check_alike, common_settings, start_of, train_seeds
 from simcse_kit.training.settings.config import build_config
 from training_rows import assert_same, config, dev_task, pair_rows, text_rows, weights
 
@@ -101,9 +101,10 @@ def test_seeds_of_another_lexicon_are_not_added(tiny_encoder, tmp_path):
     words = tmp_path / "words.tsv"
     own = config(tmp_path, max_steps=1, anchor_view={"name": "synonym", "lexicon": str(words)})
     words.write_text("dog\thound\n")
-    before = common_settings("model", text_rows(), own, None)
+    start = start_of("model", text_rows(), None)
+    before = common_settings(start, own)
     words.write_text("cat\ttiger\n")
-    now = common_settings("model", text_rows(), own, None)
+    now = common_settings(start, own)
     done = SeedFolder(tmp_path, before, {1: {}})
     with pytest.raises(InputError, match="other content of a file that a part reads"):
         check_alike(done, now)

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from invoking import run, settings, succeed
+from simcse_kit.data import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts.suite import evaluate
+from simcse_kit.training import TrainConfig, TrainResult
 from simcse_kit.training import seeds as training_seeds
+from simcse_kit.training.rows import training_set
+from simcse_kit.training.rows.training_set import training_sets
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.runs.seed_folder import SeedFolder, read_seed_folder, runs_of
@@ -56,6 +60,28 @@ def test_seeds_are_runs_of_their_own_and_are_summed_up(tiny_encoder: Tiny, tmp_p
 
     alone = train(tiny_encoder("bert"), text_rows(), recipe, tmp_path / "alone", eval_data=dev)
     assert alone.best_score == found.runs[7]["best_score"], "a seed is what train makes of it"
+
+
+def test_further_data_are_read_once_for_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    further, read = tmp_path / "further.txt", []
+    further.write_text("\n".join(text_rows(12).columns["text"]))
+    recipe = config(tmp_path, seed=7, datasets=[{"data": str(further)}])
+
+    def counted(source: Any, *_: Any, **__: Any) -> Rows:
+        read.append(source)
+        return read_rows(source)
+
+    def trained(_: str, rows: Rows, config: TrainConfig, *__: Any, **how: Any) -> TrainResult:
+        how["ready"]()
+        assert len(training_sets(rows, config)[1].rows) == 12
+        return TrainResult(tmp_path, None, 2, None, None, [], None, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training_set, "keep_rows", counted)
+    monkeypatch.setattr(training_seeds, "train", trained)
+    found = train_seeds("model", text_rows(), recipe, tmp_path / "seeds", seeds=3)
+    assert list(found.runs) == [7, 8, 9] and read == [str(further)]
 
 
 def test_going_on_skips_what_is_finished(

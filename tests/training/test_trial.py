@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from simcse_kit.data import Rows, read_rows
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.statistics import Figure, compare_recipes
 from simcse_kit.evaluation.sts import compare_results, evaluate
 from simcse_kit.training import Drop, RecipeResult, TrainConfig, TrialResult, train_trial
+from simcse_kit.training.rows import training_set
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.keeper import Keeper
 from simcse_kit.training.runs.seed_folder import read_seed_folder, runs_of
+from simcse_kit.training.seeds import common_settings
 from simcse_kit.training.trials import trial as trials
 from simcse_kit.training.trials.result import over_pairs
 from simcse_kit.training.trials.run import Failed, Job, Judged, train_and_judge
@@ -45,6 +48,31 @@ def recipes(tmp_path: Path, **changes: Any) -> dict[str, TrainConfig]:
 
 def named(found: TrialResult) -> dict[str, RecipeResult]:
     return {each.name: each for each in found.recipes}
+
+
+def test_further_data_are_read_once_for_all_recipes(
+    tiny_encoder: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what the recipes have in common; and, in another process, for whether they can be."""
+    further, read, keep_rows = tmp_path / "further.txt", [], training_set.keep_rows
+    further.write_text("\n".join(text_rows(12).columns["text"]))
+
+    def counted(source: Any, *given: Any, **how: Any) -> Rows:
+        read.append(source)
+        return keep_rows(source, *given, **how)
+
+    def stop(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_set, "keep_rows", counted)
+    monkeypatch.setattr(trials, "_train", stop)
+    several = recipes(tmp_path, datasets=[{"data": str(further)}])
+    given = tiny_encoder("bert"), text_rows(), several, tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train_trial(*given, seeds=1, eval_data=dev_task())
+    assert read == [str(further)] * 2
+    a, b = (common_settings({}, each)["rows of datasets"] for each in several.values())
+    assert a == b == read_rows(further).content() and len(read) == 4  # outside of such a block
 
 
 def test_recipes_are_trained_judged_and_compared(tiny_encoder: Tiny, tmp_path: Path) -> None:

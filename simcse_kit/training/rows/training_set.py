@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -124,11 +127,38 @@ def rows_of(
     return _kept(data, config, columns, **reading)
 
 
+#: Further data sets that were read, by what names them and where they are kept.
+_read: ContextVar[dict[str, Rows] | None] = ContextVar("read", default=None)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Have the same rows of a further data set for all recipes, or seeds, of the block.
+
+    They are read for the first one that names them, and let go at the end.
+    """
+    known = _read.get()
+    before = _read.set({} if known is None else known)
+    try:
+        yield
+    finally:
+        _read.reset(before)
+
+
 def further_rows(config: TrainConfig) -> list[Rows]:
     """Those of the settings' further data sets."""
-    return [
-        _kept(each.data, config, each.columns or None, split=each.split) for each in config.datasets
-    ]
+    known = _read.get()
+    found = []
+    for each in config.datasets:
+        named = [each.data, each.columns, each.split, str(tokens_place(config))]
+        key = json.dumps(named, sort_keys=True)
+        rows = None if known is None else known.get(key)
+        if rows is None:
+            rows = _kept(each.data, config, each.columns or None, split=each.split)
+        if known is not None:
+            known[key] = rows
+        found.append(rows)
+    return found
 
 
 def _kept(data: Source, config: TrainConfig, columns: Mapping[str, str] | None, **how: Any) -> Rows:

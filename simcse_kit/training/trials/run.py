@@ -22,6 +22,7 @@ from simcse_kit.evaluation import embed
 from simcse_kit.evaluation.sts import PairTask, evaluate
 from simcse_kit.geometry import effective_rank
 from simcse_kit.training.dev import DevSet, ScoredPairs, judged_on
+from simcse_kit.training.rows.training_set import reading_once
 from simcse_kit.training.run import train
 from simcse_kit.training.runs.folder import read_ended
 from simcse_kit.training.runs.result import TrainResult
@@ -168,7 +169,7 @@ class _Begun(Exception):
 def misfits(jobs: Mapping[str, Job]) -> dict[str, str]:
     """Why jobs cannot be run, by their names: each as far as `train` checks before it writes."""
     found = {}
-    with tempfile.TemporaryDirectory() as nowhere, _quiet():
+    with tempfile.TemporaryDirectory() as nowhere, _quiet(), reading_once():
         for name, job in jobs.items():
             try:
                 train(

@@ -14,12 +14,12 @@ from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import PairTask
 from simcse_kit.training.checks import check_apart, check_dev
 from simcse_kit.training.distributed import launched_together
-from simcse_kit.training.rows.training_set import rows_of
+from simcse_kit.training.rows.training_set import reading_once, rows_of
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.folder import can_go_on
 from simcse_kit.training.runs.own_process import in_own_process
 from simcse_kit.training.runs.seed_folder import SeedFolder, read_seed_folder
-from simcse_kit.training.seeds import check_alike, common_settings
+from simcse_kit.training.seeds import check_alike, common_settings, start_of
 from simcse_kit.training.settings.config import TrainConfig
 from simcse_kit.training.trials.folder import (
     FILE,
@@ -97,12 +97,14 @@ def train_trial(
     }
     state = _open(folder, [*recipes], resume, overwrite)
     plan = Plan(state, jobs, range(base, base + seeds), drop, keys={})
-    for name, job in jobs.items():
-        settings = common_settings(model, rows, job.config, job.dev)
-        plan.seeds[name] = SeedFolder(folder / name, settings)
-        if resume and (found := read_seed_folder(folder / name)) is not None:
-            check_alike(found, settings)
-            plan.seeds[name].runs = found.runs
+    start = start_of(model, rows, eval_data)
+    with reading_once():
+        for name, config in recipes.items():
+            settings = common_settings(start, config)
+            plan.seeds[name] = SeedFolder(folder / name, settings)
+            if resume and (found := read_seed_folder(folder / name)) is not None:
+                check_alike(found, settings)
+                plan.seeds[name].runs = found.runs
     _leave_unfit_out(plan, skip_unfit)
     plan.keys = _one_dev_set(plan.jobs)
     _begin(plan, resume)
