@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import (
     TextFileOptions,
     column_called,
@@ -117,6 +118,7 @@ def adapt(
             from simcse_kit.training import adapt as run
 
             ending.enter_context(raising())
+            collect_as_usual()
             mapping = reading.mapping(ours=COLUMNS, bare="text")
             adapted = run(
                 start,

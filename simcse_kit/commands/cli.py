@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from simcse_kit.commands.adapt import adapt
+from simcse_kit.commands.collecting import seldom_collected
 from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.dedupe import dedupe
@@ -88,7 +89,8 @@ app.add_typer(task, name="task")
 def main() -> None:
     """Run the command line."""
     turn_down_libraries()
-    app()
+    with seldom_collected():
+        app()
 
 
 if __name__ == "__main__":

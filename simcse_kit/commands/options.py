@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simcse_kit.commands.cache_options import Cache, CacheSize, with_cache
+from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import check_outputs, note, write_json
 from simcse_kit.commands.models import split_model
@@ -150,6 +151,7 @@ class ModelOptions:
             max_length=chosen.max_length,
             trust_remote_code=chosen.trust_remote_code,
         )
+        collect_as_usual()
         try:
             encoder.use_prompts(**chosen.prompts(), **self.document_prompts())
             if chosen.template is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note
 from simcse_kit.commands.grouping import grouped
@@ -90,6 +91,7 @@ def train(
             from simcse_kit.training import is_main, leave, raising
 
             ending.enter_context(raising())
+            collect_as_usual()
             dev = training.dev_set(reading)
             rows = rows_of(data, reading, config)
             how: dict[str, Any] = {"eval_data": dev, "resume": resume, "overwrite": overwrite}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simcse_kit.commands.cache_options import Cache, CacheSize, opened
+from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import FileOptions
 from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.grouping import grouped
@@ -95,6 +96,7 @@ def trial(
             from simcse_kit.training import raising, train_trial
 
             ending.enter_context(raising())
+            collect_as_usual()
             result = train_trial(
                 start,
                 rows_of(data, reading, next(iter(configs.values()))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -415,6 +417,16 @@ def test_threads_that_share_a_model_do_not_mix(tiny_encoder):
 
 
 @compiled
+def test_builds_lie_where_torch_has_them(monkeypatch):
+    from torch.utils.cpp_extension import get_default_build_root
+
+    monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+    assert kernels._folder().parent == Path(get_default_build_root())
+    monkeypatch.setitem(sys.modules, "torch._appdirs", None)  # another torch: it is asked itself
+    monkeypatch.setattr("torch.utils.cpp_extension.get_default_build_root", lambda: "/there")
+    assert kernels._folder().parent == Path("/there")
+
+
 def test_a_build_that_was_killed_holds_nobody_up(monkeypatch, tmp_path):
     folder = tmp_path / "simcse_kit_killed"
     folder.mkdir()

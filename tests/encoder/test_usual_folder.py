@@ -23,7 +23,7 @@ HUB: dict[str, Any] = {
 #: What a command that embeds has no use for, and what takes long to import.
 HEAVY = (
     *("sentence_transformers", "sklearn", "pandas", "pyarrow", "datasets", "peft", "faiss"),
-    *("onnxruntime", "openvino", "ray", "matplotlib"),
+    *("onnxruntime", "openvino", "ray", "matplotlib", "setuptools", "torch.utils.cpp_extension"),
 )
 
 

@@ -110,10 +110,20 @@ def _is_built() -> bool:
 
 def _folder() -> Path:
     """Where the library lies, or will: looking for it makes no folder."""
-    from torch.utils.cpp_extension import get_default_build_root
-
-    root = os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root()
+    root = os.environ.get("TORCH_EXTENSIONS_DIR") or _default_root()
     return Path(root) / f"simcse_kit_{_fingerprint()}"
+
+
+def _default_root() -> str:
+    """`torch.utils.cpp_extension.get_default_build_root`, which imports setuptools to say it."""
+    try:
+        from torch._appdirs import user_cache_dir
+
+        return os.path.realpath(user_cache_dir(appname="torch_extensions"))
+    except ImportError:  # another torch
+        from torch.utils.cpp_extension import get_default_build_root
+
+        return get_default_build_root()
 
 
 _built = False
@@ -127,12 +137,12 @@ def _offer_ninja() -> None:
 
 
 def _loaded() -> Any:
-    from torch.utils.cpp_extension import load
-
     folder = _folder()
     if _is_built():
         torch.ops.load_library(str(folder / f"{folder.name}.so"))
         return torch.ops.simcse_kit
+    from torch.utils.cpp_extension import load
+
     logger.warning("compiling the CPU kernels, once on this machine (about 15 s)")
     with _alone_in(folder), _quoted_for_the_linker():
         # torch's own lock is a file that a killed build leaves behind, for all others to wait on
