@@ -9,7 +9,11 @@ import pytest
 import torch
 from pydantic_core import PydanticCustomError
 from scipy import stats
-from sentence_transformers.sentence_transformer.losses import AnglELoss, CoSENTLoss
+from sentence_transformers.sentence_transformer.losses import (
+    AnglELoss,
+    CoSENTLoss,
+    CosineSimilarityLoss,
+)
 from torch.nn import functional as F
 
 from simcse_kit.errors import InputError
@@ -41,7 +45,10 @@ class Given(torch.nn.Module):
 
 
 @pytest.mark.parametrize("width", [8, 7])
-@pytest.mark.parametrize(("ours", "theirs"), [(cosent, CoSENTLoss), (angle, AnglELoss)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(cosent, CoSENTLoss), (angle, AnglELoss), (cosine_mse, CosineSimilarityLoss)],
+)
 def test_value_and_gradient_are_those_of_sentence_transformers(ours, theirs, width):
     mine, other = ([x.requires_grad_() for x in pairs(width=width)] for _ in range(2))
     loss = ours(*mine, SCORES)

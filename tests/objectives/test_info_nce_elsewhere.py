@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
+from pytorch_metric_learning.losses import ArcFaceLoss, NTXentLoss, SelfSupervisedLoss
+from pytorch_metric_learning.reducers import DoNothingReducer
 from sentence_transformers.sentence_transformer.losses import (
     GISTEmbedLoss,
     MultipleNegativesRankingLoss,
@@ -130,6 +131,45 @@ def test_nt_xent(given):
         assert_equal(
             InfoNCE(temperature=0.2, negatives="all"), lambda each: wrapped(*each), batch_of()
         )
+
+
+def each_row(columns: list[Tensor], *, both: bool) -> Tensor:
+    """Their loss of every row, from either view or from the first alone, before any mean."""
+    theirs = NTXentLoss(temperature=0.2, reducer=DoNothingReducer())
+    wrapped = SelfSupervisedLoss(theirs, symmetric=both)
+    return wrapped(*columns)["loss"]["losses"]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_decoupled(both):
+    """``ln Σ of the others − l⁺`` is ``ln(e^L − 1)`` of the loss L with the positive in the sum."""
+    ours = InfoNCE(temperature=0.2, negatives="all" if both else "positives", decoupled=True)
+    assert_equal(ours, lambda each: each_row(each, both=both).expm1().log().mean(), batch_of())
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+@pytest.mark.parametrize("both", [False, True])
+def test_focal(gamma, both):
+    def theirs(columns: list[Tensor]) -> Tensor:
+        loss = each_row(columns, both=both)
+        return ((1 - (-loss).exp()) ** gamma * loss).mean()
+
+    ours = InfoNCE(temperature=0.2, negatives="all" if both else "positives", focal=gamma)
+    assert_equal(ours, theirs, batch_of())
+
+
+@pytest.mark.parametrize("degrees", [5.0, 10.0, 30.0])
+def test_arc_face(degrees):
+    """Rows are classes, and a class's weights are its positive; far from 180°, where it differs."""
+
+    def theirs(columns: list[Tensor]) -> Tensor:
+        anchors, positives = columns
+        loss = ArcFaceLoss(len(anchors), anchors.shape[1], margin=degrees, scale=20.0)
+        del loss.W
+        loss.W = positives.T
+        return loss(anchors, torch.arange(len(anchors)))
+
+    assert_equal(InfoNCE(margin=degrees), theirs, batch_of())
 
 
 def test_one_direction_of_nt_xent():

@@ -186,6 +186,23 @@ def test_a_trainer_that_shows_no_data_is_told():
         part().begin_step(0, 10)
 
 
+def test_before_the_first_refresh_it_adds_nothing():
+    built = part(first_refresh=3)
+    x = torch.randn(4, 8, requires_grad=True)
+    for step in range(3):
+        built.begin_step(step, 10)
+        loss = built(Embedded(x, x))
+        (gradient,) = torch.autograd.grad(loss, [x])
+        assert loss == 0 and not gradient.any() and built.told() == {}
+    with pytest.raises(RuntimeError, match="refresh has to be called"):
+        built.begin_step(3, 10)
+    built.refresh(blobs()[0], np.arange(200))
+    built.begin_step(3, 10)
+    assert built(Embedded(x, x)) > 0 and built.told()
+    with pytest.raises(InputError, match="first_refresh 3 is never reached in 3 steps"):
+        built.begin_step(0, 3)
+
+
 def test_a_collapsed_space_is_told_once(caplog):
     built = part()
     rows = np.ones((200, 8), dtype=np.float32)

@@ -94,6 +94,18 @@ def test_soft_nearest_neighbours_equal_the_formula():
     torch.testing.assert_close(ours.grad, loop.grad)
 
 
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_soft_nearest_neighbours_are_pytorch_metric_learnings_nca(temperature):
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    ours, theirs = texts().requires_grad_(), texts().requires_grad_()
+    loss = soft_nearest_neighbours(ours, LABELS, temperature=temperature)
+    expected = losses.NCALoss(softmax_scale=1 / temperature)(theirs, LABELS)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=0)
+
+
 def test_soft_nearest_neighbours_are_the_inside_form_but_for_a_constant():
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 1])
     inside = supervised_contrastive(texts(), labels, temperature=0.1, form="inside")

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
-from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss, MSELoss
+from sentence_transformers.sentence_transformer.losses import (
+    DistillKLDivLoss,
+    EmbedDistillLoss,
+    MSELoss,
+)
 from torch.nn import functional as F
 
 from simcse_kit.errors import InputError
@@ -85,6 +89,19 @@ def test_kl_and_mse_are_those_of_sentence_transformers():
     teacher = similarities(6, 8, seed=5)
     expected = MSELoss(Given())([{"sentence_embedding": other[0]}], teacher)
     assert teacher_mse(mine[0], teacher).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("ours", "metric"), [(teacher_mse, "mse"), (teacher_cosine, "cosine")])
+def test_vectors_are_followed_as_by_sentence_transformers(ours, metric):
+    mine, other = (3 * similarities(6, 8) for _ in range(2))
+    mine.requires_grad_(), other.requires_grad_()
+    teacher = similarities(6, 8, seed=5)
+    expected = EmbedDistillLoss(Given(), metric)([{"sentence_embedding": other}], teacher)
+    loss = ours(mine, teacher)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=0)
 
 
 def test_a_student_like_its_teacher_is_at_its_best():

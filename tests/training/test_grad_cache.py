@@ -141,6 +141,39 @@ def test_the_gradient_of_the_whole_batch(tiny_encoder, monkeypatch, case, dropou
         assert whole["loss"] != ours["loss"], "dropout is on"
 
 
+def test_it_is_sentence_transformers_cached_ranking_of_multiple_negatives(tiny_encoder, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+    )
+
+    model = build(tiny_encoder("bert"), 0.0, InfoNCE(temperature=0.05), head="none")
+    model.encoder.save_pretrained(tmp_path / "saved")
+    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu").train()
+    for module in theirs.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    batch = sequences(11, 3)  # anchors, positives, a hard negative each
+    ours = step(model, batch, torch.arange(33).unflatten(0, (11, 3)), mini_batch_size=3)
+
+    lengths = np.repeat(*np.array(batch.groups, dtype=np.int64).T[::-1])
+    packed = torch.split(batch.input_ids[: lengths.sum()], lengths.tolist())
+    rows = [packed[place] for place in batch.order.tolist()]
+    features = []
+    for view in range(3):
+        ids = nn.utils.rnn.pad_sequence(rows[view::3], batch_first=True)
+        own = torch.tensor([len(row) for row in rows[view::3]])
+        mask = (torch.arange(ids.shape[1]) < own[:, None]).long()
+        features.append({"input_ids": ids, "attention_mask": mask})
+    loss = CachedMultipleNegativesRankingLoss(theirs, scale=20.0, mini_batch_size=3)(features, None)
+    loss.backward()
+    assert ours["loss"].item() == pytest.approx(loss.item(), abs=1e-5)
+    named = dict(theirs[0].auto_model.named_parameters())
+    wanted = {f"encoder.backbone.{name}": each.grad for name, each in named.items()}
+    wanted = {name: each for name, each in wanted.items() if each is not None}
+    assert_close(wanted, ours["gradients"])
+
+
 @pytest.mark.parametrize("family", ["roberta", "mpnet", "modernbert"])
 def test_other_families_packed_or_padded(tiny_encoder, monkeypatch, family):
     model = build(tiny_encoder(family), 0.1)
