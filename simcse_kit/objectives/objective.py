@@ -79,7 +79,7 @@ class Objective(Part, nn.Module):
         LEAST_ROWS: of a batch, for it to teach something.
         WHOLE: whether it is of whole embeddings alone, not of their first numbers.
         REFRESHES: whether it looks at the data from time to time. Then `refresh` is called before
-            `begin_step` of optimizer step 0 and of every `refresh_every`-th.
+            `begin_step` of optimizer step `first_refresh`, and of every `refresh_every`-th after.
         refresh_every: optimizer steps from one `refresh` to the next.
         sample: rows that `refresh` is shown at most; fewer where the data have fewer.
     """
@@ -89,6 +89,7 @@ class Objective(Part, nn.Module):
     WHOLE: ClassVar[bool] = False
     REFRESHES: ClassVar[bool] = False
     refresh_every: int = 0
+    first_refresh: int = 0
     sample: int = 0
 
     @classmethod

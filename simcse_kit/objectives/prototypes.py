@@ -81,6 +81,9 @@ def concentrations(
 class Prototypes(Objective):
     """`prototype_contrast` of both views with the centroids of several k-means, their mean.
 
+    The paper has instance discrimination alone for the first 20 of 200 epochs; so has
+    `first_refresh`. Clusters of an encoder whose vectors still share a direction hold them to it.
+
     A text is of the cluster whose centroid is nearest to the mean of its two views. Beside
     InfoNCE at weight 1 it is Prototypical Contrastive Learning; alone it is clustering without
     instance discrimination, which may collapse.
@@ -102,6 +105,12 @@ class Prototypes(Objective):
         )
         refresh_every: Int = Field(
             500, ge=1, description="Optimizer steps from one k-means to the next."
+        )
+        first_refresh: Int = Field(
+            0,
+            ge=0,
+            description="Optimizer step before which the first k-means is made. Until then it adds "
+            "nothing: the other objectives first spread the space that clusters are found in.",
         )
         sample: Int = Field(
             10_000, ge=2, description="Texts that k-means is given, drawn from the data."
@@ -130,6 +139,7 @@ class Prototypes(Objective):
     def __init__(self, context: Context | None = None, /, **settings: Any) -> None:
         super().__init__(context, **settings)
         self.refresh_every, self.sample = self.settings.refresh_every, self.settings.sample
+        self.first_refresh = self.settings.first_refresh
         most, rows = max(self.settings.clusters), self.context.rows
         if rows and rows < most:
             raise InputError(
@@ -139,7 +149,7 @@ class Prototypes(Objective):
         self.register_buffer("centroids", torch.zeros(total, self.context.width))
         self.register_buffer("concentration", torch.full((total,), self.settings.temperature))
         self.register_buffer("shares", torch.zeros(total))
-        self._is_known = False
+        self._is_known = self._is_early = False
         self._has_warned = False
 
     def refresh(self, embeddings: np.ndarray, row_numbers: np.ndarray) -> None:
@@ -159,13 +169,24 @@ class Prototypes(Objective):
                 tell_collapsed("prototypes", f"{len(found.own):,} texts", shares)
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Raise RuntimeError, for a trainer's author, where `refresh` was never called."""
+        """Raise InputError where the first clusters would come after the last step; RuntimeError,
+        for a trainer's author, where `refresh` was never called."""
+        first = self.first_refresh
+        if first >= steps > 0:
+            raise InputError(
+                f"prototypes: first_refresh {first} is never reached in {steps} steps; lower it"
+            )
+        self._is_early = step < first
+        if self._is_early:
+            return
         if not self._is_known and not bool(self.shares.any()):
             raise RuntimeError("Prototypes.refresh has to be called before the first step")
         self._is_known = True
 
     def forward(self, batch: Embedded) -> Tensor:
         sides = (batch.anchors, batch.positives)
+        if self._is_early:
+            return 0 * (batch.anchors.sum() + batch.positives.sum())
         width = batch.anchors.shape[-1]  # fewer under Matryoshka
         views = torch.stack(sides).detach()
         terms = []
@@ -178,6 +199,8 @@ class Prototypes(Objective):
 
     def told(self) -> dict[str, float]:
         """Of the last refresh: the largest cluster's share, and how evenly clusters are used."""
+        if self._is_early:
+            return {}
         shares = self.shares.cpu().numpy()
         parts = [shares[place] for place in self._places()]
         return {

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from simcse_kit.compute import PackedBatch, token_batches
 from simcse_kit.encoder import evaluating
+from simcse_kit.objectives import Objective
 from simcse_kit.training.model.contrastive import ContrastiveModel
 from simcse_kit.training.rows.collator import ViewCollator
 from simcse_kit.views import Side
@@ -43,7 +44,7 @@ class StepsOfParts(TrainerCallback):
         step = state.global_step
         for goal, (embed, rows) in zip(self.model.goals, self.sets, strict=True):
             for objective in goal.objectives():
-                if objective.REFRESHES and step % objective.refresh_every == 0:
+                if objective.REFRESHES and _is_due(objective, step):
                     chosen = _some(rows, objective.sample, args.seed, step)
                     objective.refresh(embed(chosen), chosen)
         self.model.begin_step(step, state.max_steps)
@@ -52,6 +53,11 @@ class StepsOfParts(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.model.after_step(state.global_step)
+
+
+def _is_due(objective: Objective, step: int) -> bool:
+    since = step - objective.first_refresh
+    return since >= 0 and since % objective.refresh_every == 0
 
 
 def _some(rows: int, sample: int, seed: int, step: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from simcse_kit.training import train
 from training_rows import assert_same, config, sentences, weights
 
 PROTOTYPES = {"name": "prototypes", "clusters": [2, 3], "refresh_every": 2, "sample": 16}
+LATER = {**PROTOTYPES, "first_refresh": 1}
 SWAPPED = {"name": "swapped", "prototypes": 4, "frozen_steps": 1, "weight": 0.5}
 
 
@@ -32,7 +33,7 @@ def labelled(count=24):
             {"rows_alone_in_label"},
         ),
         (
-            {"auxiliaries": [PROTOTYPES, SWAPPED, {"name": "dimension_contrast", "weight": 0.1}]},
+            {"auxiliaries": [LATER, SWAPPED, {"name": "dimension_contrast", "weight": 0.1}]},
             {"largest_cluster", "cluster_evenness", "largest_prototype", "prototype_evenness"},
         ),
     ],
