@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from simcse_kit.commands.adapt import adapt
-from simcse_kit.commands.collecting import seldom_collected
+from simcse_kit.commands.collecting import collector_at_rest
 from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
 from simcse_kit.commands.dedupe import dedupe
@@ -89,7 +89,7 @@ app.add_typer(task, name="task")
 def main() -> None:
     """Run the command line."""
     turn_down_libraries()
-    with seldom_collected():
+    with collector_at_rest():
         app()
 
 

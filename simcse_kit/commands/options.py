@@ -138,6 +138,7 @@ class ModelOptions:
         """
         from simcse_kit.encoder import SentenceEncoder
 
+        collect_as_usual()
         name, own = split_model(model)
         chosen = self.with_own(model, own)
         forced = alone or "pooling" in own
@@ -151,7 +152,6 @@ class ModelOptions:
             max_length=chosen.max_length,
             trust_remote_code=chosen.trust_remote_code,
         )
-        collect_as_usual()
         try:
             encoder.use_prompts(**chosen.prompts(), **self.document_prompts())
             if chosen.template is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simcse_kit.commands.collecting import collect_as_usual, seldom_collected
+from simcse_kit.commands.collecting import collect_as_usual, collector_at_rest
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +18,15 @@ def unfrozen():
     gc.unfreeze()
 
 
-def test_it_comes_seldom_until_a_command_has_started():
+def test_it_rests_until_a_command_has_imported():
     usual = gc.get_threshold()
-    with seldom_collected():
-        assert gc.get_threshold()[0] > 10 * usual[0]
+    with collector_at_rest():
+        assert gc.get_threshold()[0] > 100 * usual[0]
+        circle: list[object] = []
+        circle.append(circle)
         collect_as_usual()
         assert gc.get_threshold() == usual
+        assert not any(each is circle for each in gc.get_objects())  # frozen
         gc.set_threshold(77, 7, 7)  # by the command itself: that stands
         collect_as_usual()
         assert gc.get_threshold() == (77, 7, 7)
@@ -33,7 +36,7 @@ def test_it_comes_seldom_until_a_command_has_started():
 
 def test_a_command_that_never_started_leaves_it_as_it_was():
     usual = gc.get_threshold()
-    with pytest.raises(SystemExit), seldom_collected():
+    with pytest.raises(SystemExit), collector_at_rest():
         raise SystemExit(2)
     assert gc.get_threshold() == usual
     assert gc.get_freeze_count() > 0
@@ -51,9 +54,9 @@ def test_what_ends_with_the_process_still_ends(tmp_path: Path):
     """Folders of tempfile, `atexit`, what was printed: though nothing is collected any more."""
     code = (
         "import atexit, sys, tempfile\n"
-        "from simcse_kit.commands.collecting import seldom_collected\n"
+        "from simcse_kit.commands.collecting import collector_at_rest\n"
         "atexit.register(print, 'at the end')\n"
-        "with seldom_collected():\n"
+        "with collector_at_rest():\n"
         f"    kept = tempfile.TemporaryDirectory(dir={str(tmp_path)!r})\n"
         "    circle = [kept]; circle.append(circle); del kept\n"
         "    print('in a command')\n"
