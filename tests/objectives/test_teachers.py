@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
+from sentence_transformers.cross_encoder.losses import ListMLELoss, ListNetLoss
 from sentence_transformers.sentence_transformer.losses import (
     DistillKLDivLoss,
     EmbedDistillLoss,
     MSELoss,
+    MultipleNegativesRankingLoss,
 )
 from torch.nn import functional as F
 
@@ -129,6 +131,41 @@ def test_list_mle_is_the_chance_of_the_teachers_order(leave_out):
     gradients(loss, total / 4, ours, loop)
 
 
+class Scored(torch.nn.Module):
+    """A cross-encoder of theirs that gives the pair "i", "j" the score in row i and column j."""
+
+    num_labels, device = 1, torch.device("cpu")
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        super().__init__()
+        self.given = scores
+
+    def preprocess(self, pairs, **_):
+        return {"places": torch.tensor([[int(i), int(j)] for i, j in pairs])}
+
+    def forward(self, tokens):
+        return {"scores": self.given[tuple(tokens["places"].T)]}
+
+
+@pytest.mark.parametrize("loss_of", [list_net, list_mle])
+def test_rankings_are_followed_as_by_sentence_transformers_cross_encoders(loss_of):
+    ours, theirs = (similarities().requires_grad_() for _ in range(2))
+    teacher = similarities(seed=1)
+    inputs = [[str(i) for i in range(4)], [[str(j) for j in range(5)] for _ in range(4)]]
+    if loss_of is list_net:
+        labels = [*(teacher / 0.2)]
+        expected = ListNetLoss(Scored(theirs / 0.1))(inputs, labels)
+        loss = list_net(ours, teacher, temperature=0.1, teacher_temperature=0.2)
+    else:
+        model = Scored(theirs / 0.1)
+        expected = ListMLELoss(model, respect_input_order=False)(inputs, [*teacher])
+        loss = list_mle(ours, teacher, temperature=0.1)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=0)
+
+
 def test_two_rankings_diverge_by_jensen_and_shannon():
     one, other = similarities(5, 5), similarities(5, 5, seed=1)
     shares = [F.softmax(each / 0.1, dim=1).numpy() for each in (one, other)]
@@ -145,6 +182,19 @@ def test_vectors_by_difference_and_by_direction():
     assert teacher_mse(student, teacher).item() == pytest.approx(expected)
     cosine = F.cosine_similarity(student, teacher).mean().item()
     assert teacher_cosine(5 * student, teacher).item() == pytest.approx(1 - cosine)
+
+
+def test_contrast_with_the_teacher_is_sentence_transformers_ranking_of_multiple_negatives():
+    """With the teacher's vectors for positives."""
+    mine, other = (similarities(5, 6).requires_grad_() for _ in range(2))
+    teacher = similarities(5, 6, seed=1)
+    theirs = MultipleNegativesRankingLoss(None, scale=10.0)
+    expected = theirs.compute_loss_from_embeddings([other, teacher], None)
+    loss = teacher_contrast(mine, teacher, temperature=0.1)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=0)
 
 
 def test_contrast_with_the_teacher_leaves_equal_texts_out():
