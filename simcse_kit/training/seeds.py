@@ -90,7 +90,8 @@ def train_seeds(
                 logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
                 continue
             logger.info("seed %d (%d of %d)", seed, count, seeds)
-            state.runs[seed] = _train_one(state, seed, model, rows, config, eval_data, resume)
+            given = model, rows, config, eval_data
+            state.runs[seed] = _train_one(state, seed, *given, resume, overwrite)
             state.write()
     runs = dict(sorted(state.runs.items()))
     if eval_data is None:
@@ -194,6 +195,7 @@ def _train_one(
     config: TrainConfig,
     dev: PairTask | None,
     resume: bool,
+    overwrite: bool,
 ) -> dict[str, Any]:
     own = state.of(seed)
     begun = resume and can_go_on(own)
@@ -205,6 +207,7 @@ def _train_one(
         if first:  # all that was given is checked: what is there may be replaced
             state.folder.mkdir(parents=True, exist_ok=True)
             if not resume:
+                _open(state.folder, state.settings, resume, overwrite)  # another may have begun
                 overwriting.set_aside(state.folder, _of_seeds)
         state.write()
 

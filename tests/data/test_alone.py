@@ -20,6 +20,16 @@ def test_what_is_built_is_found_again_and_the_lock_goes(tmp_path: Path) -> None:
     assert not list((tmp_path / "deep").iterdir())
 
 
+def test_who_does_not_wait_is_told(tmp_path: Path) -> None:
+    with alone(tmp_path / "a"):
+        with pytest.raises(BlockingIOError), alone(tmp_path / "a", waits=False):
+            raise AssertionError("two at once")
+        assert (tmp_path / ".a.lock").is_file()
+    with alone(tmp_path / "a", waits=False):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> None:

@@ -84,6 +84,22 @@ def test_further_data_are_read_once_for_all_seeds(
     assert list(found.runs) == [7, 8, 9] and read == [str(further)]
 
 
+def test_seeds_that_another_began_meanwhile_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "seeds"
+
+    def meanwhile(*_: Any, **how: Any) -> None:
+        (folder / "seed-7").mkdir(parents=True)
+        (folder / "seeds.json").write_text("theirs")
+        how["ready"]()
+
+    monkeypatch.setattr(training_seeds, "train", meanwhile)
+    with pytest.raises(InputError, match=r"seeds\.json is damaged|is not empty"):
+        train_seeds("model", text_rows(), config(tmp_path, seed=7), folder, seeds=2)
+    assert (folder / "seed-7").is_dir() and (folder / "seeds.json").read_text() == "theirs"
+
+
 def test_going_on_skips_what_is_finished(
     tiny_encoder: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

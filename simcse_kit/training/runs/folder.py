@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from simcse_kit.data import disk_errors, leftovers, replacing
+from simcse_kit.data import alone, disk_errors, leftovers, replacing
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation import provenance
 from simcse_kit.training.distributed import from_main, is_main, wait_for_all
@@ -115,7 +115,8 @@ def prepared(
 ) -> Iterator[None]:
     """The run's folder with its settings; gone again where the run fails before it leaves anything.
 
-    One that is overwritten is kept aside, and takes its place again where this leaves nothing.
+    It is this run's alone meanwhile; InputError where another trains in it. One that is overwritten
+    is kept aside, and takes its place again where this leaves nothing.
 
     Args:
         began: what the settings do not hold, for a report: the model and the data it began with.
@@ -125,6 +126,33 @@ def prepared(
         wait_for_all()
         yield
         return
+    with _held(folder):
+        if not resume:
+            check_folder(folder, overwrite=overwrite)  # another may have begun since it was checked
+        with _written(folder, config, began, resume=resume, overwrite=overwrite):
+            yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """By a lock beside the folder; without, where none can be made there, as of a mounted one."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(folder.resolve(), waits=False))
+        except BlockingIOError:
+            raise InputError(
+                f"another run trains in {str(folder)!r}; wait until it is done, or give a new one"
+            ) from None
+        except OSError as error:
+            logger.debug("no lock beside %s: %s", folder, error)
+        yield
+
+
+@contextlib.contextmanager
+def _written(
+    folder: Path, config: TrainConfig, began: dict[str, Any], *, resume: bool, overwrite: bool
+) -> Iterator[None]:
+    """`prepared`, on the rank that writes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite and overwriting.set_aside(folder):

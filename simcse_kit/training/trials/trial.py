@@ -107,7 +107,7 @@ def train_trial(
                 plan.seeds[name].runs = found.runs
     _leave_unfit_out(plan, skip_unfit)
     plan.keys = _one_dev_set(plan.jobs)
-    _begin(plan, resume)
+    _begin(plan, resume, overwrite)
     try:
         _train(plan)
     except BaseException:
@@ -213,11 +213,12 @@ def _one_dev_set(jobs: Mapping[str, Job]) -> dict[str, str]:
 # ---- the runs -----------------------------------------------------------------------------------
 
 
-def _begin(plan: Plan, resume: bool) -> None:
+def _begin(plan: Plan, resume: bool, overwrite: bool) -> None:
     """The first thing that is written: all that was given is checked."""
     folder = plan.state.folder
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:
+        _open(folder, plan.state.recipes, resume, overwrite)  # another may have begun since
         overwriting.set_aside(folder, of_a_trial)
     plan.state.write()
 
