@@ -134,6 +134,16 @@ CASES = [
     # teachers and guide
     case("teacher lacking", "objective=similarity_kl", "a teacher", "teachers=["),
     case("teacher unused", "teachers=[{plain}]", "no objective learns from them"),
+    case(
+        "settings behind a teacher's name",
+        "objective=teacher_mse teachers=[{plain}@head=keep]",
+        *("settings behind @", "head: keep}"),
+    ),
+    case(
+        "setting that no teacher has",
+        "objective=teacher_mse teachers={model:~a,pool:~cls}",
+        *("no setting 'pool'", "pooling"),
+    ),
     case("guide lacking", "objective.guide_margin=0", "a guide", "guide=FOLDER"),
     case("guide unused", "guide={plain}", "objective.guide_margin"),
     case("teacher twice", "objective=teacher_mse teachers=[a,b,a]", "'a' twice"),
