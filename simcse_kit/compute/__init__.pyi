@@ -12,7 +12,6 @@ from .memory import peak_memory as peak_memory
 from .memory import release_buffers as release_buffers
 from .packing import PackedBatch as PackedBatch
 from .packing import enable_packing as enable_packing
-from .packing import hidden_states as hidden_states
 from .packing import runs_packed as runs_packed
 from .packing import token_batches as token_batches
 from .precision import Precision as Precision
@@ -20,6 +19,7 @@ from .precision import model_precision as model_precision
 from .precision import resolve_precision as resolve_precision
 from .precision import whole_products as whole_products
 from .shared_setting import logger_level as logger_level
+from .states import hidden_states as hidden_states
 from .taught import Taught as Taught
 from .taught import original_class as original_class
 from .taught import teach as teach

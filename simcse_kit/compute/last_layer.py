@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simcse_kit.compute.fast_layers import FAMILIES
-from simcse_kit.compute.packing import PackedBatch, fill_of, hidden_states, runs_packed
+from simcse_kit.compute.packing import PackedBatch, runs_packed
+from simcse_kit.compute.states import fill_of, hidden_states
 from simcse_kit.compute.taught import Taught, teach
 from simcse_kit.compute.unaltered import are_unaltered, is_of
 

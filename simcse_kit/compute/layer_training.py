@@ -59,7 +59,7 @@ class LayerTraining(torch.autograd.Function):
 
         qkv = linear(x, w_qkv, b_qkv)  # (tokens, 3 · hidden)
         attended, dropped = ops.attention(
-            *by_head(qkv, shape),
+            *by_head(qkv, shape.heads),
             shape.lengths,
             seeds[0],
             shape.attention_rate,
@@ -115,7 +115,7 @@ class LayerTraining(torch.autograd.Function):
             d_attended, d_x = (_spread(part, kept, len(x)) for part in (d_attended, d_x))
         d_qkv, of_qkv = ops.attention_backward(
             d_attended.unflatten(1, (shape.heads, -1)),
-            *by_head(qkv, shape),
+            *by_head(qkv, shape.heads),
             dropped,
             shape.lengths,
             shape.attention_rate,
@@ -140,9 +140,9 @@ def product_parameters(
     return [operand(group, dtype, packed=packed) for group in groups]
 
 
-def by_head(qkv: Tensor, shape: LayerShape) -> tuple[Tensor, ...]:
+def by_head(qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
     """Query, key and value, ``(tokens, heads, dim)`` each."""
-    return qkv.unflatten(1, (3, shape.heads, -1)).unbind(1)
+    return qkv.unflatten(1, (3, heads, -1)).unbind(1)
 
 
 def _spread(states: Tensor, kept: Tensor, tokens: int) -> Tensor:

@@ -24,10 +24,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from simcse_kit.compute.attention import block_attention, grouped_attention, window_mask
-from simcse_kit.compute.cutoff import Kept, cutting
+from simcse_kit.compute.cutoff import Kept
 from simcse_kit.compute.layout import RowLayout
 from simcse_kit.compute.unaltered import attends_as_known
-from simcse_kit.compute.unpacked import TokenTypes, unpacked_states
 
 ATTENTION = "simcse_packed"
 
@@ -41,11 +40,6 @@ _PACKABLE = {
     "roberta": True,
     "xlm-roberta": True,
 }
-
-
-#: A row is filled up with pad tokens to a multiple of this (of a quarter of it, if short): oneDNN
-#: compiles a kernel for every size of a matrix.
-_FILL = 64
 
 
 @dataclass(frozen=True)
@@ -287,6 +281,11 @@ def runs_packed(backbone: PreTrainedModel) -> bool:
     )
 
 
+def starts_after_padding(backbone: PreTrainedModel) -> bool:
+    """Whether a packable backbone counts positions from ``pad_token_id + 1`` on."""
+    return _PACKABLE[backbone.config.model_type]
+
+
 def enable_packing(backbone: PreTrainedModel) -> bool:
     """Switch a supported backbone to packed attention; tells whether it now runs packed.
 
@@ -320,68 +319,3 @@ def token_batches(lengths: np.ndarray, tokens: int, padded: bool) -> list[np.nda
         batches.append(places[start:end])
         start, before = end, int(ends[end - 1])
     return batches
-
-
-def fill_of(tokens: int) -> int:
-    """How many tokens a row of so many is filled up with."""
-    return -tokens % (_FILL if tokens > 8 * _FILL else _FILL // 4)
-
-
-def hidden_states(
-    backbone: PreTrainedModel,
-    batch: PackedBatch,
-    *,
-    all_layers: bool = False,
-    kept_tokens: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    """Run a backbone over a packed batch.
-
-    Args:
-        all_layers: give the states of the embedding layer and of every layer after it
-            (``hidden_states[0]`` is the embedding layer), not of the last layer alone.
-        kept_tokens: places in the row that a last layer with an early end goes on with.
-
-    Returns:
-        States ``(tokens, hidden)``, of the last layer or of all; of a batch that is laid out
-        ``(row, hidden)``.
-    """
-    pad_id = backbone.config.pad_token_id or 0
-    if runs_packed(backbone):
-        counts = _PACKABLE[backbone.config.model_type]
-        positions = _after_padding(batch, pad_id) if counts else batch.position_ids
-        fill = fill_of(len(batch.input_ids)) if batch.layout is None else 0
-        given = {} if kept_tokens is None else {"kept_tokens": kept_tokens}
-        types: TokenTypes | None = getattr(backbone, "token_types", None)
-        if types is not None and not types.are_zero():  # of itself a backbone takes zeros
-            flat = types.packed(batch.groups, batch.input_ids.device)
-            row = len(batch.input_ids) + fill
-            given["token_type_ids"] = nn.functional.pad(flat, (0, row - len(flat))).unsqueeze(0)
-        kept = batch.kept_of_tokens()
-        if kept is not None:
-            kept = nn.functional.pad(kept, (0, 0, 0, fill), value=True)
-        with cutting(backbone, kept):
-            output = backbone(
-                input_ids=nn.functional.pad(batch.input_ids, (0, fill), value=pad_id).unsqueeze(0),
-                position_ids=nn.functional.pad(positions, (0, fill)).unsqueeze(0),
-                packed_batch=batch,
-                output_hidden_states=all_layers,
-                **given,
-            )
-        states = output.hidden_states if all_layers else (output.last_hidden_state,)
-        tokens = len(batch.input_ids if kept_tokens is None else kept_tokens)
-        return tuple(layer.squeeze(0)[:tokens] for layer in states)
-    return unpacked_states(backbone, batch, pad_id, all_layers=all_layers)
-
-
-def _after_padding(batch: PackedBatch, pad_id: int) -> Tensor:
-    """Positions as RoBERTa counts them, int64 ``(tokens,)``: from `pad_id` + 1 on.
-
-    A text may spell the pad token: it stands at `pad_id` then, and those after it do not count it.
-    """
-    places = batch.position_ids + (pad_id + 1)
-    pads = batch.input_ids == pad_id
-    if places.device.type == "cpu" and not torch.compiler.is_compiling() and not pads.any():
-        return places
-    counted = pads.cumsum(0)
-    before = (counted - pads.long())[batch.starts]  # of the sequences above
-    return torch.where(pads, pad_id, places - counted + before[batch.owners])

@@ -3,10 +3,10 @@
 A layer is a dozen of small modules, and between its matrix products stands what costs as much as
 they do. In training it becomes one node of the graph (`layer_training`). In inference
 the residual stream stays in fp32, as autocast has it, and what reads it for a product in bf16 finds
-it in bf16 already: the norm wrote both.
+it in bf16 already: the norm wrote both. A backbone of nothing else runs as these one after another.
 
 Every module keeps its name and type; a layer with anything unusual in it (an adapter, a hook,
-another activation, a padded batch) goes its original way.
+another activation, a padded batch) goes its original way, and so does a backbone with such a one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from simcse_kit.compute.kernels import built_kernels, kernels
 from simcse_kit.compute.layer_training import LayerShape, LayerTraining, by_head, product_parameters
 from simcse_kit.compute.packing import PackedBatch
 from simcse_kit.compute.taught import Taught, teach
-from simcse_kit.compute.unaltered import are_unaltered, has_hooks, inside, is_of
+from simcse_kit.compute.unaltered import are_unaltered, inside, is_of
 
 
 def use_whole_layers(backbone: nn.Module) -> None:
@@ -40,10 +40,18 @@ def use_whole_layers(backbone: nn.Module) -> None:
 class _Operands(NamedTuple):
     """Of a layer's products, in their order, and of its two norms (weight and bias)."""
 
+    dtype: torch.dtype  # computed in
     weights: list[Tensor]
     biases: list[Tensor]
     norm1: list[Tensor]
     norm2: list[Tensor]
+    heads: int
+    scale: float  # of attention scores
+    eps: float
+
+
+#: States ``(tokens, hidden)`` in fp32, and the same in bf16 where a product is to read them so.
+_Twins = tuple[Tensor, Tensor | None]
 
 
 class _WholeLayer(Taught):
@@ -59,13 +67,15 @@ class _WholeLayer(Taught):
         ops = self._kernels(hidden_states, batch)
         if ops is not None and batch is not None:
             kept = kwargs.get("kept_tokens") if hasattr(self.attention, "keeps_some") else None
-            shape = self._shape(batch, in_bf16(hidden_states))
+            dtype = torch.bfloat16 if in_bf16(hidden_states) else torch.float32
             if not torch.is_grad_enabled():
-                operands = kept_of(self, shape.dtype, partial(self._operands, shape.dtype))
+                operands = kept_of(self, dtype, partial(self.operands, dtype))
                 if operands is not None:
-                    return self._infer(ops, hidden_states, kept, shape, batch, operands)
+                    given = hidden_states.squeeze(0).float().contiguous(), None
+                    return _inferred(ops, given, batch, operands, kept)[0].unsqueeze(0)
             elif self._is_usual():
                 states, weights = hidden_states.squeeze(0), self._weights()
+                shape = self._shape(batch, dtype)
                 trained = LayerTraining.apply(states, kept, shape, *weights)
                 return cast(Tensor, trained).unsqueeze(0)
         unchanged: Tensor = super().forward(hidden_states, *args, **kwargs)
@@ -80,42 +90,16 @@ class _WholeLayer(Taught):
             return None if is_long(batch.groups, rate) else kernels()
         return None if self.training else built_kernels()
 
-    def _operands(self, dtype: torch.dtype) -> _Operands | None:
+    def operands(self, dtype: torch.dtype) -> _Operands | None:
         """What inference multiplies with, if this layer is as usual."""
         if not self._is_usual():
             return None
-        parameters = list(self._weights())
+        parameters, own = list(self._weights()), self.attention.self
         weights = product_parameters(parameters[:12:2], dtype, packed=True)
         biases = product_parameters(parameters[1:12:2], dtype)
-        return _Operands(weights, biases, parameters[12:14], parameters[14:])
-
-    def _infer(
-        self,
-        ops: Any,
-        input: Tensor,
-        kept: Tensor | None,
-        shape: LayerShape,
-        batch: PackedBatch,
-        operands: _Operands,
-    ) -> Tensor:
-        bf16 = shape.dtype == torch.bfloat16
-        w_qkv, w_out, w_up, w_down = operands.weights
-        b_qkv, b_out, b_up, b_down = operands.biases
-        norm1, norm2 = operands.norm1, operands.norm2
-        stream = input.squeeze(0).float().contiguous()
-        x = _twin_of(input, self) if bf16 else None
-        qkv = linear(stream.to(shape.dtype) if x is None else x, w_qkv, b_qkv)
-        query, key, value = by_head(qkv, shape)
-        attended = grouped_attention(
-            query, key, value, batch.groups, dropout=0.0, scaling=shape.scale, window=None
-        ).flatten(1)
-        if kept is not None:
-            attended, stream = attended.index_select(0, kept), stream.index_select(0, kept)
-        branch = linear(attended, w_out, b_out)
-        h, narrow = ops.add_norm(branch, stream, *norm1, shape.eps, twin=bf16)
-        up = linear(narrow if bf16 else h, w_up, b_up, "gelu")
-        y, narrow = ops.add_norm(linear(up, w_down, b_down), h, *norm2, shape.eps, twin=bf16)
-        return _with_twin(y.unsqueeze(0), narrow, self)
+        norms = parameters[12:14], parameters[14:]
+        heads, scale, eps = own.num_attention_heads, own.scaling, self.output.LayerNorm.eps
+        return _Operands(dtype, weights, biases, *norms, heads, scale, eps)
 
     def _parts(self) -> tuple[list[Any], list[Any]]:
         """Linear layers and norms, in the order that data meets them."""
@@ -144,10 +128,10 @@ class _WholeLayer(Taught):
             yield each.weight
             yield each.bias
 
-    def _shape(self, batch: PackedBatch, bf16: bool) -> LayerShape:
+    def _shape(self, batch: PackedBatch, dtype: torch.dtype) -> LayerShape:
         own, norm = self.attention.self, self.output.LayerNorm
         return LayerShape(
-            torch.bfloat16 if bf16 else torch.float32,
+            dtype,
             sequence_lengths(batch.groups),
             own.num_attention_heads,
             own.scaling,
@@ -173,8 +157,12 @@ class _WholeEmbeddings(Taught):
         if not given or ids is None or positions is None or not self._reads(ids, positions):
             unchanged: Tensor = super().forward(*args, **kwargs)
             return unchanged
+        return self.looked_up(ids, positions)[0].view(*ids.shape, -1)
+
+    def looked_up(self, ids: Tensor, positions: Tensor) -> _Twins:
+        """The states of so many tokens, by the compiled kernel."""
         words, norm = self.word_embeddings.weight, self.LayerNorm
-        states, narrow = built_kernels().embed_norm(
+        twins: _Twins = built_kernels().embed_norm(
             ids.contiguous(),
             positions.contiguous(),
             words,
@@ -185,7 +173,7 @@ class _WholeEmbeddings(Taught):
             norm.eps,
             twin=in_bf16(words),
         )
-        return _with_twin(states.view(*ids.shape, -1), narrow, self)
+        return twins
 
     def _reads(self, ids: Tensor, positions: Tensor) -> bool:
         """Whether it runs at once now, for these."""
@@ -194,10 +182,11 @@ class _WholeEmbeddings(Taught):
             and ids.shape == positions.shape
             and ids.dtype == positions.dtype == torch.int64
             and built_kernels() is not None
-            and kept_of(self, "usual", self._is_usual) is not None
+            and kept_of(self, "usual", self.is_usual) is not None
         )
 
-    def _is_usual(self) -> bool | None:
+    def is_usual(self) -> bool | None:
+        """True, or None where something in it is not as BERT has it."""
         tables = self.word_embeddings, self.token_type_embeddings, self.position_embeddings
         parts = (*tables, self.LayerNorm)
         return (
@@ -209,13 +198,82 @@ class _WholeEmbeddings(Taught):
         ) or None
 
 
-def _with_twin(states: Tensor, narrow: Tensor | None, maker: nn.Module) -> Tensor:
-    """States with their copy in bf16 for the next layer; without, where a hook may change them."""
-    if narrow is not None and not has_hooks(maker, "_forward_hooks"):
-        states.bf16_twin = narrow  # type: ignore[attr-defined]
-    return states
+def _inferred(
+    ops: Any, given: _Twins, batch: PackedBatch, operands: _Operands, kept: Tensor | None
+) -> _Twins:
+    """A layer's states, of those it is given; of the kept tokens alone."""
+    (stream, x), bf16 = given, operands.dtype == torch.bfloat16
+    w_qkv, w_out, w_up, w_down = operands.weights
+    b_qkv, b_out, b_up, b_down = operands.biases
+    qkv = linear(x if bf16 and x is not None else stream.to(operands.dtype), w_qkv, b_qkv)
+    query, key, value = by_head(qkv, operands.heads)
+    attended = grouped_attention(
+        query, key, value, batch.groups, dropout=0.0, scaling=operands.scale, window=None
+    ).flatten(1)
+    if kept is not None:
+        attended, stream = attended.index_select(0, kept), stream.index_select(0, kept)
+    branch = linear(attended, w_out, b_out)
+    h, narrow = ops.add_norm(branch, stream, *operands.norm1, operands.eps, twin=bf16)
+    up = linear(narrow if bf16 else h, w_up, b_up, "gelu")
+    branch = linear(up, w_down, b_down)
+    twins: _Twins = ops.add_norm(branch, h, *operands.norm2, operands.eps, twin=bf16)
+    return twins
 
 
-def _twin_of(states: Tensor, reader: nn.Module) -> Tensor | None:
-    hooked = has_hooks(reader, "_forward_pre_hooks")
-    return None if hooked else getattr(states, "bf16_twin", None)
+def straight_states(
+    backbone: nn.Module,
+    ids: Tensor,
+    positions: Tensor,
+    batch: PackedBatch,
+    *,
+    all_layers: bool,
+    kept: Tensor | None,
+) -> tuple[Tensor, ...] | None:
+    """States, in inference, of a backbone that is embeddings and layers alone.
+
+    Of one short text the way through transformers' `forward` takes a tenth of the time. None where
+    it is to be gone: something hangs on it (a hook), or a part is of another kind.
+
+    Args:
+        ids, positions: int64 ``(row,)``.
+        all_layers: give the embeddings' states and every layer's, not the last one's alone.
+        kept: places in the row that the last layer goes on with.
+    """
+    ops = None if torch.is_grad_enabled() or backbone.training else built_kernels()
+    if ops is None or batch.layout is not None or ids.device.type != "cpu":
+        return None
+    dtype = torch.bfloat16 if in_bf16(ids) else torch.float32
+    layers = kept_of(backbone, dtype, partial(_only_layers, backbone, dtype))
+    if layers is None or any(each.training for each in cast(Any, backbone).encoder.layer):
+        return None
+    twins: _Twins = cast(_WholeEmbeddings, backbone.embeddings).looked_up(ids, positions)
+    if (projection := backbone._modules.get("embeddings_project")) is not None:  # ELECTRA's
+        projected = projection(twins[0])
+        twins = projected.float(), projected if projected.dtype == dtype else None
+    found = [twins[0]]
+    for operands in layers:
+        twins = _inferred(ops, twins, batch, operands, kept if operands is layers[-1] else None)
+        found = [*found, twins[0]] if all_layers else [twins[0]]
+    return tuple(found)
+
+
+def _only_layers(backbone: nn.Module, dtype: torch.dtype) -> list[_Operands] | None:
+    """What a backbone's layers multiply with, if it is known, and as it was made."""
+    if not is_of(backbone, [f"{family}Model" for family in FAMILIES]):
+        return None
+    parts: dict[str, Any] = {
+        name: part for name, part in backbone._modules.items() if part is not None
+    }
+    names = "embeddings", "encoder", "embeddings_project"
+    embeddings, encoder, projection = (parts.pop(name, None) for name in names)
+    if parts or not is_of(encoder, [f"{family}Encoder" for family in FAMILIES]):
+        return None
+    layers = encoder._modules["layer"]
+    known = isinstance(embeddings, _WholeEmbeddings) and embeddings.is_usual()
+    known = known and all(isinstance(each, _WholeLayer) for each in layers)
+    between = [] if projection is None else [projection]
+    known = known and all(type(each) is FastLinear for each in between)
+    if not (known and are_unaltered((backbone, embeddings, *between, encoder, layers, *layers))):
+        return None
+    found = [operands for each in layers if (operands := each.operands(dtype)) is not None]
+    return found if found and len(found) == len(layers) else None

@@ -26,7 +26,8 @@ from simcse_kit.compute.cutoff import use_cutoff
 from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.kernels import kernels
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
-from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.compute.states import hidden_states
 from simcse_kit.compute.whole_layers import use_whole_layers
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 from simcse_kit.errors import InputError

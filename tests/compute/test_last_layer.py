@@ -11,7 +11,8 @@ from transformers import AutoModel
 from recomputing import recompute_layers
 from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.last_layer import ends_early, first_token_states, use_early_end
-from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.compute.states import hidden_states
 from simcse_kit.encoder.sentence_encoder import SentenceEncoder
 
 TEXTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16], [7, 7], [5]]
@@ -68,8 +69,8 @@ def test_the_feed_forward_sees_the_first_tokens_only(tiny_encoder, monkeypatch):
         return forward(module, states)
 
     monkeypatch.setattr(type(last), "forward", told)
-    first_token_states(early, PackedBatch.from_sequences([[5] * 9] * 20))
-    assert seen == [32]  # twenty sequences, filled up; not the 192 tokens of the row
+    first_token_states(early, PackedBatch.from_sequences([[5] * 9] * 22))
+    assert seen == [24]  # sequences, filled up; not the 208 tokens of the row
 
 
 def test_a_hook_in_the_last_layer_sees_every_token(tiny_encoder):

@@ -15,7 +15,8 @@ from simcse_kit.compute import attention, dropout, fast_layers, layer_training, 
 from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.kernels import build as kernels
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
-from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.compute.states import hidden_states
 from simcse_kit.compute.whole_layers import use_whole_layers
 
 ops = kernels.kernels()
@@ -120,7 +121,7 @@ def test_with_dropout_it_is_its_definition_there_and_back(tiny_encoder, monkeypa
     monkeypatch.setattr(layer_training, "draw_seed", lambda: next(drawn))
     x = torch.randn(tokens, width, generator=torch.manual_seed(1)).requires_grad_()
     batch = PackedBatch.from_sequences([[5] * length for length in lengths])
-    shape = layer._shape(batch, bf16=False)
+    shape = layer._shape(batch, torch.float32)
     given = list(layer._weights())
     y = layer_training.LayerTraining.apply(x, None, shape, *given)
     grad = torch.randn(tokens, width)

@@ -10,10 +10,10 @@ from transformers import AutoModel
 from simcse_kit.compute.packing import (
     PackedBatch,
     enable_packing,
-    hidden_states,
     runs_packed,
     token_batches,
 )
+from simcse_kit.compute.states import hidden_states
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "electra", "xlm-roberta", "modernbert"]
 PADDED = {"mpnet"}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.compute.states import hidden_states
 
 TEXTS = [[5, 6, 7, 8, 9], [10, 11, 12], [6, 5, 8, 7, 9], [13]]
 GAPS = [(2, 3), (1, 0), (4, 2), (0, 2)]  # before which token, how many are left out

@@ -14,7 +14,8 @@ from simcse_kit.compute.fast_layers import use_fast_layers
 from simcse_kit.compute.held import held_weights
 from simcse_kit.compute.kernels import build as kernels
 from simcse_kit.compute.last_layer import first_token_states, use_early_end
-from simcse_kit.compute.packing import PackedBatch, enable_packing, hidden_states
+from simcse_kit.compute.packing import PackedBatch, enable_packing
+from simcse_kit.compute.states import hidden_states
 from simcse_kit.compute.whole_layers import use_whole_layers
 
 compiled = pytest.mark.skipif(
@@ -85,23 +86,6 @@ def test_states_are_the_originals(both, calls, family, first_only):
     found, autocast = (states_of(each, first_only, bf16=True) for each in (whole, plain))
     assert 0 < (found - exact).norm() <= 1.5 * (autocast - exact).norm()
     assert len(calls) == 2 * (1 + 2 * layers)
-
-
-@compiled
-def test_a_product_reads_what_the_norm_wrote_beside(both, monkeypatch):
-    """The next layer's input in bf16 is not made again: it is there."""
-    _, whole = both()
-    found = []
-    twin_of = whole_layers._twin_of
-
-    def told(states, reader):
-        twin = twin_of(states, reader)
-        found.append(torch.equal(twin, states[0].bfloat16()))
-        return twin
-
-    monkeypatch.setattr(whole_layers, "_twin_of", told)
-    states_of(whole, bf16=True)
-    assert found == [True] * whole.config.num_hidden_layers
 
 
 def _shift_output(module, args, output):
@@ -213,3 +197,124 @@ def test_an_id_beyond_the_vocabulary_is_an_index_error(both):
     batch = PackedBatch.from_sequences([[5, 10**6]])
     with pytest.raises(IndexError), torch.inference_mode():
         hidden_states(whole, batch)
+
+
+# -- embeddings and layers alone, without the backbone's forward
+
+
+@pytest.fixture
+def straight(both, monkeypatch):
+    """As `both`, without a pooler, and how often transformers' own forward of a backbone ran."""
+
+    def build(family="bert"):
+        plain, whole = both(family)
+        whole.pooler, ran, forward = None, [], type(whole).forward
+
+        def told(self, *args, **kwargs):
+            if self is whole:
+                ran.append(self)
+            return forward(self, *args, **kwargs)
+
+        monkeypatch.setattr(type(whole), "forward", told)
+        return plain, whole, ran
+
+    return build
+
+
+@compiled
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_has_layers_alone_runs_as_these_to_the_bit(straight, family, first_only, bf16):
+    plain, whole, ran = straight(family)
+    found = states_of(whole, first_only, bf16)
+    assert not ran
+    whole.register_forward_hook(lambda *_: None)
+    assert torch.equal(states_of(whole, first_only, bf16), found)
+    assert ran
+    if not bf16:
+        torch.testing.assert_close(found, states_of(plain, first_only), atol=1e-5, rtol=1e-5)
+
+
+def _forward_of_its_own(model):
+    encoder, forward = model.encoder, model.encoder.forward
+
+    def shifted(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.last_hidden_state = output.last_hidden_state + 3
+        return output
+
+    encoder.forward = shifted
+
+
+@compiled
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.embeddings.register_forward_hook(_shift_output),
+        lambda model: model.encoder.register_forward_pre_hook(_shift_input),
+        lambda model: model.encoder.layer[1].register_forward_pre_hook(_shift_input),
+        lambda model: model.encoder.layer[0].attention.register_forward_pre_hook(_shift_input),
+        _forward_of_its_own,
+        _hook,
+    ],
+)
+def test_whatever_hangs_on_the_way_is_not_passed_over(straight, change, bf16):
+    """Added after a call too: what that call kept is not taken for what there is now."""
+    plain, whole, ran = straight()
+    with held_weights(whole):
+        states_of(whole, bf16=bf16)
+    assert not ran
+    for model in (plain, whole):
+        change(model)
+    exact, found = states_of(plain, bf16=bf16), states_of(whole, bf16=bf16)
+    assert ran
+    torch.testing.assert_close(found, exact, atol=0.1 if bf16 else 1e-5, rtol=1e-5)
+
+
+@compiled
+def test_a_layer_that_is_in_training_drops_out(straight):
+    _, whole, ran = straight()
+    whole.encoder.layer[1].train()
+    assert not torch.equal(states_of(whole), states_of(whole)) and ran
+
+
+@compiled
+@pytest.mark.parametrize("family", ["bert", "electra-projected"])
+def test_all_layers_states_are_the_originals(straight, family):
+    plain, whole, ran = straight(family)
+    with torch.inference_mode():
+        for found, expected in zip(
+            *(hidden_states(each, BATCH, all_layers=True) for each in (whole, plain)), strict=True
+        ):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not ran
+
+
+@compiled
+def test_another_number_of_layers_is_seen(straight):
+    """What an earlier call kept, with the backbone as it was, does not stand."""
+    plain, whole, ran = straight()
+
+    def held(model):
+        with torch.inference_mode(), held_weights(model):
+            return hidden_states(model, BATCH)[0]
+
+    held(whole)
+    held(whole)
+    for model in (plain, whole):
+        model.encoder.layer = model.encoder.layer[:-1]
+    torch.testing.assert_close(held(whole), states_of(plain), atol=1e-5, rtol=1e-5)
+    whole.encoder.layer[0].output.dense.weight.data.mul_(2)
+    plain.encoder.layer[0].output.dense.weight.data.mul_(2)
+    torch.testing.assert_close(held(whole), states_of(plain), atol=1e-5, rtol=1e-5)
+    assert not ran
+
+
+def test_a_row_is_filled_up_little():
+    """One kernel is compiled for every size of a matrix; a short text takes what it has rows."""
+    from simcse_kit.compute.states import fill_of
+
+    assert [tokens + fill_of(tokens) for tokens in (1, 4, 8, 9, 31, 125)] == [4, 4, 8, 12, 32, 128]
+    assert [tokens + fill_of(tokens) for tokens in (129, 500, 513, 8191)] == [144, 512, 576, 8192]

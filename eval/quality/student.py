@@ -1,0 +1,145 @@
+"""What does a student with some of its teacher's layers keep, and how much faster does it embed?
+
+    python -m eval.quality.student --teacher DIR --data FILE --count 128000 --data-dir SENTEVAL \\
+        --output-dir DIR --json OUT [--layers 0 2 5] [--set key=value …] [--rounds 7]
+
+The recipe `distill` trains those layers of the teacher on the teacher's own vectors of sentences
+without labels; STS-B dev chooses the step. Both are judged on the seven STS tasks, with an interval
+of the share of the average that is kept, over other pairs; then they embed the same sentences in
+turns, and the rates are divided by each other in every round. A student that stands in --output-dir
+is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.ending import ending
+from eval.provenance import write
+from eval.quality.kept_runs import AVERAGE, QUIET, figures_of, judged
+from eval.speed.report import spread
+from eval.speed.turns import quiet
+from simcse_kit.data import read_rows
+from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
+from simcse_kit.training import build_config, train
+
+#: Sentences that are embedded in a turn.
+TIMED = 4000
+
+
+def trained(options: argparse.Namespace, texts: Sequence[str], dev: PairTask) -> SentenceEncoder:
+    """The student: from its folder, or trained."""
+    folder: Path = options.output_dir
+    if (folder / "modules.json").is_file():
+        return SentenceEncoder.from_pretrained(str(folder))
+    given = {"student_layers": options.layers, "teachers": [options.teacher]}
+    config = build_config("distill", [*QUIET, *options.settings], given)
+    rows = read_rows([{"text": text} for text in texts])
+    return train(options.teacher, rows, config, folder, eval_data=dev).encoder
+
+
+def share_kept(
+    teacher: SentenceEncoder, student: SentenceEncoder, suite: Sequence[PairTask], draws: int
+) -> dict[str, Any]:
+    """Averages of both, and the student's share of the teacher's with its interval, in per cent."""
+    tasks = {AVERAGE: suite}
+    both = figures_of([judged(each, tasks) for each in (teacher, student)], tasks, draws)[AVERAGE]
+    shares = 100 * both.draws[:, 1] / both.draws[:, 0]
+    averages = {"teacher": float(both.observed[0]), "student": float(both.observed[1])}
+    kept = 100 * averages["student"] / averages["teacher"]
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return {**averages, "kept": kept, "interval": [float(low), float(high)]}
+
+
+def rates(
+    teacher: SentenceEncoder, student: SentenceEncoder, texts: Sequence[str], rounds: int
+) -> dict[str, Any]:
+    """Sentences a second of both in turns; the first round warms up and is not counted."""
+    found: dict[str, list[float]] = {"teacher": [], "student": []}
+    for _ in range(rounds + 1):
+        for name, encoder in (("teacher", teacher), ("student", student)):
+            start = time.perf_counter()
+            encoder.encode(list(texts))
+            found[name].append(len(texts) / (time.perf_counter() - start))
+    counted = {name: each[1:] for name, each in found.items()}
+    ratios = [b / a for a, b in zip(*counted.values(), strict=True)]
+    medians = {name: float(np.median(each)) for name, each in counted.items()}
+    return {"sentences a second": medians, "ratio": spread(ratios, "rounds")}
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """STS-B dev at each step that it was judged at."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [
+        {"step": row["step"], "dev": row["eval_spearman"]} for row in rows if "eval_spearman" in row
+    ]
+
+
+def claim(figures: Mapping[str, Any]) -> str:
+    """What is kept, and how much faster it is."""
+    sts, speed = figures["sts"], figures["speed"]["ratio"]
+    return (
+        f"A student of {len(figures['layers'])} layers of {figures['teacher']}, trained on"
+        f" {figures['texts']:,} sentences without labels, has {sts['student']:.2f} of its teacher's"
+        f" {sts['teacher']:.2f} in the STS average ({sts['kept']:.1f} %,"
+        f" {sts['interval'][0]:.1f} to {sts['interval'][1]:.1f}) and embeds"
+        f" {speed['median']:.2f} times as fast ({speed['min']:.2f} to {speed['max']:.2f})."
+    )
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher", required=True, help="the encoder whose layers it takes")
+    parser.add_argument("--data", required=True, help="sentences, one a line")
+    parser.add_argument("--count", type=int, default=128_000, help="so many of the first lines")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 2, 5])
+    parser.add_argument("--data-dir", type=Path, required=True, help="in SentEval's layout")
+    parser.add_argument("--set", dest="settings", nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each that are timed")
+    parser.add_argument("--output-dir", type=Path, required=True, help="the student's folder")
+    parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument("--json", type=Path, required=True)
+    return parser.parse_args(words)
+
+
+def run(
+    options: argparse.Namespace, *, dev: PairTask | None = None, suite: Sequence[PairTask] = ()
+) -> dict[str, Any]:
+    """Train or load the student, judge and time both, and write the figures.
+
+    Args:
+        dev, suite: in place of STS-B dev and the seven tasks of ``--data-dir``.
+    """
+    quiet()
+    texts = read_rows(options.data).columns["text"][: options.count]
+    student = trained(options, texts, dev or load_stsb(options.data_dir, "dev"))
+    teacher = SentenceEncoder.from_pretrained(options.teacher)
+    suite = suite or load_tasks(options.data_dir, SUITE)
+    figures = {
+        "teacher": Path(options.teacher).name,
+        "layers": options.layers,
+        "settings": options.settings,
+        "texts": len(texts),
+        "parameters": {
+            name: sum(each.numel() for each in encoder.backbone.parameters())
+            for name, encoder in (("teacher", teacher), ("student", student))
+        },
+        "curve": curve(options.output_dir),
+        "sts": share_kept(teacher, student, suite, options.draws),
+        "speed": rates(teacher, student, texts[:TIMED], options.rounds),
+    }
+    write(options.json, figures, claim(figures))
+    return figures
+
+
+if __name__ == "__main__":
+    raise SystemExit(ending(lambda: print(claim(run(parse())))))
