@@ -1,7 +1,8 @@
 """What does a student with some of its teacher's layers keep, and how much faster does it embed?
 
     python -m eval.quality.student --teacher DIR --data FILE --count 128000 --data-dir SENTEVAL \\
-        --output-dir DIR --json OUT [--layers 0 2 5] [--set key=value …] [--rounds 7]
+        --output-dir DIR --json OUT [--name all-MiniLM-L6-v2] [--layers 0 2 5] \\
+        [--set key=value …] [--rounds 7]
 
 The recipe `distill` trains those layers of the teacher on the teacher's own vectors of sentences
 without labels; STS-B dev chooses the step. Both are judged on the seven STS tasks, with an interval
@@ -99,6 +100,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", required=True, help="the encoder whose layers it takes")
+    parser.add_argument("--name", help="the teacher's in the figures; default: its folder's")
     parser.add_argument("--data", required=True, help="sentences, one a line")
     parser.add_argument("--count", type=int, default=128_000, help="so many of the first lines")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 2, 5])
@@ -125,7 +127,7 @@ def run(
     teacher = SentenceEncoder.from_pretrained(options.teacher)
     suite = suite or load_tasks(options.data_dir, SUITE)
     figures = {
-        "teacher": Path(options.teacher).name,
+        "teacher": options.name or Path(options.teacher).name,
         "layers": options.layers,
         "settings": options.settings,
         "texts": len(texts),
