@@ -54,6 +54,9 @@ PARTS: Mapping[str, Part] = {
     "prototypes that are learnt": Part(("auxiliaries=[{name: swapped, weight: 0.5}]",)),
     "moving average": Part(("ema_decay=0.99",)),
     "momentum encoder": Part((MOMENTUM.format(queue=64, positives="momentum"),)),
+    "momentum encoder for negatives alone": Part(
+        (MOMENTUM.format(queue=160, positives="encoder"),),
+    ),
     "queue of 4,096": Part(
         (MOMENTUM.format(queue=4096, positives="momentum"),), over="momentum encoder"
     ),
