@@ -127,7 +127,14 @@ def picture(panels: Sequence[Panel], path: Path) -> Path:
             axis.plot((gain.low, gain.high), (place, place), color=colour, linewidth=2)
             axis.plot(gain.difference, place, "o", color=colour, markersize=6)
             said = f"  {gain.difference:+.2f}".replace("-", "−")
-            axis.annotate(said, (gain.high, place), va="center", fontsize=8.5, color=INK)
+            axis.annotate(
+                said,
+                (gain.high, place),
+                va="center",
+                fontsize=8.5,
+                color=INK,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            )
         axis.set_yticks(range(len(panel.gains)), [gain.name for gain in panel.gains])
         axis.set_ylim(len(panel.gains) - 0.4, -0.6)
         axis.margins(x=0.12)

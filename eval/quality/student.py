@@ -24,13 +24,14 @@ import numpy as np
 
 from eval.ending import ending
 from eval.provenance import write
-from eval.quality.kept_runs import AVERAGE, QUIET, figures_of, judged
+from eval.quality.kept_runs import AVERAGE, QUIET, digest_of, figures_of, judged, same_runs
 from eval.speed.report import spread
 from eval.speed.turns import quiet
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
 from simcse_kit.training import build_config, train
+from simcse_kit.training.runs.folder import read_ended
 
 #: Sentences that are embedded in a turn.
 TIMED = 4000
@@ -38,13 +39,21 @@ TIMED = 4000
 
 def trained(options: argparse.Namespace, texts: Sequence[str], dev: PairTask) -> SentenceEncoder:
     """The student: from its folder, or trained."""
-    folder: Path = options.output_dir
-    if (folder / "modules.json").is_file():
-        return SentenceEncoder.from_pretrained(str(folder))
     given = {"student_layers": options.layers, "teachers": [options.teacher]}
+    told = {**given, "settings": options.settings, "texts": digest_of(texts)}
+    same_runs(options.output_dir, told)
+    folder = folder_of(options)
+    if read_ended(folder) is not None:
+        return SentenceEncoder.from_pretrained(str(folder))
     config = build_config("distill", [*QUIET, *options.settings], given)
     rows = read_rows([{"text": text} for text in texts])
-    return train(options.teacher, rows, config, folder, eval_data=dev).encoder
+    again = folder.is_dir()
+    return train(options.teacher, rows, config, folder, eval_data=dev, overwrite=again).encoder
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where the student is."""
+    return Path(options.output_dir, "student")
 
 
 def share_kept(
@@ -107,7 +116,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True, help="in SentEval's layout")
     parser.add_argument("--set", dest="settings", nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each that are timed")
-    parser.add_argument("--output-dir", type=Path, required=True, help="the student's folder")
+    parser.add_argument("--output-dir", type=Path, required=True, help="where the student stays")
     parser.add_argument("--draws", type=int, default=10_000)
     parser.add_argument("--json", type=Path, required=True)
     return parser.parse_args(words)
@@ -135,7 +144,7 @@ def run(
             name: sum(each.numel() for each in encoder.backbone.parameters())
             for name, encoder in (("teacher", teacher), ("student", student))
         },
-        "curve": curve(options.output_dir),
+        "curve": curve(folder_of(options)),
         "sts": share_kept(teacher, student, suite, options.draws),
         "speed": rates(teacher, student, texts[:TIMED], options.rounds),
     }

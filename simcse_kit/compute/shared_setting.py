@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -53,8 +52,11 @@ class SharedSetting(Generic[T]):
                     self._before = []
 
 
-@cache
+_levels: dict[str, SharedSetting[int]] = {}
+
+
 def logger_level(name: str) -> SharedSetting[int]:
     """The level of a logger: one setting a logger, whoever quietens it."""
     logger = logging.getLogger(name)
-    return SharedSetting(lambda: logger.level, logger.setLevel)
+    # setdefault is one step of the interpreter's: two threads have the same
+    return _levels.setdefault(name, SharedSetting(lambda: logger.level, logger.setLevel))

@@ -81,7 +81,7 @@ def unpacked_states(
     all_layers: bool = False,
     by_length: bool | None = None,
 ) -> tuple[Tensor, ...]:
-    """States ``(tokens, hidden)`` of the last layer or of all (see `packing.hidden_states`).
+    """States ``(tokens, hidden)`` of the last layer or of all (see `states.hidden_states`).
 
     Args:
         by_length: sequences of equal length together, without padding; default: as

@@ -232,7 +232,7 @@ def straight_states(
     """States, in inference, of a backbone that is embeddings and layers alone.
 
     Of one short text the way through transformers' `forward` takes a tenth of the time. None where
-    it is to be gone: something hangs on it (a hook), or a part is of another kind.
+    that way must be taken: something hangs on it (a hook), or a part is of another kind.
 
     Args:
         ids, positions: int64 ``(row,)``.
@@ -275,5 +275,10 @@ def _only_layers(backbone: nn.Module, dtype: torch.dtype) -> list[_Operands] | N
     known = known and all(type(each) is FastLinear for each in between)
     if not (known and are_unaltered((backbone, embeddings, *between, encoder, layers, *layers))):
         return None
-    found = [operands for each in layers if (operands := each.operands(dtype)) is not None]
-    return found if found and len(found) == len(layers) else None
+    found: list[_Operands] = []
+    for each in layers:
+        operands = each.operands(dtype)
+        if operands is None:
+            return None
+        found.append(operands)
+    return found or None

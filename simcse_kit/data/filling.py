@@ -10,8 +10,8 @@ from pathlib import Path
 
 from simcse_kit.data.alone import alone
 
-#: What stands in the folder meanwhile is called after it.
-_ASIDE = "model"
+#: What stands in the folder meanwhile is called after it; no run is called so.
+_ASIDE = "being-written"
 
 
 @contextmanager

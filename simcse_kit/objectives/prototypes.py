@@ -145,6 +145,11 @@ class Prototypes(Objective):
             raise InputError(
                 f"prototypes: clusters {most} is more than the {rows} rows of the data; give fewer"
             )
+        first, steps = self.first_refresh, self.context.steps
+        if first >= steps > 0:
+            raise InputError(
+                f"prototypes: first_refresh {first} is never reached in {steps} steps; lower it"
+            )
         total = sum(self.settings.clusters)
         self.register_buffer("centroids", torch.zeros(total, self.context.width))
         self.register_buffer("concentration", torch.full((total,), self.settings.temperature))
@@ -169,14 +174,8 @@ class Prototypes(Objective):
                 tell_collapsed("prototypes", f"{len(found.own):,} texts", shares)
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Raise InputError where the first clusters would come after the last step; RuntimeError,
-        for a trainer's author, where `refresh` was never called."""
-        first = self.first_refresh
-        if first >= steps > 0:
-            raise InputError(
-                f"prototypes: first_refresh {first} is never reached in {steps} steps; lower it"
-            )
-        self._is_early = step < first
+        """Raise RuntimeError, for a trainer's author, where `refresh` was never called."""
+        self._is_early = step < self.first_refresh
         if self._is_early:
             return
         if not self._is_known and not bool(self.shares.any()):

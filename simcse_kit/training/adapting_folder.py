@@ -31,6 +31,7 @@ def asked_of(
     """What pairs and negatives depend on; what training does is told by its own folder."""
     digest = hashlib.sha256()
     add_texts(digest, texts)
+    changed = {"head": config.model_head, "template": config.template}
     return {
         "model": str(model),
         "pooling": config.pooling,
@@ -41,7 +42,7 @@ def asked_of(
         "seed": config.seed,
         "making": dict(making) | {"ways": list(making["ways"])},
         "rules": None if rules is None else asdict(rules),
-    }
+    } | {name: value for name, value in changed.items() if value is not None}
 
 
 class AdaptingFolder:

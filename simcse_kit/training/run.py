@@ -185,7 +185,7 @@ def train(
     told |= {"rows": ", ".join(str(len(each.rows)) for each in sets)}
     told |= {} if dev is None else {"dev": f"{dev.name}, {len(dev):,} pairs"}
     keeper = Keeper(folder, contrastive.kept, config, dev, told)
-    with prepared(folder, config, began, resume=resume, overwrite=overwrite):
+    with prepared(folder, config, began, checkpoint=checkpoint, resume=resume, overwrite=overwrite):
         if is_main():
             keeper.settle()
         wait_for_all()

@@ -19,7 +19,7 @@ from simcse_kit.training.rows.training_set import further_rows, reading_once, ro
 from simcse_kit.training.run import train
 from simcse_kit.training.runs import overwriting
 from simcse_kit.training.runs.checkpoints import newest_whole
-from simcse_kit.training.runs.folder import can_go_on
+from simcse_kit.training.runs.folder import can_go_on, held_alone
 from simcse_kit.training.runs.resuming import differences, files_told, same_model
 from simcse_kit.training.runs.seed_folder import FILE, SeedFolder, read_seed_folder
 from simcse_kit.training.settings.config import TrainConfig
@@ -85,14 +85,15 @@ def train_seeds(
         settings = common_settings(start_of(model, rows, eval_data), config)
         state = _open(at_home(output_dir), settings, resume, overwrite)
         numbers = range(config.seed, config.seed + seeds)
-        for count, seed in enumerate(numbers, start=1):
-            if seed in state.runs:
-                logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
-                continue
-            logger.info("seed %d (%d of %d)", seed, count, seeds)
-            given = model, rows, config, eval_data
-            state.runs[seed] = _train_one(state, seed, *given, resume, overwrite)
-            state.write()
+        with held_alone(state.folder):
+            for count, seed in enumerate(numbers, start=1):
+                if seed in state.runs:
+                    logger.info("seed %d (%d of %d) is finished", seed, count, seeds)
+                    continue
+                logger.info("seed %d (%d of %d)", seed, count, seeds)
+                given = model, rows, config, eval_data
+                state.runs[seed] = _train_one(state, seed, *given, resume, overwrite)
+                state.write()
     runs = dict(sorted(state.runs.items()))
     if eval_data is None:
         state.summary = _held_out_summary(runs)

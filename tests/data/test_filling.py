@@ -26,7 +26,7 @@ def write(place: Path, text: str, *files: str) -> Path:
 
 def test_what_is_built_is_moved_and_nothing_else_stays(tmp_path: Path) -> None:
     folder = write(tmp_path / "deep" / "a", "of before", "kept", "b")
-    write(folder / ".model.building", "of one that was killed", "half")
+    write(folder / ".being-written.building", "of one that was killed", "half")
     with filling(folder) as aside:
         assert aside.parent == folder and not list(aside.iterdir())
         move_into(folder, write(aside / "built", "new", "b", "sub/c"))
@@ -92,7 +92,7 @@ def test_many_fill_one_new_folder_in_turn_though_every_other_fails(tmp_path: Pat
 
     def fill(number: int) -> None:
         with filling(folder) as aside:
-            found.append(names(folder) - {".model.lock"})
+            found.append(names(folder) - {".being-written.lock"})
             if number % 2:
                 raise ValueError(number)
             move_into(folder, write(aside / "built", "new", str(number)))

@@ -30,7 +30,7 @@ def test_a_student_is_trained_once_and_stands_beside_its_teacher(
     task = dev_task()
     figures = run(parse(words), dev=task, suite=[task])
 
-    student = SentenceEncoder.from_pretrained(str(tmp_path / "student"))
+    student = SentenceEncoder.from_pretrained(str(tmp_path / "student" / "student"))
     assert student.backbone.config.num_hidden_layers == 1
     assert figures["texts"] == 8
     assert figures["parameters"]["student"] < figures["parameters"]["teacher"]
@@ -40,6 +40,6 @@ def test_a_student_is_trained_once_and_stands_beside_its_teacher(
     assert len(figures["speed"]["ratio"]["rounds"]) == 2
     assert "1 layers" in json.loads((tmp_path / "out.json").read_text())["claim"]
 
-    before = (tmp_path / "student" / "model.safetensors").stat().st_mtime_ns
+    before = (tmp_path / "student" / "student" / "model.safetensors").stat().st_mtime_ns
     run(parse(words), dev=task, suite=[task])
-    assert (tmp_path / "student" / "model.safetensors").stat().st_mtime_ns == before
+    assert (tmp_path / "student" / "student" / "model.safetensors").stat().st_mtime_ns == before

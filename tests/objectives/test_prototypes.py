@@ -121,10 +121,10 @@ def test_how_evenly_clusters_are_used():
 # ---- the part ------------------------------------------------------------------------------------
 
 
-def part(rows=200, width=8, seed=0, **given):
+def part(rows=200, width=8, seed=0, steps=0, **given):
     given = {"clusters": [3, 5], "temperature": 0.2, "sample": 200} | given
     spec = spec_of("objective", {"name": "prototypes", **given})
-    return spec.build(Context(width=width, rows=rows, seed=seed))
+    return spec.build(Context(width=width, rows=rows, seed=seed, steps=steps))
 
 
 def by_cluster(built, x, y):
@@ -200,7 +200,7 @@ def test_before_the_first_refresh_it_adds_nothing():
     built.begin_step(3, 10)
     assert built(Embedded(x, x)) > 0 and built.told()
     with pytest.raises(InputError, match="first_refresh 3 is never reached in 3 steps"):
-        built.begin_step(0, 3)
+        part(steps=3, first_refresh=3)
 
 
 def test_a_collapsed_space_is_told_once(caplog):

@@ -111,7 +111,13 @@ def _newest(folder: Path) -> tuple[str | None, list[str]]:
 
 @contextlib.contextmanager
 def prepared(
-    folder: Path, config: TrainConfig, began: dict[str, Any], *, resume: bool, overwrite: bool
+    folder: Path,
+    config: TrainConfig,
+    began: dict[str, Any],
+    *,
+    checkpoint: Path | None,
+    resume: bool,
+    overwrite: bool,
 ) -> Iterator[None]:
     """The run's folder with its settings; gone again where the run fails before it leaves anything.
 
@@ -120,23 +126,38 @@ def prepared(
 
     Args:
         began: what the settings do not hold, for a report: the model and the data it began with.
+        checkpoint: that it goes on from, if any.
     """
     wait_for_all()  # until every rank has checked the folder as it was
     if not is_main():
         wait_for_all()
         yield
         return
-    with _held(folder):
+    with held_alone(folder):
+        # another may have begun, or gone on, since it was looked at
         if not resume:
-            check_folder(folder, overwrite=overwrite)  # another may have begun since it was checked
+            check_folder(folder, overwrite=overwrite)
+        elif checkpoint is not None and _newest(folder)[0] != checkpoint.name:
+            raise InputError(
+                f"another run has gone on in {str(folder)!r} meanwhile; give the command again"
+            )
         with _written(folder, config, began, resume=resume, overwrite=overwrite):
             yield
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """By a lock beside the folder; without, where none can be made there, as of a mounted one."""
+def held_alone(folder: Path) -> Iterator[None]:
+    """Have a folder of a run, of seeds or of a trial alone: by a lock beside it.
+
+    Without one where none can be made there, as beside a mounted folder.
+
+    Raises:
+        InputError: another has it.
+    """
+    made = [each for each in folder.resolve().parents if not each.exists()]
     with contextlib.ExitStack() as held:
+        for each in reversed(made):  # the nearest goes first, where nothing was written
+            held.callback(_remove_empty, each)
         try:
             held.enter_context(alone(folder.resolve(), waits=False))
         except BlockingIOError:
@@ -146,6 +167,11 @@ def _held(folder: Path) -> Iterator[None]:
         except OSError as error:
             logger.debug("no lock beside %s: %s", folder, error)
         yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 @contextlib.contextmanager

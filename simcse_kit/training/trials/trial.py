@@ -16,7 +16,7 @@ from simcse_kit.training.checks import check_apart, check_dev
 from simcse_kit.training.distributed import launched_together
 from simcse_kit.training.rows.training_set import reading_once, rows_of
 from simcse_kit.training.runs import overwriting
-from simcse_kit.training.runs.folder import can_go_on
+from simcse_kit.training.runs.folder import can_go_on, held_alone
 from simcse_kit.training.runs.own_process import in_own_process
 from simcse_kit.training.runs.seed_folder import SeedFolder, read_seed_folder
 from simcse_kit.training.seeds import check_alike, common_settings, start_of
@@ -107,15 +107,16 @@ def train_trial(
                 plan.seeds[name].runs = found.runs
     _leave_unfit_out(plan, skip_unfit)
     plan.keys = _one_dev_set(plan.jobs)
-    _begin(plan, resume, overwrite)
-    try:
-        _train(plan)
-    except BaseException:
-        _give_up(plan)
-        raise
-    result = sum_up(plan, draws)
-    plan.state.result = result.to_json()
-    plan.state.write()
+    with held_alone(folder):
+        _begin(plan, resume, overwrite)
+        try:
+            _train(plan)
+        except BaseException:
+            _give_up(plan)
+            raise
+        result = sum_up(plan, draws)
+        plan.state.result = result.to_json()
+        plan.state.write()
     return result
 
 
