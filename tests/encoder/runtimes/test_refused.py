@@ -208,7 +208,7 @@ def test_stopped_half_way_leaves_nothing(folder, made, tmp_path, quick, monkeypa
             export(made.encoder, place)
     assert contents(folder) == before and not (tmp_path / "new").exists()
     monkeypatch.setattr(exporting, "_measured", measured)
-    (tmp_path / "new/.model.building/model").mkdir(parents=True)  # of one that was killed
+    (tmp_path / "new/.being-written.building/model").mkdir(parents=True)  # of one that was killed
     assert export(made.encoder, tmp_path / "new").folder == tmp_path / "new"
     assert not [path.name for path in (tmp_path / "new").iterdir() if path.name[0] == "."]
 
