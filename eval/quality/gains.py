@@ -3,10 +3,10 @@
     python -m eval.quality.gains eval/results/family-unsup.json … --png docs/images/gains.png
 
 Reads what `eval.quality.family`, `unlabelled`, `homes` and `adapt` have written. Of a trial, the
-difference of the suite to its first recipe; of runs of variants, that of the last figure that was
-judged, to the first variant they were compared with, or to the encoder as it was. Bars are the 95 %
-intervals over other seeds and other pairs; in colour what can be told from zero: by a trial's
-p-value, which is corrected for its number of recipes, and elsewhere by the interval.
+difference of the suite to its first recipe; of runs of variants, that of the STS average (at home:
+of its own figure) to the first variant they were compared with, or to the encoder as it was. Bars
+are the 95 % intervals over other seeds and other pairs; in colour what can be told from zero: by
+the p-value, which a trial corrects for its number of recipes, or where there is none, the interval.
 """
 
 from __future__ import annotations
@@ -31,19 +31,22 @@ from simcse_kit.evaluation.canvas import (
     new_figure,
     save_picture,
 )
-
-LEVEL = 0.05
+from simcse_kit.evaluation.statistics import Comparison, Interval
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A difference in points, its interval, and whether it can be told from zero."""
+    """A difference in points, its interval, and whether it can be told from zero.
+
+    Attributes:
+        told: 1 where it can be told to be above zero, −1 below, 0 neither.
+    """
 
     name: str
     difference: float
     low: float
     high: float
-    told: bool
+    told: int
 
 
 @dataclass(frozen=True)
@@ -94,22 +97,23 @@ def _of_runs(summary: Mapping[str, Any], label: str) -> Panel:
     told = {name: figures[label] for name, figures in summary.items() if label in figures}
     keys = [key for each in told.values() for key in each if key.startswith("above ")]
     over = next((key for key in keys if key != "above start"), "above start")
-    gains = []
-    for name, each in told.items():
-        if over == "above start" and "interval" in each:
-            low, high = each["interval"]
-            gains.append(Gain(name, each[over], low, high, low > 0 or high < 0))
-        elif over != "above start" and over in each:
-            gains.append(_gain(name, each[over]))
-    baseline = "the encoder's as it was" if over == "above start" else f"{over[6:]}'s"
+    if over == "above start":
+        baseline = "the encoder's as it was"
+        gains = [_above_start(name, each) for name, each in told.items() if "interval" in each]
+    else:
+        baseline = f"{over.removeprefix('above ')}'s"
+        gains = [_gain(name, each[over]) for name, each in told.items() if over in each]
     return Panel(f"{label}, less {baseline}", gains)
 
 
+def _above_start(name: str, told: Mapping[str, Any]) -> Gain:
+    low, high = told["interval"]
+    return Gain(name, told["above start"], low, high, (low > 0) - (high < 0))
+
+
 def _gain(name: str, told: Mapping[str, Any]) -> Gain:
-    low, high = told["interval"]["low"], told["interval"]["high"]
-    p_value = told.get("p_adjusted")
-    sure = low > 0 or high < 0 if p_value is None else p_value < LEVEL
-    return Gain(name, told["difference"], low, high, sure)
+    found = Comparison(**{**told, "interval": Interval(**told["interval"])})
+    return Gain(name, found.difference, found.interval.low, found.interval.high, found.told)
 
 
 def picture(panels: Sequence[Panel], path: Path) -> Path:
@@ -123,7 +127,7 @@ def picture(panels: Sequence[Panel], path: Path) -> Path:
         axis.set_axisbelow(True)
         axis.axvline(0, color=FAINT, linewidth=1)
         for place, gain in enumerate(panel.gains):
-            colour = FAINT if not gain.told else BLUE if gain.difference > 0 else ORANGE
+            colour = {1: BLUE, -1: ORANGE, 0: FAINT}[gain.told]
             axis.plot((gain.low, gain.high), (place, place), color=colour, linewidth=2)
             axis.plot(gain.difference, place, "o", color=colour, markersize=6)
             said = f"  {gain.difference:+.2f}".replace("-", "−")

@@ -20,14 +20,15 @@ from eval.quality.kept_runs import AVERAGE, Scores, judged, summary
 from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.sts import SUITE, PairTask, load_tasks
+from simcse_kit.training.runs.seed_folder import read_seed_folder
 
 
 def seeds_of(trial: Path, recipe: str) -> list[Path]:
-    """The folders of a recipe's seeds; InputError where there is none."""
-    found = sorted(each for each in (trial / recipe).glob("seed-*") if each.is_dir())
-    if not found:
-        raise InputError(f"{trial}: no seed of the recipe {recipe} is there")
-    return found
+    """The folders of a recipe's finished seeds; InputError where there is none."""
+    found = read_seed_folder(trial / recipe)
+    if found is None or not found.runs:
+        raise InputError(f"{trial}: no finished seed of the recipe {recipe} is there")
+    return [found.of(seed) for seed in sorted(found.runs)]
 
 
 def runs_at(

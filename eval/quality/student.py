@@ -14,7 +14,6 @@ is not trained again.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +28,11 @@ from eval.speed.report import spread
 from eval.speed.turns import quiet
 from simcse_kit.data import read_rows
 from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.evaluation.plots import series
+from simcse_kit.evaluation.statistics import percentile_interval
 from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
 from simcse_kit.training import build_config, train
-from simcse_kit.training.runs.folder import read_ended
+from simcse_kit.training.runs.folder import read_ended, read_history
 
 #: Sentences that are embedded in a turn.
 TIMED = 4000
@@ -65,8 +66,8 @@ def share_kept(
     shares = 100 * both.draws[:, 1] / both.draws[:, 0]
     averages = {"teacher": float(both.observed[0]), "student": float(both.observed[1])}
     kept = 100 * averages["student"] / averages["teacher"]
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return {**averages, "kept": kept, "interval": [float(low), float(high)]}
+    interval = percentile_interval(shares)
+    return {**averages, "kept": kept, "interval": [interval.low, interval.high]}
 
 
 def rates(
@@ -87,10 +88,8 @@ def rates(
 
 def curve(folder: Path) -> list[dict[str, float]]:
     """STS-B dev at each step that it was judged at."""
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [
-        {"step": row["step"], "dev": row["eval_spearman"]} for row in rows if "eval_spearman" in row
-    ]
+    steps, values = series(read_history(folder), "eval_spearman")
+    return [{"step": step, "dev": value} for step, value in zip(steps, values, strict=True)]
 
 
 def claim(figures: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 To start is to import. What torch and transformers make then stays, and the collector goes through
 all of it again and again while it comes, and twice more when the process ends. So it rests while a
-command imports, leaves what came by that alone from then on, and at the end finds nothing to do.
+command imports, leaves what came by that alone from then on, and at the end finds nothing to do. It
+rests until the command says that it begins its work, or until it would come for the first time.
 """
 
 from __future__ import annotations
@@ -24,11 +25,18 @@ def collector_at_rest() -> Iterator[None]:
     global _usual
     _usual = gc.get_threshold()
     gc.set_threshold(_RESTING, *_usual[1:])
+    gc.callbacks.append(_came)
     try:
         yield
     finally:
         collect_as_usual()
+        gc.callbacks.remove(_came)
         gc.freeze()  # whoever must end cleanly (files, folders, processes) has `with` or atexit
+
+
+def _came(phase: str, _: dict[str, int]) -> None:
+    if phase == "stop":
+        collect_as_usual()
 
 
 def collect_as_usual() -> None:

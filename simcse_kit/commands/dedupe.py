@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.corpus_options import Corpus
 from simcse_kit.commands.grouping import grouped
@@ -63,7 +62,6 @@ def dedupe(
         from simcse_kit.corpus import EmbeddedCorpus, dedupe_corpus
         from simcse_kit.data import check_table_name
 
-        collect_as_usual()
         for table in (output, pairs):
             if table is not None:
                 check_table_name(at_home(table))

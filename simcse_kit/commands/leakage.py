@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import FileOptions, column_called, column_mapping
 from simcse_kit.commands.console import chatter_on_stderr, note, show_table
 from simcse_kit.commands.grouping import grouped
@@ -55,7 +54,6 @@ def leakage(
     with chatter_on_stderr():
         from simcse_kit.evaluation.leakage import check_leakage
 
-        collect_as_usual()
         with column_called("--set-column"):
             how: dict[str, Any] = {"columns": column_mapping(set_columns), **reading.keywords()}
             sets = _sets(data_dir, tasks, hashes or [], how)

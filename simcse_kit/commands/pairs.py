@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simcse_kit.commands.collecting import collect_as_usual
 from simcse_kit.commands.column_mapping import TextFileOptions
 from simcse_kit.commands.console import chatter_on_stderr, show_table
 from simcse_kit.commands.grouping import grouped
@@ -77,7 +76,6 @@ def pairs(
             write_pairs,
         )
 
-        collect_as_usual()
         output = at_home(output)
         check_table_name(output)
         mapping = reading.mapping(ours=COLUMNS, bare="text")

@@ -38,16 +38,19 @@ def use_whole_layers(backbone: nn.Module) -> None:
 
 
 class _Operands(NamedTuple):
-    """Of a layer's products, in their order, and of its two norms (weight and bias)."""
+    """Of a layer's products, in their order, and of its two norms (weight and bias).
+
+    Its modules too: how they are set is read at every call, for a setting is no weight, whose
+    change is seen.
+    """
 
     dtype: torch.dtype  # computed in
     weights: list[Tensor]
     biases: list[Tensor]
     norm1: list[Tensor]
     norm2: list[Tensor]
-    heads: int
-    scale: float  # of attention scores
-    eps: float
+    attention: Any
+    norm: Any  # both have its eps
 
 
 #: States ``(tokens, hidden)`` in fp32, and the same in bf16 where a product is to read them so.
@@ -94,12 +97,11 @@ class _WholeLayer(Taught):
         """What inference multiplies with, if this layer is as usual."""
         if not self._is_usual():
             return None
-        parameters, own = list(self._weights()), self.attention.self
+        parameters = list(self._weights())
         weights = product_parameters(parameters[:12:2], dtype, packed=True)
         biases = product_parameters(parameters[1:12:2], dtype)
         norms = parameters[12:14], parameters[14:]
-        heads, scale, eps = own.num_attention_heads, own.scaling, self.output.LayerNorm.eps
-        return _Operands(dtype, weights, biases, *norms, heads, scale, eps)
+        return _Operands(dtype, weights, biases, *norms, self.attention.self, self.output.LayerNorm)
 
     def _parts(self) -> tuple[list[Any], list[Any]]:
         """Linear layers and norms, in the order that data meets them."""
@@ -206,17 +208,18 @@ def _inferred(
     w_qkv, w_out, w_up, w_down = operands.weights
     b_qkv, b_out, b_up, b_down = operands.biases
     qkv = linear(x if bf16 and x is not None else stream.to(operands.dtype), w_qkv, b_qkv)
-    query, key, value = by_head(qkv, operands.heads)
+    own, eps = operands.attention, operands.norm.eps
+    query, key, value = by_head(qkv, own.num_attention_heads)
     attended = grouped_attention(
-        query, key, value, batch.groups, dropout=0.0, scaling=operands.scale, window=None
+        query, key, value, batch.groups, dropout=0.0, scaling=own.scaling, window=None
     ).flatten(1)
     if kept is not None:
         attended, stream = attended.index_select(0, kept), stream.index_select(0, kept)
     branch = linear(attended, w_out, b_out)
-    h, narrow = ops.add_norm(branch, stream, *operands.norm1, operands.eps, twin=bf16)
+    h, narrow = ops.add_norm(branch, stream, *operands.norm1, eps, twin=bf16)
     up = linear(narrow if bf16 else h, w_up, b_up, "gelu")
     branch = linear(up, w_down, b_down)
-    twins: _Twins = ops.add_norm(branch, h, *operands.norm2, operands.eps, twin=bf16)
+    twins: _Twins = ops.add_norm(branch, h, *operands.norm2, eps, twin=bf16)
     return twins
 
 

@@ -81,6 +81,7 @@ class Objective(Part, nn.Module):
         REFRESHES: whether it looks at the data from time to time. Then `refresh` is called before
             `begin_step` of optimizer step `first_refresh`, and of every `refresh_every`-th after.
         refresh_every: optimizer steps from one `refresh` to the next.
+        first_refresh: the optimizer step (from 0) of the first one.
         sample: rows that `refresh` is shown at most; fewer where the data have fewer.
     """
 

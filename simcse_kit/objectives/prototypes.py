@@ -81,8 +81,9 @@ def concentrations(
 class Prototypes(Objective):
     """`prototype_contrast` of both views with the centroids of several k-means, their mean.
 
-    The paper has instance discrimination alone for the first 20 of 200 epochs; so has
-    `first_refresh`. Clusters of an encoder whose vectors still share a direction hold them to it.
+    The paper has instance discrimination alone for the first 20 of 200 epochs, which is what
+    `first_refresh` is for: clusters of an encoder whose vectors still share a direction hold them
+    to it.
 
     A text is of the cluster whose centroid is nearest to the mean of its two views. Beside
     InfoNCE at weight 1 it is Prototypical Contrastive Learning; alone it is clustering without

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from simcse_kit.evaluation.leakage import headline
 from simcse_kit.evaluation.sts import AVERAGE, SUITE
-from simcse_kit.report.verdict import over, told, verdict
+from simcse_kit.report.verdict import over, verdict
 
 if TYPE_CHECKING:
     from simcse_kit.report.data import ModelReport, Report
@@ -51,13 +51,13 @@ def _choice(report: Report) -> str:
     if not all(AVERAGE in found for found in differences.values()):
         return "These figures give no choice: there is no comparison of all models."
     best = max(report.models, key=lambda model: model.result.average)
-    better = [model for model in others if told(differences[model.name][AVERAGE]) > 0]
+    better = [model for model in others if differences[model.name][AVERAGE].told > 0]
     if best in better:
         rest = [model for model in others if model is not best]
         return f"{_use(best.name, first)}: {_scores(best, first)}.{_untested(rest)}"
     if len(others) == 1:
         other = others[0]
-        if told(differences[other.name][AVERAGE]) < 0:
+        if differences[other.name][AVERAGE].told < 0:
             return f"{_use(first.name, other)}: {_scores(first, other)}."
         return (
             f"These figures do not choose between {other.name} and {first.name}:"
@@ -93,7 +93,7 @@ def _certainty(report: Report) -> str:
     """One plain sentence before the figures."""
     if report.comparison is None:
         return ""
-    found = [told(of[AVERAGE]) for of in report.comparison.differences.values() if AVERAGE in of]
+    found = [of[AVERAGE].told for of in report.comparison.differences.values() if AVERAGE in of]
     level = f"{100 * report.comparison.level:g} %"
     if found and all(found):
         return f"Told from chance at the {level} level, for pairs like these."
@@ -141,6 +141,6 @@ def won(report: Report) -> Mapping[str, tuple[int, int, int]]:
         return {}
     counts = {}
     for name, found in report.comparison.differences.items():
-        signs = [told(one) for task, one in found.items() if task != AVERAGE]
+        signs = [one.told for task, one in found.items() if task != AVERAGE]
         counts[name] = (signs.count(1), signs.count(-1), len(signs))
     return counts

@@ -12,7 +12,7 @@ from simcse_kit.evaluation import draw as draw_table
 from simcse_kit.evaluation.sts import shown_p
 from simcse_kit.report import charts
 from simcse_kit.report.page import Section, page, render, text_of
-from simcse_kit.report.verdict import against, told
+from simcse_kit.report.verdict import against
 from simcse_kit.report.words import minus, paths_note, setting_rows, signed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _NONE = Cell("–")
 
 def trial_choice(result: TrialResult) -> str:
     """Which recipe helps, in a sentence or two that can stand alone."""
-    signs = {one.name: told(one.difference) for one in result.recipes if one.difference is not None}
+    signs = {one.name: one.difference.told for one in result.recipes if one.difference is not None}
     better = [one for one in result.recipes if signs.get(one.name, 0) > 0]
     if better:
         return trial_verdict(result, better[0]) + _also(better[1:], result.baseline)
@@ -159,7 +159,7 @@ def _difference(one: Comparison | None) -> Cell:
     if one is None:
         return _NONE
     interval = f"{signed(one.interval.low, 2)} to {signed(one.interval.high, 2)}"
-    return Cell(signed(one.difference, 2), interval, best=told(one) != 0)
+    return Cell(signed(one.difference, 2), interval, best=one.told != 0)
 
 
 def _p_value(one: Comparison | None) -> Cell:

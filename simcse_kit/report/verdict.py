@@ -68,7 +68,7 @@ def against(name: str, baseline: str, found: Comparison, points: str, *, seen: s
         f" {signed(found.interval.high)}"
     )
     p = shown_p(found.p_adjusted)
-    if not told(found):
+    if not found.told:
         return (
             f"Whether {name} scores higher than {baseline} cannot be told from {seen}: the"
             f" difference of {signed(found.difference, 2)} {points} may be chance"
@@ -114,13 +114,6 @@ def _nearest(report: Report, model: ModelReport) -> str:
         f"The nearest published row of this protocol ({report.protocol.name}) is {row.model},"
         f" {row.average:.2f}; {model.name} is {side}."
     )
-
-
-def told(found: Comparison) -> int:
-    """1 where the difference is told to be above zero, −1 below, 0 where it may be chance."""
-    if found.p_adjusted > round(1 - found.interval.level, 9):
-        return 0
-    return 1 if found.difference > 0 else -1
 
 
 def over(tasks: Sequence[str]) -> str:

@@ -42,6 +42,15 @@ def test_a_command_that_never_started_leaves_it_as_it_was():
     assert gc.get_freeze_count() > 0
 
 
+def test_it_comes_as_usual_once_it_has_come():
+    """In a command that never says that it has imported."""
+    usual = gc.get_threshold()
+    with collector_at_rest():
+        gc.collect()
+        assert gc.get_threshold() == usual
+    assert not [each for each in gc.callbacks if each.__module__ == collect_as_usual.__module__]
+
+
 def test_elsewhere_it_is_left_alone():
     """In a program that runs the command line's functions by itself."""
     before = gc.get_threshold()

@@ -274,6 +274,22 @@ def test_whatever_hangs_on_the_way_is_not_passed_over(straight, change, bf16):
 
 
 @compiled
+def test_another_setting_of_a_layer_is_seen(straight):
+    """Though what an earlier call kept of its weights stands."""
+    plain, whole, ran = straight()
+    with torch.inference_mode(), held_weights(whole):
+        before = hidden_states(whole, BATCH)[0]
+    for model in (plain, whole):
+        for layer in model.encoder.layer:
+            layer.attention.self.scaling = 0.9
+            layer.attention.output.LayerNorm.eps = layer.output.LayerNorm.eps = 0.5
+    with torch.inference_mode(), held_weights(whole):
+        found = hidden_states(whole, BATCH)[0]
+    assert not ran and not torch.allclose(found, before, atol=1e-3)
+    torch.testing.assert_close(found, states_of(plain), atol=1e-5, rtol=1e-5)
+
+
+@compiled
 def test_a_layer_that_is_in_training_drops_out(straight):
     _, whole, ran = straight()
     whole.encoder.layer[1].train()

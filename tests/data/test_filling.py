@@ -105,7 +105,7 @@ def test_many_fill_one_new_folder_in_turn_though_every_other_fails(tmp_path: Pat
     assert all(a <= b for a, b in pairwise(found))
 
 
-def test_all_that_fail_leave_no_folder(tmp_path: Path) -> None:
+def test_all_that_fail_leave_nothing(tmp_path: Path) -> None:
     def fail(number: int) -> None:
         with filling(tmp_path / "a"):
             raise ValueError(number)

@@ -12,9 +12,9 @@ from eval.quality.gains import Gain, panels_of, parse, run
 from simcse_kit.errors import InputError
 
 
-def compared(difference: float, half: float, **more: float) -> dict[str, Any]:
-    interval = {"low": difference - half, "high": difference + half}
-    return {"difference": difference, "interval": interval, **more}
+def compared(difference: float, half: float, p: float) -> dict[str, Any]:
+    interval = {"low": difference - half, "high": difference + half, "level": 0.95}
+    return {"difference": difference, "interval": interval, "p_value": p / 2, "p_adjusted": p}
 
 
 def written(path: Path, figures: dict[str, Any]) -> Path:
@@ -26,8 +26,8 @@ TRIAL = {
     "baseline": "plain",
     "recipes": [
         {"name": "plain"},
-        {"name": "worse", "suite_difference": compared(-3, 1, p_adjusted=0.2)},
-        {"name": "better", "suite_difference": compared(2, 1, p_adjusted=0.01)},
+        {"name": "worse", "suite_difference": compared(-3, 1, 0.2)},
+        {"name": "better", "suite_difference": compared(2, 1, 0.01)},
         {"name": "not judged", "suite_difference": None},
     ],
 }
@@ -43,7 +43,7 @@ RUNS = {
 def test_a_trial_is_ranked_and_told_by_its_corrected_p(tmp_path: Path) -> None:
     (panel,) = panels_of(written(tmp_path / "a.json", TRIAL))
     assert panel.title == "STS average, less plain's"
-    assert panel.gains == [Gain("better", 2, 1, 3, True), Gain("worse", -3, -4, -2, False)]
+    assert panel.gains == [Gain("better", 2, 1, 3, 1), Gain("worse", -3, -4, -2, 0)]
 
 
 def test_variants_stand_over_the_start_or_over_what_they_were_compared_with(
@@ -51,14 +51,14 @@ def test_variants_stand_over_the_start_or_over_what_they_were_compared_with(
 ) -> None:
     (panel,) = panels_of(written(tmp_path / "a.json", RUNS))
     assert panel.title == "STS average, less the encoder's as it was"
-    assert panel.gains == [Gain("plain", 10.0, 9.0, 11.0, True)]
+    assert panel.gains == [Gain("plain", 10.0, 9.0, 11.0, 1)]
 
-    own = {"mean": 72.0, "above start": 12.0, "above plain": compared(2, 3)}
+    own = {"mean": 72.0, "above start": 12.0, "above plain": compared(2, 3, 0.2)}
     more = {"summary": RUNS["summary"] | {"own": {"V-measure": own}}}
     homes = {"homes": {"clusters": more | {"figure": "V-measure"}}}
     (panel,) = panels_of(written(tmp_path / "b.json", homes))
     assert panel.title == "V-measure, less plain's"
-    assert panel.gains == [Gain("own", 2, -1, 5, False)]
+    assert panel.gains == [Gain("own", 2, -1, 5, 0)]
 
 
 def test_it_draws_every_panel(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from simcse_kit.evaluation.sts import shown_p
 from simcse_kit.report.charts.chart import Chart, span
 from simcse_kit.report.charts.space import better_below
 from simcse_kit.report.svg import TEXT, bare, canvas, paint, to_svg
-from simcse_kit.report.verdict import told
 from simcse_kit.report.words import brief, minus, signed
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def trial_differences(result: TrialResult) -> Chart | None:
     axis.axvline(0, color=paint("ink"), linewidth=1, zorder=1)
     rows = []
     for place, (one, found) in enumerate(known):
-        colour = paint(_TOLD[told(found)])
+        colour = paint(_TOLD[found.told])
         ends = [found.interval.low, found.interval.high]
         axis.plot(ends, [place] * 2, color=colour, linewidth=2, zorder=2)
         _spot(axis, found.difference, place, colour)
