@@ -251,20 +251,31 @@ def labelled_run(encoder: str, folder: Path, batch_size: int, name: str) -> Trai
     return train(encoder, rows_of("labelled"), own, folder / name, eval_data=dev())
 
 
+def steps_of_the_joint_model(encoder: str, folder: Path) -> int:
+    """Gradients with the other rank's negatives and without; how many rows the joined batch has.
+
+    A function, for the model must go before the ranks part: it holds their group, and if that ended
+    with it, this thread would wait, with Python's lock, for one of gloo's that waits for the lock.
+    """
+    rank = distributed.rank()
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(joint_model(encoder))
+    rows = slice(0, 4) if rank == 0 else slice(4, ROWS)
+    step, _ = joint_step(model, rows)
+    save_file(step, folder / f"step-{rank}.safetensors")
+    model.module.gather_negatives = False
+    alone, output = joint_step(model, rows)
+    save_file(alone, folder / f"alone-{rank}.safetensors")
+    found: int = output["rows"]
+    return found
+
+
 def main(folder: Path, encoder: str) -> None:
     answers: dict[str, Any] = {}
     joined = train(encoder, pairs(), settings(folder, **JOINED), folder / "two", eval_data=dev())
     answers["joined"] = told(joined)
-
     rank = distributed.rank()
-    torch.manual_seed(0)
-    model = nn.parallel.DistributedDataParallel(joint_model(encoder))
-    step, _ = joint_step(model, slice(0, 4) if rank == 0 else slice(4, ROWS))
-    save_file(step, folder / f"step-{rank}.safetensors")
-    model.module.gather_negatives = False
-    alone, output = joint_step(model, slice(0, 4) if rank == 0 else slice(4, ROWS))
-    save_file(alone, folder / f"alone-{rank}.safetensors")
-    answers["rows"] = output["rows"]
+    answers["rows"] = steps_of_the_joint_model(encoder, folder)
 
     # with dropout, the masked LM and bf16: whole, and resumed from the middle
     own = settings(folder, mini_batch_size=2, mlm_weight=0.1, bf16=True)
