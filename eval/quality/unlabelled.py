@@ -226,23 +226,28 @@ def claim(figures: Mapping[str, Any]) -> str:
 # ---- main ---------------------------------------------------------------------------------------
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """What is trained from, on, and judged by, as `work_of` reads it; and where it all goes."""
     parser.add_argument("--model", required=True, help="the encoder that all start from")
     parser.add_argument("--data", required=True, help="sentences, one a line")
-    parser.add_argument("--count", type=int, default=32_000, help="so many of the first lines")
     parser.add_argument("--data-dir", type=Path, required=True, help="in SentEval's layout")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="paraphrases")
     parser.add_argument("--variants", type=Path, required=True, help="a YAML file")
-    parser.add_argument("--only", nargs="+", help="of its variants; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--set", dest="settings", nargs="*", default=[])
-    parser.add_argument("--suite", action="store_true", help="score the seven tasks besides")
-    parser.add_argument("--against", nargs="*", default=[], help="variants to be compared with")
     parser.add_argument("--output-dir", type=Path, required=True, help="where runs stay")
     parser.add_argument("--draws", type=int, default=10_000)
     parser.add_argument("--json", type=Path, required=True)
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_sources(parser)
+    parser.add_argument("--count", type=int, default=32_000, help="so many of the first lines")
+    parser.add_argument("--only", nargs="+", help="of its variants; default: all")
+    parser.add_argument("--suite", action="store_true", help="score the seven tasks besides")
+    parser.add_argument("--against", nargs="*", default=[], help="variants to be compared with")
     return parser.parse_args(words)
 
 
