@@ -1,14 +1,14 @@
-"""What does a student with some of its teacher's layers keep, and how much faster does it embed?
+"""What does a student keep of its teacher, and how much faster does it embed?
 
     python -m eval.quality.student --teacher DIR --data FILE --count 128000 --data-dir SENTEVAL \\
-        --output-dir DIR --json OUT [--name all-MiniLM-L6-v2] [--layers 0 2 5] \\
+        --output-dir DIR --json OUT [--name all-MiniLM-L6-v2] [--layers 0 2 5 | --start DIR] \\
         [--set key=value …] [--rounds 7]
 
-The recipe `distill` trains those layers of the teacher on the teacher's own vectors of sentences
-without labels; STS-B dev chooses the step. Both are judged on the seven STS tasks, with an interval
-of the share of the average that is kept, over other pairs; then they embed the same sentences in
-turns, and the rates are divided by each other in every round. A student that stands in --output-dir
-is not trained again.
+The recipe `distill` trains those layers of the teacher, or another encoder to start from, on the
+teacher's own vectors of sentences without labels; STS-B dev chooses the step. Both are judged on
+the seven STS tasks, with an interval of the share of the average that is kept, over other pairs;
+then they embed the same sentences in turns, and the rates are divided by each other in every round.
+A student that stands in --output-dir is not trained again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ TIMED = 4000
 
 def trained(options: argparse.Namespace, texts: Sequence[str], dev: PairTask) -> SentenceEncoder:
     """The student: from its folder, or trained."""
-    given = {"student_layers": options.layers, "teachers": [options.teacher]}
+    given: dict[str, Any] = {"teachers": [options.teacher]}
+    if options.start is None:
+        given["student_layers"] = options.layers
     told = {**given, "settings": options.settings, "texts": digest_of(texts)}
+    told |= {"start": options.start} if options.start else {}
     same_runs(options.output_dir, told)
     folder = folder_of(options)
     if read_ended(folder) is not None:
@@ -49,7 +52,8 @@ def trained(options: argparse.Namespace, texts: Sequence[str], dev: PairTask) ->
     config = build_config("distill", [*QUIET, *options.settings], given)
     rows = read_rows([{"text": text} for text in texts])
     again = folder.is_dir()
-    return train(options.teacher, rows, config, folder, eval_data=dev, overwrite=again).encoder
+    start = options.start or options.teacher
+    return train(start, rows, config, folder, eval_data=dev, overwrite=again).encoder
 
 
 def folder_of(options: argparse.Namespace) -> Path:
@@ -95,8 +99,9 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def claim(figures: Mapping[str, Any]) -> str:
     """What is kept, and how much faster it is."""
     sts, speed = figures["sts"], figures["speed"]["ratio"]
+    student = figures.get("start") or f"{len(figures['layers'])} layers of {figures['teacher']}"
     return (
-        f"A student of {len(figures['layers'])} layers of {figures['teacher']}, trained on"
+        f"A student of {figures['teacher']} that began as {student}, trained on"
         f" {figures['texts']:,} sentences without labels, has {sts['student']:.2f} of its teacher's"
         f" {sts['teacher']:.2f} in the STS average ({sts['kept']:.1f} %,"
         f" {sts['interval'][0]:.1f} to {sts['interval'][1]:.1f}) and embeds"
@@ -111,7 +116,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", help="the teacher's in the figures; default: its folder's")
     parser.add_argument("--data", required=True, help="sentences, one a line")
     parser.add_argument("--count", type=int, default=128_000, help="so many of the first lines")
-    parser.add_argument("--layers", type=int, nargs="+", default=[0, 2, 5])
+    own = parser.add_mutually_exclusive_group()
+    own.add_argument("--layers", type=int, nargs="+", default=[0, 2, 5], help="of the teacher")
+    own.add_argument("--start", help="an encoder to begin as, in place of the teacher's layers")
     parser.add_argument("--data-dir", type=Path, required=True, help="in SentEval's layout")
     parser.add_argument("--set", dest="settings", nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each that are timed")
@@ -136,7 +143,7 @@ def run(
     suite = suite or load_tasks(options.data_dir, SUITE)
     figures = {
         "teacher": options.name or Path(options.teacher).name,
-        "layers": options.layers,
+        **({"start": Path(options.start).name} if options.start else {"layers": options.layers}),
         "settings": options.settings,
         "texts": len(texts),
         "parameters": {
