@@ -2,7 +2,8 @@
 
 The encoder is all-MiniLM-L6-v2, from a package; the text is the docstrings of the installed
 scientific packages. Whole packages are held out: there, each summary line is to find its own
-description among all of them. Run by `make quickstart`; `--help` has the rest.
+description among all of them. It is trained twice: on pairs that are given, and by `adapt` on the
+same docstrings without any pair. Run by `make quickstart`; `--help` has the rest.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -49,10 +51,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train: stages in turn, on the backbone's first `layers` layers (None: all)."""
+    """A way to train: stages in turn, on the backbone's first `layers` layers (None: all).
+
+    Without a stage it is `adapt`, which is given whole docstrings and makes pairs of them itself.
+    """
 
     stages: tuple[Stage, ...]
     layers: int | None = None
+    told: str = ""
 
 
 SETTINGS: dict[str, Any] = {
@@ -69,7 +75,8 @@ SETTINGS: dict[str, Any] = {
 }
 PAIRS, TWINS = Stage("pairs"), Stage("texts", {"learning_rate": 1e-5, "num_train_epochs": 1})
 VARIANTS: dict[str, Variant] = {
-    "pairs": Variant((PAIRS,)),
+    "pairs": Variant((PAIRS,), told="each summary line is given with its own description"),
+    "adapt": Variant((), told="the same docstrings, whole, and no pairs: `simcse-kit adapt`"),
     "twins": Variant((TWINS,)),
     "pairs+mlm": Variant((Stage("pairs", {"mlm_weight": 0.1}),)),
     "twins-then-pairs": Variant((TWINS, PAIRS)),
@@ -112,9 +119,11 @@ def check_weights(path: Path, expected: str = MODEL_SHA256) -> None:
 
 def write_texts(corpus: Corpus, folder: Path) -> dict[str, Path]:
     """Write what is trained on and judged on as CSV files that the command line reads too."""
+    whole = [f"{e.summary}\n\n{e.description}" for e in corpus.train]
     tables: dict[str, tuple[list[str], list[list[str]]]] = {
         "pairs": (["anchor", "positive"], [[e.summary, e.description] for e in corpus.train]),
         "texts": (["text"], [[t] for e in corpus.train for t in (e.summary, e.description)]),
+        "documents": (["text"], [[text] for text in whole]),
         "held_out": (["anchor", "positive"], [[e.summary, e.description] for e in corpus.held_out]),
     }
     files = {}
@@ -152,8 +161,14 @@ def fine_tune(
 ) -> SentenceEncoder:
     """Train the model in `folder` as the variant says; `settings` override the stages'."""
     from simcse_kit.encoder import SentenceEncoder
-    from simcse_kit.training import TrainConfig, train
+    from simcse_kit.training import TrainConfig, adapt, build_config, train
 
+    if not variant.stages:
+        if (folder / "adapt.json").is_file():  # what an earlier quickstart left
+            shutil.rmtree(folder)
+        shared = {key: SETTINGS[key] for key in ("logging_steps", "save_steps", "report_to")}
+        config = build_config("adapt", (), {**shared, **settings})
+        return adapt(model, files["documents"], config, folder).result.encoder
     encoder = SentenceEncoder.from_pretrained(model)
     if variant.layers is not None:
         backbone: Any = encoder.backbone
@@ -184,31 +199,33 @@ def hub_answers(seconds: float = 2.0) -> bool:
 # ---------------------------------------------------------------------------------------- report
 
 
-def before_after(before: Figures, after: Sequence[Figures]) -> Table:
-    """Tabulate each figure before and after; over several seeds as mean ± standard deviation."""
-    table = Table("held-out text", "before", "after", "change")
+def before_after(before: Figures, after: Mapping[str, Sequence[Figures]]) -> Table:
+    """Tabulate each figure before, and after each variant; over several seeds as mean ± sd."""
+    table = Table("held-out text", "before")
+    for variant in after:
+        table.add_column(variant)
+        table.add_column("change")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, old in before.items():
-        new = [figures[name] for figures in after]
-        spread = f" ± {stdev(new):.2f}" if len(new) > 1 else ""
+        cells = [f"{old:.2f}"]
+        for runs in after.values():
+            new = [figures[name] for figures in runs]
+            spread = f" ± {stdev(new):.2f}" if len(new) > 1 else ""
+            cells += [f"{mean(new):.2f}{spread}", f"{mean(new) - old:+.2f}"]
         better = "lower is better" if name in ("alignment", "uniformity") else ""
-        table.add_row(
-            f"{name} [dim]{better}[/dim]" if better else name,
-            f"{old:.2f}",
-            f"{mean(new):.2f}{spread}",
-            f"{mean(new) - old:+.2f}",
-        )
+        table.add_row(f"{name} [dim]{better}[/dim]" if better else name, *cells)
     return table
 
 
 def next_commands(model: Path, files: dict[str, Path]) -> str:
-    """Give three commands to go on with, as they can be pasted."""
+    """Give four commands to go on with, as they can be pasted."""
     tool = _short(Path(sys.executable).with_name("simcse-kit"))
     shown = _short(model)
     return (
         f'  {tool} similarity {shown} "Return the shortest path." "Compute a route in the graph."\n'
         f"  {tool} train --model {shown} --data {_short(files['pairs'])} --output-dir my-encoder\n"
+        f"  {tool} adapt {shown} {_short(files['documents'])} --output-dir my-adapted-encoder\n"
         f"  {tool} evaluate {shown} --data-dir SentEval/data/downstream"
     )
 
@@ -229,7 +246,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("quickstart-output"))
     parser.add_argument("--data-dir", type=Path, help="the STS sets in SentEval's layout")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="one run for each")
-    parser.add_argument("--variant", choices=VARIANTS, default="pairs", help="how to train")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=["pairs", "adapt"], help="how to train"
+    )
     parser.add_argument("--max-steps", type=int, default=-1, help="stop each stage early")
     parser.add_argument("--held-out", type=int, help="judge on about so many entries only")
     return parser.parse_args(arguments)
@@ -253,20 +272,25 @@ def run(options: argparse.Namespace, say: Console, out: Console) -> None:
     from simcse_kit.encoder import SentenceEncoder
 
     before = judge(SentenceEncoder.from_pretrained(model), held_out)
-    after, folders = [], []
+    after: dict[str, list[Figures]] = {name: [] for name in options.variants}
+    models = {}
     for seed in options.seeds:
-        say.print(f"fine-tuning on {len(corpus.train)} pairs ({options.variant}, seed {seed}) …")
-        folder = options.output_dir / ("model" if seed == options.seeds[0] else f"model-{seed}")
-        tuned = fine_tune(
-            model, files, VARIANTS[options.variant], folder, seed=seed,
-            max_steps=options.max_steps, cache_dir=options.output_dir / "tokens",
-        )  # fmt: skip
-        after.append(judge(tuned, held_out))
-        folders.append(folder)
+        for name in after:
+            say.print(f"fine-tuning on {len(corpus.train)} docstrings ({name}, seed {seed}) …")
+            again = seed != options.seeds[0]
+            folder = options.output_dir / (f"{name}-{seed}" if again else name)
+            tuned = fine_tune(
+                model, files, VARIANTS[name], folder, seed=seed,
+                max_steps=options.max_steps, cache_dir=options.output_dir / "tokens",
+            )  # fmt: skip
+            after[name].append(judge(tuned, held_out))
+            if not again:
+                models[name] = folder if VARIANTS[name].stages else folder / "model"
 
     out.print(
-        f"{MODEL_NAME}, fine-tuned on {len(corpus.train)} pairs of a summary line and its "
-        f"description, from {', '.join(TRAIN_PACKAGES)}.",
+        f"{MODEL_NAME}, fine-tuned on {len(corpus.train)} docstrings of "
+        f"{', '.join(TRAIN_PACKAGES)}.",
+        *(f"  {name}: {VARIANTS[name].told}" for name in after if VARIANTS[name].told),
         f"Judged on {len(held_out)} entries of {', '.join(HELD_OUT_PACKAGES)}, held out whole: "
         f"each summary is to find its own description. {_seeds(options.seeds)}, scores ×100.",
         sep="\n",
@@ -274,19 +298,21 @@ def run(options: argparse.Namespace, say: Console, out: Console) -> None:
     )
     out.print(before_after(before, after))
     record = {
-        "model": MODEL_NAME, "variant": options.variant, "seeds": options.seeds,
+        "model": MODEL_NAME, "variants": options.variants, "seeds": options.seeds,
         "train_pairs": len(corpus.train), "held_out": len(held_out), "before": before,
         "after": after, "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip
     (options.output_dir / "quickstart.json").write_text(json.dumps(record, indent=2) + "\n")
-    print_sts(tasks, model, folders[0], out)
-    out.print(f"saved: {_short(folders[0])}   ({record['seconds']:.0f} s)")
+    print_sts(tasks, {MODEL_NAME: model} | models, out)
+    saved = ", ".join(map(_short, models.values()))
+    out.print(f"saved: {saved}   ({record['seconds']:.0f} s)", soft_wrap=True)
     out.print("to go on:")
-    out.print(next_commands(folders[0], files), soft_wrap=True, highlight=False, markup=False)
+    first = next(iter(models.values()))
+    out.print(next_commands(first, files), soft_wrap=True, highlight=False, markup=False)
 
 
-def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Console) -> None:
-    """Print the STS table of both where there is data for it: `--data-dir`, or the hub."""
+def print_sts(tasks: list[PairTask] | None, models: Mapping[str, Path], out: Console) -> None:
+    """Print the STS table of all where there is data for it: `--data-dir`, or the hub."""
     from simcse_kit.commands.console import show_table
     from simcse_kit.encoder import SentenceEncoder
     from simcse_kit.evaluation.sts import evaluate, load_tasks, sts_table
@@ -298,8 +324,7 @@ def print_sts(tasks: list[PairTask] | None, model: Path, tuned: Path, out: Conso
             out.print(f"no STS table: {error}", highlight=False, markup=False)
     if tasks is None:
         return
-    encoders = {MODEL_NAME: model, "fine-tuned": tuned}
-    results = {n: evaluate(SentenceEncoder.from_pretrained(m), tasks) for n, m in encoders.items()}
+    results = {n: evaluate(SentenceEncoder.from_pretrained(m), tasks) for n, m in models.items()}
     show_table(sts_table(results), out.file)
 
 

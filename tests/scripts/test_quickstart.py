@@ -260,7 +260,14 @@ def test_a_wrong_encoder_ends_with_one_sentence_and_2(tmp_path, monkeypatch, cap
 def test_the_table_gives_change_and_spread():
     before = {"mrr": 50.0, "alignment": 1.0}
     after = [{"mrr": 60.0, "alignment": 0.8}, {"mrr": 62.0, "alignment": 0.8}]
-    table = quickstart.before_after(before, after)
+    table = quickstart.before_after(before, {"pairs": after, "adapt": after[:1]})
     cells = [list(column.cells) for column in table.columns]
-    assert [row[0] for row in cells] == ["mrr", "50.00", "61.00 ± 1.41", "+11.00"]
-    assert [row[1] for row in cells][1:] == ["1.00", "0.80 ± 0.00", "-0.20"]
+    assert [row[0] for row in cells] == [
+        "mrr",
+        "50.00",
+        "61.00 ± 1.41",
+        "+11.00",
+        "60.00",
+        "+10.00",
+    ]
+    assert [row[1] for row in cells][1:4] == ["1.00", "0.80 ± 0.00", "-0.20"]
