@@ -124,13 +124,13 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
         work: in place of what is named.
 
     Raises:
-        InputError: fewer texts than the largest size, or a variant has teachers, which would have
-            to be trained anew for each size.
+        InputError: fewer texts than the largest size, or a variant needs other runs first, which
+            would have to be made anew for each size.
     """
     work = work or work_of(options)
-    taught = [name for name in options.only if work.variants[name].teachers is not None]
+    taught = [name for name in options.only if work.variants[name].before.of]
     if taught:
-        raise InputError(f"{', '.join(taught)}: a variant with teachers has no curve here")
+        raise InputError(f"{', '.join(taught)}: a variant of other runs has no curve here")
     if len(work.texts) < options.count:
         raise InputError(f"{options.data} has {len(work.texts):,} texts, --sizes {options.count:,}")
     works: dict[str, Work] = {}

@@ -5,13 +5,14 @@
         --json OUT [--suite] [--against NAME …] [--set key=value …]
 
 A file of variants says of each name the recipe, what is set in it, and whether it learns from
-teachers that are variants themselves, trained from the same start on the same text with seeds of
-their own. Every variant with every seed starts from the same encoder and sees the first `--count`
-lines; STS-B dev chooses the step. Variants are chosen by `CHOICE`, the mean of three figures of
-different kinds, none of which shares a text with the seven tasks: STS-B dev (Spearman), titles of
-docstrings that are to find their own text (MRR, `DEV_PACKAGES`), and paraphrases that are to find
-each other (MRR, in each file of `--pairs` for itself). `--suite` scores the seven tasks besides:
-once, for what was chosen. What is finished stays in --output-dir, and the same command goes on.
+teachers, or is the mean of the weights of runs: these are variants themselves, trained from the
+same start on the same text with seeds of their own. Every variant with every seed starts from the
+same encoder and sees the first `--count` lines; STS-B dev chooses the step. Variants are chosen by
+`CHOICE`, the mean of three figures of different kinds, none of which shares a text with the seven
+tasks: STS-B dev (Spearman), titles of docstrings that are to find their own text (MRR,
+`DEV_PACKAGES`), and paraphrases that are to find each other (MRR, in each file of `--pairs` for
+itself). `--suite` scores the seven tasks besides: once, for what was chosen. What is finished stays
+in --output-dir, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from eval.ending import ending
 from eval.provenance import write
@@ -42,7 +43,7 @@ from eval.quality.kept_runs import (
     summary,
 )
 from simcse_kit.data import read_rows
-from simcse_kit.encoder import SentenceEncoder
+from simcse_kit.encoder import SentenceEncoder, averaged
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.search import by_query
 from simcse_kit.evaluation.sts import SUITE, PairTask, load_stsb, load_tasks
@@ -62,8 +63,8 @@ TEACHER_SEEDS = 1000
 Search = tuple[list[str], list[str], np.ndarray]
 
 
-class Teachers(BaseModel):
-    """Variants to learn from, and how many seeds of each."""
+class Runs(BaseModel):
+    """Variants to learn from or to take the mean of, and how many seeds of each."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,13 +73,29 @@ class Teachers(BaseModel):
 
 
 class Variant(BaseModel):
-    """One way to train: a recipe, changes to it, and teachers of its own seeds."""
+    """One way to train: a recipe, changes to it, and teachers of its own seeds; or a mean of runs.
+
+    A mean is of the weights of finished runs (`simcse_kit.encoder.averaged`): nothing is trained
+    after them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     recipe: str = "small-unsup"
     settings: dict[str, Any] = {}
-    teachers: Teachers | None = None
+    teachers: Runs | None = None
+    mean: Runs | None = None
+
+    @model_validator(mode="after")
+    def _a_mean_is_not_trained(self) -> Variant:
+        if self.mean is not None and (self.settings or self.teachers):
+            raise ValueError("a mean is of finished runs: it takes no settings and no teachers")
+        return self
+
+    @property
+    def before(self) -> Runs:
+        """The runs that it needs first."""
+        return self.teachers or self.mean or Runs(of=[])
 
 
 @dataclass(frozen=True)
@@ -116,8 +133,10 @@ class Work:
     def told_of(self, name: str) -> dict[str, Any]:
         """What the figures of a variant rest on: itself, and its teachers."""
         variant = self.variants[name]
-        teachers = variant.teachers.of if variant.teachers else []
-        return variant.model_dump() | {"taught by": {of: self.told_of(of) for of in teachers}}
+        told = variant.model_dump() | {
+            "taught by": {of: self.told_of(of) for of in variant.before.of}
+        }
+        return told if variant.mean else {key: told[key] for key in told if key != "mean"}
 
 
 # ---- what is read -------------------------------------------------------------------------------
@@ -142,9 +161,9 @@ def variants_of(path: Path) -> dict[str, Variant]:
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"{path}: {name}: {first['loc']}: {first['msg']}") from None
-        for teacher in variant.teachers.of if variant.teachers else []:
-            if teacher not in found:
-                raise InputError(f"{path}: {name}: no variant {teacher} stands before it")
+        for other in variant.before.of:
+            if other not in found:
+                raise InputError(f"{path}: {name}: no variant {other} stands before it")
         found[name] = variant
     return found
 
@@ -174,15 +193,18 @@ def judge(encoder: SentenceEncoder, work: Work) -> Scores:
 
 
 def trained(name: str, seed: int, folder: Path, work: Work) -> SentenceEncoder:
-    """The encoder of a variant and a seed; teachers that it lacks are trained first."""
+    """The encoder of a variant and a seed; runs that it needs and lacks are made first."""
     variant = work.variants[name]
     settings = dict(variant.settings)
+    runs = [
+        str(teacher(of, TEACHER_SEEDS * seed + number, folder.parent, work))
+        for of in variant.before.of
+        for number in range(variant.before.each)
+    ]
+    if variant.mean is not None:
+        return averaged([SentenceEncoder.from_pretrained(each) for each in runs])
     if variant.teachers is not None:
-        settings["teachers"] = [
-            str(teacher(of, TEACHER_SEEDS * seed + number, folder.parent, work))
-            for of in variant.teachers.of
-            for number in range(variant.teachers.each)
-        ]
+        settings["teachers"] = runs
     given = [*QUIET, *work.settings, f"seed={seed}"]
     config = build_config(variant.recipe, given, settings)
     rows = read_rows([{"text": text} for text in work.texts])
@@ -192,7 +214,7 @@ def trained(name: str, seed: int, folder: Path, work: Work) -> SentenceEncoder:
 
 
 def teacher(name: str, seed: int, folder: Path, work: Work) -> Path:
-    """The folder of a teacher, kept for every student of it."""
+    """The folder of a teacher, kept for all that learn from it or are the mean of it."""
     made = folder / "teachers" / f"{name}-{seed}"
     same_runs(made.parent, work.told_of(name), name)
     if not (made / "done").is_file():

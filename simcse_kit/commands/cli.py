@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from simcse_kit.commands.adapt import adapt
+from simcse_kit.commands.average import average
 from simcse_kit.commands.collecting import collector_at_rest
 from simcse_kit.commands.compare import compare
 from simcse_kit.commands.console import OneSentence, turn_down_libraries
@@ -73,6 +74,7 @@ app.command(epilog=SETTINGS)(adapt)
 app.command("pairs")(document_pairs)
 app.command()(mine)
 app.command()(temperature)
+app.command()(average)
 app.command()(whiten)
 for command in (evaluate, compare, report, geometry, leakage, embed, similarity, recipes):
     app.command()(command)

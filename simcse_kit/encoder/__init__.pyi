@@ -1,4 +1,5 @@
 from .adapters import add_lora as add_lora
+from .averaged import averaged as averaged
 from .cached import CachedEncoder as CachedEncoder
 from .card import with_section as with_section
 from .devices import usable_device as usable_device

@@ -58,7 +58,7 @@ def test_what_has_no_curve_is_refused(tiny_encoder: Callable[[str], Path], tmp_p
     shared = work(tiny_encoder("bert"), tmp_path)
     with pytest.raises(InputError, match="12 texts, --sizes 13"):
         run(parse(words(tmp_path, "--only", "plain", "--sizes", "13")), work=shared)
-    with pytest.raises(InputError, match="student: a variant with teachers"):
+    with pytest.raises(InputError, match="student: a variant of other runs"):
         run(parse(words(tmp_path, "--only", "student", "--sizes", "4")), work=shared)
 
 

@@ -36,7 +36,7 @@ def test_students_learn_from_teachers_of_their_own_seeds(
     shared = work(tiny_encoder("bert"), tmp_path)
     asked = parse(words(tmp_path, "--seeds", "1", "2", "--against", "plain"))
     figures = run(asked, work=shared)
-    assert set(figures["summary"]) == {START, "plain", "dropout", "student"}
+    assert set(figures["summary"]) == {START, "plain", "dropout", "student", "mean"}
     student = figures["summary"]["student"]
     assert set(student) == {DEV, TITLES, PARAPHRASES, CHOICE}
     parts = [student[label]["mean"] for label in (DEV, TITLES, PARAPHRASES)]
@@ -77,6 +77,7 @@ def test_the_suite_is_kept_apart_from_the_choice(
     [
         ("plain: {recipes: x}", "plain"),
         ("student: {teachers: {of: [plain]}}", "student: no variant plain stands before it"),
+        ("plain: {}\nsoup: {mean: {of: [plain]}, settings: {seed: 1}}", "it takes no settings"),
         ("- plain", "a variant a key"),
         ("plain: {", "while parsing"),
     ],

@@ -15,6 +15,7 @@ dropout: {settings: {dropout: 0.2}}
 student:
   settings: {auxiliaries: [{name: similarity_kl, shuffle: 0.1}]}
   teachers: {of: [plain, dropout], each: 2}
+mean: {mean: {of: [plain, dropout], each: 2}}
 """
 TINY = (
     *("use_cpu=true", "max_steps=1", "per_device_train_batch_size=4", "bf16=false"),

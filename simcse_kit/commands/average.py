@@ -1,0 +1,41 @@
+"""``simcse-kit average``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simcse_kit.commands.console import chatter_on_stderr
+from simcse_kit.commands.grouping import grouped
+from simcse_kit.commands.options import ModelOptions
+from simcse_kit.data import check_can_make, for_markdown
+from simcse_kit.errors import InputError
+
+
+@grouped
+def average(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL MODEL…", help="Encoders trained from one start.")
+    ],
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The new model's folder.")],
+    *,
+    loading: ModelOptions,
+) -> None:
+    """Average the weights of encoders trained from one start, to one that costs as much as each.
+
+    Of runs that differ by their seed the mean is often better than most of them: `train --seeds 4`
+    makes such runs. Whether it is, is for `evaluate` or `compare` to tell.
+    """
+    check_can_make(output_dir)
+    if output_dir.is_dir() and any(output_dir.iterdir()):
+        raise InputError(f"{output_dir} is not empty; give a new folder")
+    with chatter_on_stderr():
+        from simcse_kit.encoder import averaged, with_section
+
+        made = averaged([loading.load(model, alone=False) for model in models])
+        names = ", ".join(Path(model).name for model in models)
+        said = for_markdown(f"The mean of the weights of {len(models)} encoders: {names}.")
+        made.save_pretrained(output_dir, card=with_section(made.model_card(), "Average", said))
+    typer.echo(f"{output_dir}  the mean of {len(models)} encoders")
