@@ -50,7 +50,8 @@ def of_size(name: str, size: int) -> str:
 
 def sized(variant: Variant, size: int, given: Sequence[str]) -> Variant:
     """The variant in one pass over so many texts."""
-    batch = build_config(variant.recipe, given, dict(variant.settings)).per_device_train_batch_size
+    config = build_config(variant.recipe, given, dict(variant.settings))
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
     steps = max(1, size // batch)
     looks = {"max_steps": steps, "eval_steps": max(1, min(steps // 12, LOOKS_EVERY))}
     return variant.model_copy(update={"settings": {**variant.settings, **looks}})
@@ -133,6 +134,8 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
         raise InputError(f"{', '.join(taught)}: a variant of other runs has no curve here")
     if len(work.texts) < options.count:
         raise InputError(f"{options.data} has {len(work.texts):,} texts, --sizes {options.count:,}")
+    judged_by = {key: told for key, told in work.told().items() if key != "texts"}
+    same_runs(options.output_dir, judged_by)  # the start's figures rest on it
     works: dict[str, Work] = {}
     for size in options.sizes:
         for name in options.only:

@@ -148,7 +148,7 @@ def variants_of(path: Path) -> dict[str, Variant]:
     Raises:
         InputError: a setting that is not known, a teacher that is not in the file.
     """
-    found = {}
+    found: dict[str, Variant] = {}
     try:
         read = yaml.load(path.read_text(encoding="utf-8"), SettingsLoader)
     except (OSError, yaml.YAMLError) as error:
@@ -164,6 +164,8 @@ def variants_of(path: Path) -> dict[str, Variant]:
         for other in variant.before.of:
             if other not in found:
                 raise InputError(f"{path}: {name}: no variant {other} stands before it")
+            if found[other].mean is not None:
+                raise InputError(f"{path}: {name}: {other} is a mean; name the runs it is of")
         found[name] = variant
     return found
 

@@ -25,8 +25,8 @@ def average(
 ) -> None:
     """Average the weights of encoders trained from one start, to one that costs as much as each.
 
-    Of runs that differ by their seed the mean is often better than most of them: `train --seeds 4`
-    makes such runs. Whether it is, is for `evaluate` or `compare` to tell.
+    For runs that differ by their seed, as `train --seeds 4` makes them (model soups). Whether the
+    mean is better than they are is for `evaluate` or `compare` to tell.
     """
     check_can_make(output_dir)
     if output_dir.is_dir() and any(output_dir.iterdir()):
@@ -37,5 +37,6 @@ def average(
         made = averaged([loading.load(model, alone=False) for model in models])
         names = ", ".join(Path(model).name for model in models)
         said = for_markdown(f"The mean of the weights of {len(models)} encoders: {names}.")
-        made.save_pretrained(output_dir, card=with_section(made.model_card(), "Average", said))
+        card = made.model_card(title=output_dir.absolute().name)
+        made.save_pretrained(output_dir, card=with_section(card, "Average", said))
     typer.echo(f"{output_dir}  the mean of {len(models)} encoders")

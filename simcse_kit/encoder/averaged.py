@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 
 import torch
@@ -26,8 +25,7 @@ _ALIKE = (
 def averaged(encoders: Sequence[SentenceEncoder]) -> SentenceEncoder:
     """An encoder with the mean of these encoders' weights, which embeds at the cost of one.
 
-    Meant for runs of one start, with other seeds or settings: their mean often embeds as the
-    average of their vectors does, and better than most of them. Sums are taken in float64.
+    Meant for runs of one start, with other seeds or settings. Means are taken in float64.
 
     Source: Wortsman et al., Model soups (ICML 2022), the uniform soup.
 
@@ -36,7 +34,8 @@ def averaged(encoders: Sequence[SentenceEncoder]) -> SentenceEncoder:
 
     Raises:
         InputError: fewer than two; other networks, tokenizers, poolings, heads, prompts or lengths;
-            one that an export runs; weights that do not come from one start (`ONE_START`).
+            one that an export runs; a matrix that does not come from one start (`ONE_START`);
+            weights that are quantised or not finite.
     """
     if len(encoders) < 2:
         raise InputError("a mean is of two encoders or more; give at least two")
@@ -50,9 +49,9 @@ def averaged(encoders: Sequence[SentenceEncoder]) -> SentenceEncoder:
         _check_one_start(encoder.name, first.name, other, weights[0])
     with torch.no_grad():
         for name, weight in _weights(made).items():
-            if weight.is_floating_point():
-                total = sum((each[name].to(weight.device).double() for each in weights[1:]), 0.0)
-                weight.copy_((weight.double() + total) / len(weights))
+            if weight.is_floating_point():  # one that has two names is written twice, and alike
+                every = [each[name].to(weight.device).double() for each in weights]
+                weight.copy_(torch.stack(every).mean(0))
     return made.eval()
 
 
@@ -107,14 +106,23 @@ def _check_one_start(
             f"{name} has another network than {first}; encoders are averaged that were trained "
             "from one start"
         )
-    dot = own = theirs = 0.0
     for key, weight in weights.items():
-        if weight.is_floating_point() and weight.dim() > 1:
-            a, b = weight.double().flatten(), others[key].to(weight.device).double().flatten()
-            dot, own, theirs = dot + float(a @ b), own + float(a @ a), theirs + float(b @ b)
-    cosine = dot / math.sqrt(own * theirs) if own * theirs else 0.0
-    if not cosine >= ONE_START:  # nor with weights that are no numbers
-        raise InputError(
-            f"the weights of {name} and {first} have a cosine of {cosine:.2f}: they were not "
-            "trained from one start, and the mean of such networks embeds nothing"
-        )
+        other = others[key].to(weight.device)
+        if not weight.is_floating_point():
+            if not torch.equal(weight, other):
+                raise InputError(
+                    f"{key} of {name} and {first} is of whole numbers that differ, as in quantised "
+                    "models: these have no mean; average the models before that"
+                )
+            continue
+        if not bool(weight.isfinite().all() and other.isfinite().all()):
+            raise InputError(f"{key} of {name} or {first} has numbers that are not finite")
+        if weight.dim() < 2 or not weight.any() or not other.any():
+            continue
+        a, b = weight.double().flatten(), other.double().flatten()
+        cosine = float(a @ b / (a.norm() * b.norm()))
+        if cosine < ONE_START:
+            raise InputError(
+                f"{key} of {name} and {first} have a cosine of {cosine:.2f}: they were not trained "
+                "from one start, and the mean of such networks embeds nothing"
+            )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from families import build
 from simcse_kit.encoder import Head, SentenceEncoder, add_lora, averaged
 from simcse_kit.errors import InputError
 
@@ -116,9 +117,31 @@ def test_one_encoder_and_encoders_of_two_starts_have_no_mean(encoder: SentenceEn
     with torch.no_grad():
         for weight in stranger.parameters():
             weight.copy_(torch.randn_like(weight))
-    with pytest.raises(InputError, match=r"cosine of -?0\.\d\d: they were not\s+trained from one"):
+    with pytest.raises(InputError, match=r"cosine of -?0\.\d\d: they were not trained from one"):
         averaged([encoder, stranger])
     with torch.no_grad():
         next(iter(stranger.parameters()))[0, 0] = float("nan")
-    with pytest.raises(InputError, match="cosine of nan"):
+    with pytest.raises(InputError, match="not finite"):
         averaged([encoder, stranger])
+
+
+def test_one_layer_of_another_start_is_enough(encoder: SentenceEncoder) -> None:
+    other = trained(encoder, 1)
+    with torch.no_grad():
+        other.backbone.encoder.layer[1].output.dense.weight.normal_()
+    with pytest.raises(InputError, match=r"layer\.1\.output\.dense\.weight of run 1"):
+        averaged([encoder, other])
+
+
+def test_weights_with_two_names_are_averaged_once(tmp_path: Path) -> None:
+    folder = build("BART", tmp_path / "bart")
+    start = SentenceEncoder.from_pretrained(folder, pooling="mean", precision="fp32")
+    runs = [trained(start, seed) for seed in (1, 2)]
+    state = start.state_dict()
+    table = next(name for name in state if name.endswith("embed_tokens.weight"))
+    names = [name for name in state if state[name].data_ptr() == state[table].data_ptr()]
+    assert len(names) > 1
+    made = averaged(runs)
+    for name in names:
+        both = [run.state_dict()[name].double() for run in runs]
+        torch.testing.assert_close(made.state_dict()[name], ((both[0] + both[1]) / 2).float())

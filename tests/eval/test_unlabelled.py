@@ -78,6 +78,7 @@ def test_the_suite_is_kept_apart_from_the_choice(
         ("plain: {recipes: x}", "plain"),
         ("student: {teachers: {of: [plain]}}", "student: no variant plain stands before it"),
         ("plain: {}\nsoup: {mean: {of: [plain]}, settings: {seed: 1}}", "it takes no settings"),
+        ("a: {}\nb: {mean: {of: [a]}}\nc: {mean: {of: [b]}}", "c: b is a mean; name the runs"),
         ("- plain", "a variant a key"),
         ("plain: {", "while parsing"),
     ],
