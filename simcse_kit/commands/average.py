@@ -23,7 +23,7 @@ def average(
     *,
     loading: ModelOptions,
 ) -> None:
-    """Average the weights of encoders trained from one start, to one that costs as much as each.
+    """Average the weights of encoders trained from one start.
 
     For runs that differ by their seed, as `train --seeds 4` makes them (model soups). Whether the
     mean is better than they are is for `evaluate` or `compare` to tell.
