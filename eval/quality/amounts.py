@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ from eval.quality.unlabelled import (
     Work,
     add_sources,
     judge,
+    judged_start,
     trained,
     work_of,
 )
-from simcse_kit.encoder import SentenceEncoder
 from simcse_kit.errors import InputError
 from simcse_kit.evaluation.canvas import BLUE, GREEN, INK, ORANGE, bare, new_figure, save_picture
 from simcse_kit.training import build_config
@@ -146,13 +147,12 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
             works[label] = replace(work, texts=work.texts[:size], variants=variants)
             same_runs(options.output_dir, works[label].told() | works[label].told_of(label), label)
 
-    def start() -> Scores:
-        return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)
-
     def make(label: str, seed: int, place: Path) -> Scores:
         return judge(trained(label, seed, place, works[label]), work)
 
-    runs = kept_runs(list(works), options.seeds, start, make, options.output_dir)
+    runs = kept_runs(
+        list(works), options.seeds, partial(judged_start, work), make, options.output_dir
+    )
     figures = {
         "model": Path(work.model).name,
         "only": options.only,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,9 @@ class Work:
         }
 
     def told_of(self, name: str) -> dict[str, Any]:
-        """What the figures of a variant rest on: itself, and its teachers."""
+        """What the figures of a variant rest on: itself, and the runs before it."""
         variant = self.variants[name]
-        told = variant.model_dump() | {
-            "taught by": {of: self.told_of(of) for of in variant.before.of}
-        }
-        return told if variant.mean else {key: told[key] for key in told if key != "mean"}
+        return variant.model_dump() | {"before": {of: self.told_of(of) for of in variant.before.of}}
 
 
 # ---- what is read -------------------------------------------------------------------------------
@@ -192,6 +190,11 @@ def judge(encoder: SentenceEncoder, work: Work) -> Scores:
         ]
         scores[name] = np.concatenate(values)
     return scores | judged(encoder, work.tasks)
+
+
+def judged_start(work: Work) -> Scores:
+    """What the encoder scores that all start from."""
+    return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)
 
 
 def trained(name: str, seed: int, folder: Path, work: Work) -> SentenceEncoder:
@@ -306,13 +309,10 @@ def run(options: argparse.Namespace, *, work: Work | None = None) -> dict[str, A
     for name in names:
         same_runs(folder, work.told_of(name), name)
 
-    def start() -> Scores:
-        return judge(SentenceEncoder.from_pretrained(work.model, pooling="mean"), work)
-
     def make(name: str, seed: int, place: Path) -> Scores:
         return judge(trained(name, seed, place, work), work)
 
-    runs = kept_runs(names, options.seeds, start, make, folder)
+    runs = kept_runs(names, options.seeds, partial(judged_start, work), make, folder)
     figures = {
         "model": Path(work.model).name,
         "texts": len(work.texts),

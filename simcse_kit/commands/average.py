@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from simcse_kit.commands.console import chatter_on_stderr
+from simcse_kit.commands.console import chatter_on_stderr, check_new_folder
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import ModelOptions
-from simcse_kit.data import check_can_make, for_markdown
-from simcse_kit.errors import InputError
+from simcse_kit.data import for_markdown
 
 
 @grouped
@@ -28,9 +27,7 @@ def average(
     For runs that differ by their seed, as `train --seeds 4` makes them (model soups). Whether the
     mean is better than they are is for `evaluate` or `compare` to tell.
     """
-    check_can_make(output_dir)
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        raise InputError(f"{output_dir} is not empty; give a new folder")
+    check_new_folder(output_dir)
     with chatter_on_stderr():
         from simcse_kit.encoder import averaged, with_section
 

@@ -22,7 +22,7 @@ from simcse_kit.data import (
     without_controls,
 )
 from simcse_kit.data import write_json as put_json
-from simcse_kit.errors import explain
+from simcse_kit.errors import InputError, explain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,6 +104,13 @@ def check_outputs(json_file: str | None, plots: Path | None) -> None:
         check_can_write(at_home(json_file))
     if plots is not None:
         check_can_make(plots)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise InputError for a folder that cannot be made or holds something, before the work."""
+    check_can_make(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; give a new folder")
 
 
 def write_json(figures: object, file: str) -> None:

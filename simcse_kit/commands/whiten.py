@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simcse_kit.commands.column_mapping import FileOptions
-from simcse_kit.commands.console import chatter_on_stderr, check_outputs, note, write_json
+from simcse_kit.commands.console import (
+    chatter_on_stderr,
+    check_new_folder,
+    check_outputs,
+    note,
+    write_json,
+)
 from simcse_kit.commands.grouping import grouped
 from simcse_kit.commands.options import Json, Model, ModelOptions
-from simcse_kit.data import check_can_make, for_markdown
-from simcse_kit.errors import InputError
+from simcse_kit.data import for_markdown
 
 if TYPE_CHECKING:
     from simcse_kit.encoder import SentenceEncoder
@@ -51,9 +56,7 @@ def whiten(
     for `evaluate` or `compare` to tell.
     """
     check_outputs(json_file, None)
-    check_can_make(output_dir)
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        raise InputError(f"{output_dir} is not empty; give a new folder")
+    check_new_folder(output_dir)
     with chatter_on_stderr():
         from simcse_kit.data import read_rows
         from simcse_kit.encoder import whitened, with_section

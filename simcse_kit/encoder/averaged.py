@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from simcse_kit.encoder.adapters import has_adapters, merged
 from simcse_kit.encoder.identity import architecture_of
@@ -41,34 +40,31 @@ def averaged(encoders: Sequence[SentenceEncoder]) -> SentenceEncoder:
         raise InputError("a mean is of two encoders or more; give at least two")
     first = encoders[0]
     for encoder in encoders:
-        _check_alike(encoder, first)
-    made = copy.deepcopy(first)
-    made.backbone = merged(made.backbone)
-    weights = [_weights(encoder) for encoder in encoders]
-    for encoder, other in zip(encoders[1:], weights[1:], strict=True):
-        _check_one_start(encoder.name, first.name, other, weights[0])
+        _check_settings(encoder, first)
+    wholes = [_whole(encoder) for encoder in encoders]
+    for whole in wholes[1:]:
+        _check_weights(whole, wholes[0])
+    made = copy.deepcopy(wholes[0])
+    states = [whole.state_dict() for whole in wholes]
     with torch.no_grad():
-        for name, weight in _weights(made).items():
+        for name, weight in made.state_dict().items():
             if weight.is_floating_point():  # one that has two names is written twice, and alike
-                every = [each[name].to(weight.device).double() for each in weights]
+                every = [state[name].to(weight.device).double() for state in states]
                 weight.copy_(torch.stack(every).mean(0))
     return made.eval()
 
 
-def _weights(encoder: SentenceEncoder) -> dict[str, Tensor]:
-    """Its weights by name, what adapters add in them."""
+def _whole(encoder: SentenceEncoder) -> SentenceEncoder:
+    """The encoder, or a copy whose weights hold what its adapters add."""
     if not has_adapters(encoder.backbone):
-        return encoder.state_dict()
-    own = {
-        name: weight
-        for name, weight in encoder.state_dict().items()
-        if not name.startswith("backbone.")
-    }
-    whole = merged(encoder.backbone).state_dict()
-    return own | {f"backbone.{name}": weight for name, weight in whole.items()}
+        return encoder
+    whole = copy.deepcopy(encoder)
+    whole.backbone = merged(whole.backbone)
+    return whole
 
 
-def _check_alike(encoder: SentenceEncoder, first: SentenceEncoder) -> None:
+def _check_settings(encoder: SentenceEncoder, first: SentenceEncoder) -> None:
+    """Refuse encoders that do not read texts alike, or whose weights are gone."""
     if encoder.runtime is not None:
         raise InputError(
             f"{encoder.name} is run by an export and has no weights to average; load it without "
@@ -87,42 +83,33 @@ def _check_alike(encoder: SentenceEncoder, first: SentenceEncoder) -> None:
             command_line=f"{encoder.name} and {first.name} have other heads; leave them out with "
             "--head none",
         )
-    if has_adapters(encoder.backbone) or has_adapters(first.backbone):
-        return  # their shapes are compared where they are merged
+
+
+def _check_weights(encoder: SentenceEncoder, first: SentenceEncoder) -> None:
+    """Refuse weights of another network or start: the mean of such networks computes nothing."""
     if architecture_of(encoder) != architecture_of(first):
         raise InputError(
             f"{encoder.name} has another network or tokenizer than {first.name}; encoders are "
             "averaged that were trained from one start"
         )
-
-
-def _check_one_start(
-    name: str, first: str, weights: dict[str, Tensor], others: dict[str, Tensor]
-) -> None:
-    """Refuse weights of another start: the mean of such networks computes nothing."""
-    shapes = {key: each.shape for key, each in weights.items()}
-    if shapes != {key: each.shape for key, each in others.items()}:
-        raise InputError(
-            f"{name} has another network than {first}; encoders are averaged that were trained "
-            "from one start"
-        )
-    for key, weight in weights.items():
+    both, others = f"{encoder.name} and {first.name}", first.state_dict()
+    for key, weight in encoder.state_dict().items():
         other = others[key].to(weight.device)
         if not weight.is_floating_point():
             if not torch.equal(weight, other):
                 raise InputError(
-                    f"{key} of {name} and {first} is of whole numbers that differ, as in quantised "
+                    f"{key} of {both} is of whole numbers that differ, as in quantised "
                     "models: these have no mean; average the models before that"
                 )
             continue
         if not bool(weight.isfinite().all() and other.isfinite().all()):
-            raise InputError(f"{key} of {name} or {first} has numbers that are not finite")
+            raise InputError(f"{key} of {both} has numbers that are not finite")
         if weight.dim() < 2 or not weight.any() or not other.any():
             continue
         a, b = weight.double().flatten(), other.double().flatten()
         cosine = float(a @ b / (a.norm() * b.norm()))
         if cosine < ONE_START:
             raise InputError(
-                f"{key} of {name} and {first} have a cosine of {cosine:.2f}: they were not trained "
+                f"{key} of {both} has a cosine of {cosine:.2f}: they were not trained "
                 "from one start, and the mean of such networks embeds nothing"
             )

@@ -89,6 +89,18 @@ def test_adapters_are_averaged_by_what_they_add(tiny_encoder: Callable[[str], Pa
     torch.testing.assert_close(made.backbone.get_submodule(query).weight, expected)
 
 
+def test_adapters_on_another_tokenizer_have_no_mean(tiny_encoder: Callable[[str], Path]) -> None:
+    pytest.importorskip("peft")
+    runs = []
+    for _ in range(2):
+        run = SentenceEncoder.from_pretrained(tiny_encoder("bert"), pooling="mean")
+        add_lora(run.backbone, {"r": 2, "target_modules": ["query"]})
+        runs.append(run)
+    runs[1].tokenizer.add_tokens(["newword"])
+    with pytest.raises(InputError, match="another network or tokenizer"):
+        averaged(runs)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -117,7 +129,9 @@ def test_one_encoder_and_encoders_of_two_starts_have_no_mean(encoder: SentenceEn
     with torch.no_grad():
         for weight in stranger.parameters():
             weight.copy_(torch.randn_like(weight))
-    with pytest.raises(InputError, match=r"cosine of -?0\.\d\d: they were not trained from one"):
+    with pytest.raises(
+        InputError, match=r"cosine of -?0\.\d\d: they were not trained from one start"
+    ):
         averaged([encoder, stranger])
     with torch.no_grad():
         next(iter(stranger.parameters()))[0, 0] = float("nan")

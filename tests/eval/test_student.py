@@ -14,8 +14,10 @@ from simcse_kit.evaluation.sts import evaluate
 from training_rows import dev_task, sentences
 
 
-def asked(tmp_path: Path, teacher: Path, *more: str, rounds: int = 2) -> list[str]:
-    """The command line of a small run."""
+def asked(tmp_path: Path, checkpoint: Path, *more: str, rounds: int = 2) -> list[str]:
+    """The command line of a small run; the teacher is the checkpoint, with a pooling."""
+    teacher = tmp_path / "teacher"
+    SentenceEncoder.from_pretrained(str(checkpoint), pooling="mean").save_pretrained(teacher)
     (tmp_path / "texts.txt").write_text("\n".join(sentences(12)))
     named = {"teacher": teacher, "data": tmp_path / "texts.txt", "data-dir": tmp_path}
     named |= {"output-dir": tmp_path / "student", "json": tmp_path / "out.json"}
@@ -28,10 +30,7 @@ def asked(tmp_path: Path, teacher: Path, *more: str, rounds: int = 2) -> list[st
 def test_a_student_is_trained_once_and_stands_beside_its_teacher(
     tiny_encoder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    teacher = tmp_path / "teacher"
-    plain = SentenceEncoder.from_pretrained(str(tiny_encoder("bert")), pooling="mean")
-    plain.save_pretrained(teacher)
-    words = asked(tmp_path, teacher, "--layers", "1")
+    words = asked(tmp_path, tiny_encoder("bert"), "--layers", "1")
     task = dev_task()
     figures = run(parse(words), dev=task, suite=[task])
 
@@ -39,7 +38,8 @@ def test_a_student_is_trained_once_and_stands_beside_its_teacher(
     assert student.backbone.config.num_hidden_layers == 1
     assert figures["texts"] == 8
     assert figures["parameters"]["student"] < figures["parameters"]["teacher"]
-    for name, encoder in (("teacher", plain), ("student", student)):
+    teacher = SentenceEncoder.from_pretrained(str(tmp_path / "teacher"))
+    for name, encoder in (("teacher", teacher), ("student", student)):
         assert figures["sts"][name] == pytest.approx(evaluate(encoder, [task]).average)
     assert [each["step"] for each in figures["curve"]] == [0, 1, 2]
     assert len(figures["speed"]["ratio"]["rounds"]) == 2
@@ -53,11 +53,8 @@ def test_a_student_is_trained_once_and_stands_beside_its_teacher(
 def test_a_student_may_begin_as_another_encoder(
     tiny_encoder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    teacher = tmp_path / "teacher"
-    plain = SentenceEncoder.from_pretrained(str(tiny_encoder("bert")), pooling="mean")
-    plain.save_pretrained(teacher)
     start = tiny_encoder("roberta")
-    words, task = asked(tmp_path, teacher, "--start", str(start), rounds=0), dev_task()
+    words, task = asked(tmp_path, tiny_encoder("bert"), "--start", str(start), rounds=0), dev_task()
     figures = run(parse(words), dev=task, suite=[task])
     student = SentenceEncoder.from_pretrained(str(tmp_path / "student" / "student"))
     assert student.backbone.config.model_type == "roberta"
